@@ -1,0 +1,182 @@
+"""Bytes to packets and back, for MQTT 5.0 and 3.1.1.
+
+5.0 is read and written by the ``mqtt5`` package; 3.1.1 is the same packet types without their
+properties (``mqtt.codec311``). What ``mqtt5`` lets through and the specification does not
+(wildcards in a topic name, packet identifier 0), and what makes it panic (text that is no UTF-8),
+is caught here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import mqtt5
+from mqtt5 import Packet, PublishPacket
+
+from mqtt import codec311
+from mqtt.errors import MalformedPacket, PacketTooLarge, ProtocolError, UnsupportedProtocol
+
+LARGEST_PACKET_BYTES = 268_435_460
+"""What the fixed header can express: a remaining length of 268,435,455 and five bytes before it."""
+
+_CONNECT = 1
+_PUBLISH = 3
+
+
+class ProtocolVersion(enum.IntEnum):
+    """The protocol level byte of CONNECT."""
+
+    V311 = 4
+    V5 = 5
+
+
+class Decoder:
+    """Cuts a byte stream into packets.
+
+    ``protocol``: the version spoken, or None on a server, where the first packet must be CONNECT
+    and decides it. ``maximum_packet_bytes``: a packet that announces more is refused before its
+    body is buffered, so a peer costs at most that much memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        protocol: ProtocolVersion | None = None,
+        maximum_packet_bytes: int = LARGEST_PACKET_BYTES,
+    ) -> None:
+        self.protocol = protocol
+        self._limit = maximum_packet_bytes
+        self._rest = bytearray()
+        self._wanted = 0
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """Takes what the socket gave and returns the packets that it completes, in order.
+
+        Raises:
+          ProtocolError: with the reason code to answer with, and in ``packets`` those that came
+            whole before the bad one. The decoder is of no use afterwards.
+        """
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._wanted:
+                return []
+            data = bytes(self._rest)
+            self._rest.clear()
+        self._wanted = 0
+        packets: list[Packet] = []
+        size = len(data)
+        view = memoryview(data)
+        position = 0
+        try:
+            while size - position >= 2:
+                length = data[position + 1]
+                body = position + 2
+                if length & 0x80:
+                    length, body = _remaining_length(data, position + 1)
+                    if body < 0:
+                        break
+                end = body + length
+                if end - position > self._limit:
+                    raise PacketTooLarge(
+                        f"packet of {end - position} bytes; at most {self._limit} are taken"
+                    )
+                if end > size:
+                    self._wanted = end - position
+                    break
+                packets.append(self._read(view[position:end], body - position))
+                position = end
+        except ProtocolError as error:
+            error.packets = packets
+            raise
+        if position < size:
+            self._rest += view[position:]
+        return packets
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of a packet that is not complete yet."""
+        return len(self._rest)
+
+    def _read(self, packet: memoryview, header_bytes: int) -> Packet:
+        kind = packet[0] >> 4
+        if self.protocol is None:
+            self.protocol = _protocol_of_connect(packet, header_bytes)
+        if self.protocol is ProtocolVersion.V311:
+            result = codec311.read(packet, header_bytes)
+        else:
+            result = _read_v5(packet)
+        if kind == _PUBLISH:
+            _check_publish(result)
+        return result
+
+
+def encode(packet: Packet, protocol: ProtocolVersion) -> bytes:
+    """Returns the packet's bytes.
+
+    Raises:
+      ValueError: a field is longer than the wire allows, or 3.1.1 has no such packet.
+    """
+    if protocol is ProtocolVersion.V5:
+        return packet.write()
+    return codec311.write(packet)
+
+
+def _read_v5(packet: memoryview) -> Packet:
+    try:
+        return mqtt5.read(packet)[0]
+    except (ValueError, IndexError, OverflowError) as error:
+        raise MalformedPacket(f"malformed packet: {error}") from error
+    except BaseException as error:
+        # The codec panics on text that is no UTF-8; pyo3's exception can't be imported by name.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise MalformedPacket("malformed packet: text is not valid UTF-8") from None
+
+
+def _check_publish(packet: Packet) -> None:
+    assert isinstance(packet, PublishPacket)
+    topic = packet.topic
+    if "#" in topic or "+" in topic:
+        # [MQTT-3.3.2-2]
+        raise MalformedPacket(f"PUBLISH to {topic!r}: wildcards are not allowed in a topic name")
+    if "\0" in topic:
+        # [MQTT-1.5.4-2]
+        raise MalformedPacket("PUBLISH topic contains U+0000")
+    if packet.packet_id == 0:
+        # [MQTT-2.2.1-3]
+        raise MalformedPacket("PUBLISH with packet identifier 0")
+    if not topic and packet.topic_alias is None:
+        raise ProtocolError("PUBLISH with neither topic nor topic alias")
+
+
+def _protocol_of_connect(packet: memoryview, header_bytes: int) -> ProtocolVersion:
+    if packet[0] >> 4 != _CONNECT:
+        # [MQTT-3.1.0-1]
+        raise ProtocolError("the first packet is not CONNECT")
+    body = packet[header_bytes:]
+    name_bytes = int.from_bytes(body[:2], "big")
+    if len(body) < name_bytes + 3:
+        raise MalformedPacket("CONNECT is too short")
+    name = bytes(body[2 : 2 + name_bytes])
+    level = body[2 + name_bytes]
+    if name != b"MQTT" or level not in (4, 5):
+        # [MQTT-3.1.2-1], [MQTT-3.1.2-2]
+        raise UnsupportedProtocol(
+            f"CONNECT asks for protocol {name!r} level {level}; MQTT 3.1.1 (4) and 5.0 (5) are"
+            " spoken here"
+        )
+    return ProtocolVersion(level)
+
+
+def _remaining_length(data: bytes, start: int) -> tuple[int, int]:
+    """Returns (remaining length, index behind it); the index is -1 while bytes are missing."""
+    value = 0
+    for index in range(4):
+        if start + index >= len(data):
+            return 0, -1
+        byte = data[start + index]
+        value |= (byte & 0x7F) << (7 * index)
+        if not byte & 0x80:
+            return value, start + index + 1
+    # [MQTT-1.5.5-1]
+    raise MalformedPacket("the remaining length takes more than four bytes")

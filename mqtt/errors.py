@@ -1,0 +1,122 @@
+"""Errors of the protocol package.
+
+::
+
+    MqttError
+    ├── TopicError              a topic name or filter that MQTT does not allow
+    ├── ProtocolError           the peer broke the protocol; carries the reason code to answer with
+    │   ├── MalformedPacket     0x81: the bytes are no packet
+    │   ├── PacketTooLarge      0x95: larger than this side allows
+    │   └── UnsupportedProtocol 0x84: CONNECT asks for another protocol version
+    ├── ConnectError            no connection was made; ``permanent``: trying again is of no use
+    │   ├── BrokerUnreachable   nothing answered at any address
+    │   ├── CertificateRejected TLS could not be agreed on
+    │   ├── ConnectionRefused   the broker refused CONNECT; carries its reason code
+    │   └── SubscriptionRefused the broker refused a filter; carries it and the reason code
+    └── ConnectionLost          the connection broke; what was unacknowledged comes again
+        └── SessionTakenOver    another client connected with the same client identifier
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mqtt5 import Packet
+
+
+class MqttError(Exception):
+    """Root of this package's errors."""
+
+
+class TopicError(MqttError, ValueError):
+    """A topic name or topic filter that the specification does not allow."""
+
+
+class ProtocolError(MqttError):
+    """The peer broke the protocol.
+
+    ``reason_code`` is the MQTT 5.0 reason code for the DISCONNECT or CONNACK that answers it.
+    ``packets`` are the whole packets that were read before the bad one, still to be handled.
+    """
+
+    reason_code = 0x82
+
+    def __init__(
+        self, message: str, *, reason_code: int | None = None, packets: Sequence[Packet] = ()
+    ) -> None:
+        super().__init__(message)
+        if reason_code is not None:
+            self.reason_code = reason_code
+        self.packets = list(packets)
+
+
+class MalformedPacket(ProtocolError):
+    """The bytes are no packet of the negotiated protocol version."""
+
+    reason_code = 0x81
+
+
+class PacketTooLarge(ProtocolError):
+    """A packet announces more bytes than this side allows."""
+
+    reason_code = 0x95
+
+
+class UnsupportedProtocol(ProtocolError):
+    """CONNECT asks for a protocol level that is neither 4 (3.1.1) nor 5 (5.0)."""
+
+    reason_code = 0x84
+
+
+class ConnectError(MqttError):
+    """No connection could be made. ``permanent``: trying again will not help."""
+
+    permanent = False
+
+
+class BrokerUnreachable(ConnectError):
+    """No broker address accepted a connection in the time allowed."""
+
+
+class CertificateRejected(ConnectError):
+    """TLS failed: our certificate or the broker's was not accepted."""
+
+    permanent = True
+
+
+class ConnectionRefused(ConnectError):
+    """The broker refused CONNECT. ``reason_code`` is the MQTT 5.0 code (3.1.1's are translated)."""
+
+    # Unspecified, server unavailable, server busy, quota exceeded, rate exceeded: may pass.
+    _PASSING = frozenset({0x80, 0x88, 0x89, 0x97, 0x9F})
+
+    def __init__(self, message: str, *, reason_code: int) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+        self.permanent = reason_code not in self._PASSING
+
+
+class SubscriptionRefused(ConnectError):
+    """The broker refused a topic filter in its SUBACK."""
+
+    permanent = True
+
+    def __init__(self, message: str, *, topic_filter: str, reason_code: int) -> None:
+        super().__init__(message)
+        self.topic_filter = topic_filter
+        self.reason_code = reason_code
+
+
+class ConnectionLost(MqttError):
+    """An established connection ended. ``reason_code``: from a DISCONNECT, else None."""
+
+    def __init__(self, message: str, *, reason_code: int | None = None) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+
+
+class SessionTakenOver(ConnectionLost):
+    """DISCONNECT 0x8E: another connection uses our client identifier."""
