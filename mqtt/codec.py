@@ -2,18 +2,16 @@
 
 5.0 is read and written by the ``mqtt5`` package; 3.1.1 is the same packet types without their
 properties (``mqtt.codec311``). What ``mqtt5`` lets through and the specification does not
-(wildcards in a topic name, packet identifier 0), and what makes it panic (text that is no UTF-8),
-is caught here and nowhere else.
+(wildcards in a topic name, packet identifier 0) is caught here and nowhere else.
 """
 
 from __future__ import annotations
 
 import enum
 
-import mqtt5
 from mqtt5 import Packet, PublishPacket
 
-from mqtt import codec311
+from mqtt import codec5, codec311
 from mqtt.errors import MalformedPacket, PacketTooLarge, ProtocolError, UnsupportedProtocol
 
 LARGEST_PACKET_BYTES = 268_435_460
@@ -104,7 +102,7 @@ class Decoder:
         if self.protocol is ProtocolVersion.V311:
             result = codec311.read(packet, header_bytes)
         else:
-            result = _read_v5(packet)
+            result = codec5.read(packet)
         if kind == _PUBLISH:
             _check_publish(result)
         return result
@@ -119,18 +117,6 @@ def encode(packet: Packet, protocol: ProtocolVersion) -> bytes:
     if protocol is ProtocolVersion.V5:
         return packet.write()
     return codec311.write(packet)
-
-
-def _read_v5(packet: memoryview) -> Packet:
-    try:
-        return mqtt5.read(packet)[0]
-    except (ValueError, IndexError, OverflowError) as error:
-        raise MalformedPacket(f"malformed packet: {error}") from error
-    except BaseException as error:
-        # The codec panics on text that is no UTF-8; pyo3's exception can't be imported by name.
-        if type(error).__name__ != "PanicException":
-            raise
-        raise MalformedPacket("malformed packet: text is not valid UTF-8") from None
 
 
 def _check_publish(packet: Packet) -> None:

@@ -32,6 +32,7 @@ from mqtt5 import (
     Will,
 )
 
+from mqtt import codec5
 from mqtt.errors import MalformedPacket
 
 NEVER_EXPIRES = 0xFFFFFFFF
@@ -45,9 +46,10 @@ _RETURN_CODES = {
     4: ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD,
     5: ConnAckReasonCode.NOT_AUTHORIZED,
 }
-_TO_RETURN_CODE = {code: number for number, code in _RETURN_CODES.items()} | {
-    ConnAckReasonCode.BANNED: 5,
-    ConnAckReasonCode.BAD_AUTHENTICATION_METHOD: 4,
+# By number: the enums of mqtt5 are not hashable.
+_TO_RETURN_CODE = {int(code): number for number, code in _RETURN_CODES.items()} | {
+    int(ConnAckReasonCode.BANNED): 5,
+    int(ConnAckReasonCode.BAD_AUTHENTICATION_METHOD): 4,
 }
 _SERVER_UNAVAILABLE = 3
 
@@ -105,9 +107,9 @@ class _Body:
 def read(packet: memoryview, header_bytes: int) -> Packet:
     """Reads exactly one packet. Raises MalformedPacket."""
     kind, flags = packet[0] >> 4, packet[0] & 0x0F
-    body = _Body(packet[header_bytes:])
     if kind == 3:
-        return _publish(body, flags)
+        return _publish(packet, header_bytes)
+    body = _Body(packet[header_bytes:])
     if _FLAGS.get(kind) != flags:
         raise MalformedPacket(f"packet type {kind} with flags {flags:#x}")
     result = _READERS[kind](body)
@@ -116,25 +118,20 @@ def read(packet: memoryview, header_bytes: int) -> Packet:
     return result
 
 
-def _publish(body: _Body, flags: int) -> PublishPacket:
-    qos = (flags >> 1) & 3
-    if qos == 3:
-        # [MQTT-3.3.1-4]
-        raise MalformedPacket("PUBLISH with QoS 3")
-    if qos == 0 and flags & 8:
+def _publish(packet: memoryview, header_bytes: int) -> Packet:
+    """PUBLISH is read by the 5.0 codec: it differs only by the length of the properties, here 0."""
+    qos = packet[0] >> 1 & 3
+    topic_end = header_bytes + 2 + int.from_bytes(packet[header_bytes : header_bytes + 2], "big")
+    payload = topic_end + (2 if qos else 0)
+    if payload > len(packet):
+        raise MalformedPacket("a field runs past the end of its packet")
+    if qos == 0 and packet[0] & 8:
         # [MQTT-3.3.1-2]
         raise MalformedPacket("PUBLISH with QoS 0 and DUP")
-    topic = body.text()
-    if not topic:
+    if topic_end == header_bytes + 2:
         raise MalformedPacket("PUBLISH with an empty topic name")
-    packet_id = body.packet_id() if qos else None
-    return PublishPacket(
-        topic,
-        body.take(body.left),
-        qos=QoS(qos),
-        retain=bool(flags & 1),
-        duplicate=bool(flags & 8),
-        packet_id=packet_id,
+    return codec5.read(
+        _framed(packet[0], b"".join((packet[header_bytes:payload], b"\0", packet[payload:])))
     )
 
 
@@ -248,7 +245,7 @@ def write(packet: Packet) -> bytes:
         case ConnectPacket():
             return _write_connect(packet)
         case ConnAckPacket():
-            code = _TO_RETURN_CODE.get(packet.reason_code, _SERVER_UNAVAILABLE)
+            code = _TO_RETURN_CODE.get(int(packet.reason_code), _SERVER_UNAVAILABLE)
             return bytes((0x20, 2, int(packet.session_present and code == 0), code))
         case SubscribePacket():
             body = packet.packet_id.to_bytes(2, "big") + b"".join(
