@@ -1,0 +1,19 @@
+"""The MQTT connection of a Beam worker: subscribe with acknowledgements by hand, or publish.
+
+Threads, not asyncio, because Beam calls from threads. No Beam, no cloud: usable anywhere.
+"""
+
+from mqtt.client.publisher import Message, Publisher
+from mqtt.client.settings import BrokerAddress, ConnectionSettings, SecretReader, TlsFiles
+from mqtt.client.subscriber import Batch, Subscriber
+
+__all__ = [
+    "Batch",
+    "BrokerAddress",
+    "ConnectionSettings",
+    "Message",
+    "Publisher",
+    "SecretReader",
+    "Subscriber",
+    "TlsFiles",
+]

@@ -1,0 +1,274 @@
+"""The thread that keeps one client connected: connect, read, ping, reconnect.
+
+What the packets mean is the session's business (``subscriber``, ``publisher``); the link only
+carries them. Every connection has a generation number, so that an acknowledgement can never be
+sent on another connection than the one that delivered the message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from mqtt5 import (
+    ConnAckPacket,
+    DisconnectPacket,
+    DisconnectReasonCode,
+    Packet,
+    PingReqPacket,
+    PingRespPacket,
+)
+
+from mqtt.client.backoff import Backoff
+from mqtt.client.settings import ConnectionSettings
+from mqtt.client.wire import Wire, connect
+from mqtt.codec import ProtocolVersion
+from mqtt.errors import (
+    BrokerUnreachable,
+    ConnectError,
+    ConnectionLost,
+    MqttError,
+    ProtocolError,
+    SessionTakenOver,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.5
+_TAKEN_OVER = 0x8E
+_TAKEN_OVER_PAUSE_SECONDS = 5.0
+_SUSPICIOUS_LOSSES = 3
+"""So many connections in a row that did not become stable look like a second client."""
+
+
+class Session(Protocol):
+    """What a link drives; all calls come from the link's thread."""
+
+    def connected(self, wire: Wire, answer: ConnAckPacket, generation: int) -> None:
+        """A connection stands. May send; may raise ConnectError to refuse it."""
+
+    def received(self, packets: list[Packet]) -> None:
+        """Packets arrived, PINGRESP and DISCONNECT taken out. May raise a MqttError."""
+
+    def lost(self) -> None:
+        """The connection is gone."""
+
+    def tick(self, now: float) -> None:
+        """Called about twice a second while connected; may raise ConnectionLost to reconnect."""
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be read for now."""
+
+
+class Link:
+    """Keeps ``session`` connected until :meth:`close`.
+
+    Counters (read by whoever reports them): ``connects``, ``losses``, ``failures`` (attempts that
+    did not connect), ``takeovers`` (told by the broker, or suspected).
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        session: Session,
+        *,
+        connector: Callable[..., tuple[Wire, ConnAckPacket, list[Packet]]] = connect,
+    ) -> None:
+        self.settings = settings
+        self.counters: Counter[str] = Counter()
+        self._session = session
+        self._connect = connector
+        self._backoff = Backoff(
+            initial_seconds=settings.backoff_initial_seconds,
+            maximum_seconds=settings.backoff_maximum_seconds,
+        )
+        self._address = 0
+        self._generation = 0
+        self._short_lives = 0
+        self._closing = threading.Event()
+        self._settled = threading.Condition()
+        self._ready = False
+        self._error: MqttError | None = None
+        self._wire: Wire | None = None
+        self._thread = threading.Thread(
+            target=self._run, name=f"mqtt-{settings.client_id}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Starts the thread; :meth:`wait_ready` tells how it went."""
+        self._thread.start()
+
+    def set_ready(self) -> None:
+        """The session says that it can work (subscribed, say)."""
+        with self._settled:
+            self._ready, self._error = True, None
+            self._settled.notify_all()
+
+    def wait_ready(self, timeout_seconds: float) -> None:
+        """Waits until the session was ready once.
+
+        Raises:
+          ConnectError: the last reason why not, at once if it is permanent, else after
+            ``timeout_seconds``.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        with self._settled:
+            while not self._ready:
+                error = self._error
+                if isinstance(error, ConnectError) and error.permanent:
+                    raise error
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    if isinstance(error, ConnectError):
+                        raise error
+                    raise BrokerUnreachable(
+                        f"not connected within {timeout_seconds:g} s"
+                        + (f": {error}" if error else "")
+                    )
+                self._settled.wait(left)
+
+    @property
+    def error(self) -> MqttError | None:
+        """Why there is no connection now; None while connected."""
+        return self._error
+
+    def close(self, *, timeout_seconds: float = 5.0) -> None:
+        """Says DISCONNECT and ends the thread. The session at the broker keeps its expiry."""
+        self._closing.set()
+        wire = self._wire
+        if wire is not None:
+            with contextlib.suppress(ConnectionLost):
+                wire.send(DisconnectPacket())
+            wire.close()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            started = time.monotonic()
+            try:
+                self._live()
+            except ConnectError as error:
+                self.counters["failures"] += 1
+                self._complain(error)
+            except MqttError as error:
+                if self._closing.is_set():
+                    return
+                self.counters["losses"] += 1
+                self._judge_loss(error, time.monotonic() - started)
+            self._closing.wait(self._backoff.next_pause_seconds())
+
+    def _live(self) -> None:
+        """One connection from CONNECT to its end, which is always an exception."""
+        addresses = self.settings.addresses
+        address = addresses[self._address % len(addresses)]
+        try:
+            wire, answer, packets = self._connect(address, self.settings)
+        except ConnectError:
+            self._address += 1
+            raise
+        self._wire = wire
+        try:
+            self._generation += 1
+            self.counters["connects"] += 1
+            self._session.connected(wire, answer, self._generation)
+            self._pump(wire, answer, packets)
+        except ProtocolError as error:
+            if self.settings.protocol is ProtocolVersion.V5:
+                with contextlib.suppress(ConnectionLost, ValueError):
+                    code = DisconnectReasonCode(error.reason_code)
+                    wire.send(DisconnectPacket(reason_code=code))
+            raise ConnectionLost(f"{address} broke the protocol: {error}") from error
+        finally:
+            self._wire = None
+            wire.close()
+            self._session.lost()
+
+    def _pump(self, wire: Wire, answer: ConnAckPacket, packets: list[Packet]) -> None:
+        keep_alive = answer.server_keep_alive or self.settings.keep_alive_seconds
+        born = time.monotonic()
+        pinged_at: float | None = None
+        next_tick = 0.0
+        while not self._closing.is_set():
+            if packets:
+                self._deliver(packets)
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + _TICK_SECONDS
+                self._session.tick(now)
+                if now - born > self.settings.stable_seconds:
+                    self._backoff.reset()
+                    self._short_lives = 0
+                if pinged_at is not None and wire.received_at > pinged_at:
+                    pinged_at = None
+                if pinged_at is not None and now - pinged_at > keep_alive / 2:
+                    raise ConnectionLost(
+                        f"{wire.address} did not answer a ping within {keep_alive / 2:g} s"
+                    )
+                idle = now - min(wire.sent_at, wire.received_at)
+                if pinged_at is None and idle > keep_alive / 2:
+                    wire.send(PingReqPacket())
+                    pinged_at = now
+            if self._session.full:
+                # TCP holds the broker back; pings go on, their answers wait in the socket.
+                pinged_at = None
+                self._closing.wait(0.02)
+                packets = []
+            else:
+                packets = wire.receive(_TICK_SECONDS)
+        raise ConnectionLost("closed by ourselves")
+
+    def _deliver(self, packets: list[Packet]) -> None:
+        if any(
+            type(packet) is DisconnectPacket or type(packet) is PingRespPacket for packet in packets
+        ):
+            for index, packet in enumerate(packets):
+                if type(packet) is DisconnectPacket:
+                    self._session.received(packets[:index])
+                    raise self._told(packet)
+            packets = [packet for packet in packets if type(packet) is not PingRespPacket]
+        self._session.received(packets)
+
+    def _told(self, packet: DisconnectPacket) -> ConnectionLost:
+        code = int(packet.reason_code)
+        if code == _TAKEN_OVER:
+            return SessionTakenOver(
+                f"another client connected as {self.settings.client_id!r}; every pipeline needs a"
+                " client id of its own: stop the other one or give this one another client id",
+                reason_code=code,
+            )
+        words = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
+        return ConnectionLost(
+            f"the broker disconnected us: {words} ({code:#04x})", reason_code=code
+        )
+
+    def _judge_loss(self, error: MqttError, lived_seconds: float) -> None:
+        if isinstance(error, SessionTakenOver):
+            self.counters["takeovers"] += 1
+            self._backoff.at_least(_TAKEN_OVER_PAUSE_SECONDS)
+        elif lived_seconds < self.settings.stable_seconds:
+            self._short_lives += 1
+            if self._short_lives >= _SUSPICIOUS_LOSSES:
+                self.counters["takeovers"] += 1
+                self._backoff.at_least(_TAKEN_OVER_PAUSE_SECONDS)
+                error = ConnectionLost(
+                    f"{error}; {self._short_lives} connections in a row were closed within"
+                    f" {self.settings.stable_seconds:g} s: does another client connect as"
+                    f" {self.settings.client_id!r}?"
+                )
+        else:
+            self._backoff.reset()
+        self._complain(error)
+
+    def _complain(self, error: MqttError) -> None:
+        with self._settled:
+            self._error = error
+            self._settled.notify_all()
+        level = logging.ERROR if isinstance(error, SessionTakenOver) else logging.WARNING
+        _LOGGER.log(level, "MQTT client %s: %s", self.settings.client_id, error)

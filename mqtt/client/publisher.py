@@ -1,0 +1,237 @@
+"""Publishing at QoS 1: a bounded window of unacknowledged messages, an outcome for each.
+
+MQTT 5.0 sections 3.3, 3.4 and 4.9 (flow control).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mqtt5 import ConnAckPacket, Packet, PubAckPacket, PublishPacket, QoS
+
+from mqtt.client.link import Link
+from mqtt.client.settings import ConnectionSettings
+from mqtt.client.wire import Wire
+from mqtt.codec import encode
+from mqtt.errors import ConnectionLost, MqttError
+
+_CHUNK = 250
+"""Messages written to the socket in one go."""
+
+_TOPIC_NAME_INVALID = 0x90
+_PACKET_TOO_LARGE = 0x95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """What is to be published; the properties are left out on MQTT 3.1.1."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    expiry_seconds: int | None = None
+    content_type: str | None = None
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    user_properties: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One ``publish``: how many answers are missing, and the reason codes that came."""
+
+    missing: int
+    codes: list[int | None]
+
+    def settle(self, index: int, code: int) -> None:
+        self.codes[index] = code
+        self.missing -= 1
+
+
+class Publisher:
+    """One connection that publishes; it may be shared by threads.
+
+    Nothing is kept at the broker (clean start): what was not acknowledged when a connection broke
+    is published again on the next one, so the broker may see a message twice.
+
+    Args:
+      settings: the connection.
+      maximum_in_flight: unacknowledged messages; the broker's receive maximum may lower it.
+    """
+
+    def __init__(self, settings: ConnectionSettings, *, maximum_in_flight: int = 1_000) -> None:
+        if not 1 <= maximum_in_flight <= 65_535:
+            raise ValueError(f"maximum_in_flight: must be 1 to 65,535, got {maximum_in_flight}")
+        self.counters: Counter[str] = Counter()
+        self._protocol = settings.protocol
+        self._maximum = self._window = maximum_in_flight
+        self._largest: int | None = None
+        self._condition = threading.Condition()
+        # Held while writing, so that a reconnect can't overtake a write. Never waited for while
+        # holding the condition: the link's thread needs that one to take PUBACKs.
+        self._sending = threading.Lock()
+        self._in_flight: dict[int, tuple[_Call, int, PublishPacket]] = {}
+        self._unsent: deque[PublishPacket] = deque()
+        self._last_id = 0
+        self._wire: Wire | None = None
+        self._link = Link(settings.replace(clean_start=True, session_expiry_seconds=0), self)
+        self._link.start()
+
+    @property
+    def link(self) -> Link:
+        """The connection's keeper, for its counters and its last error."""
+        return self._link
+
+    def wait_ready(self, timeout_seconds: float) -> None:
+        """Waits for the first connection. Raises ConnectError."""
+        self._link.wait_ready(timeout_seconds)
+
+    def publish(self, messages: Sequence[Message], *, timeout_seconds: float) -> list[int]:
+        """Publishes at QoS 1 and waits for every PUBACK.
+
+        Returns:
+          for each message the PUBACK's reason code: 0x00, 0x10 (no matching subscribers), or
+          0x80 and above where the broker refused it. 0x95 (packet too large) and 0x90 (topic
+          name invalid) are also given for messages that could not be sent at all.
+
+        Raises:
+          ConnectionLost: not all were acknowledged within ``timeout_seconds``; they may have been
+            delivered.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        call = _Call(missing=len(messages), codes=[None] * len(messages))
+        for start in range(0, len(messages), _CHUNK):
+            self._send(call, start, messages[start : start + _CHUNK], deadline)
+        with self._condition:
+            while call.missing:
+                self._wait(call, deadline)
+        return [code for code in call.codes if code is not None]
+
+    def close(self) -> None:
+        """Disconnects."""
+        self._link.close()
+
+    def _send(self, call: _Call, start: int, messages: Sequence[Message], deadline: float) -> None:
+        """Sends ``messages``, the call's from ``start`` on, as the window allows."""
+        sent = 0
+        while sent < len(messages):
+            with self._condition:
+                while self._wire is None or len(self._in_flight) >= self._window:
+                    self._wait(call, deadline)
+            with self._sending:
+                with self._condition:
+                    wire = self._wire
+                    room = self._window - len(self._in_flight) if wire is not None else 0
+                    taken = messages[sent : sent + max(0, room)]
+                    data = [
+                        self._encode(call, index, message)
+                        for index, message in enumerate(taken, start + sent)
+                    ]
+                sent += len(taken)
+                if wire is not None and taken:
+                    # If it fails the link notices too, and connected() sends what is in flight.
+                    with contextlib.suppress(ConnectionLost):
+                        wire.send_bytes(b"".join(data))
+                        self.counters["published"] += len(data)
+
+    def _encode(self, call: _Call, index: int, message: Message) -> bytes:
+        """Puts a message in flight; nothing comes back where it can't be sent at all."""
+        packet_id = self._next_id()
+        try:
+            packet = PublishPacket(
+                message.topic,
+                message.payload,
+                qos=QoS.AT_LEAST_ONCE,
+                packet_id=packet_id,
+                retain=message.retain,
+                message_expiry_interval=message.expiry_seconds,
+                content_type=message.content_type,
+                response_topic=message.response_topic,
+                correlation_data=message.correlation_data,
+                user_properties=message.user_properties,
+            )
+            encoded = encode(packet, self._protocol)
+        except ValueError:
+            call.settle(index, _TOPIC_NAME_INVALID)
+            return b""
+        if self._largest is not None and len(encoded) > self._largest:
+            # [MQTT-3.2.2-15]: the broker takes no packet larger than it said.
+            call.settle(index, _PACKET_TOO_LARGE)
+            return b""
+        self._in_flight[packet_id] = (call, index, packet)
+        return encoded
+
+    def _republish(self, wire: Wire, count: int) -> None:
+        """Sends up to ``count`` that an earlier connection left without an answer.
+
+        [MQTT-3.3.4-9]: never more unanswered than the broker's receive maximum, which may be
+        smaller on this connection than it was on the last.
+        """
+        for _ in range(min(count, len(self._unsent))):
+            wire.send(self._unsent.popleft())
+            self.counters["republished"] += 1
+
+    def _wait(self, call: _Call, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            for packet_id in [key for key, item in self._in_flight.items() if item[0] is call]:
+                del self._in_flight[packet_id]
+            error: MqttError | None = self._link.error
+            raise ConnectionLost(
+                f"{call.missing} of {len(call.codes)} messages were not acknowledged in time"
+                + (f": {error}" if error else "")
+            )
+        self._condition.wait(min(left, 1.0))
+
+    def _next_id(self) -> int:
+        while True:
+            self._last_id = self._last_id % 65_535 + 1
+            if self._last_id not in self._in_flight:
+                return self._last_id
+
+    # The link's side; see mqtt.client.link.Session.
+
+    def connected(self, wire: Wire, answer: ConnAckPacket, generation: int) -> None:
+        """Learns the broker's limits and sends what is still in flight."""
+        with self._sending:
+            with self._condition:
+                self._window = min(self._maximum, answer.receive_max)
+                self._largest = answer.max_packet_size
+                self._unsent = deque(item[2] for item in self._in_flight.values())
+            self._republish(wire, self._window)
+            with self._condition:
+                self._wire = wire
+                self._condition.notify_all()
+        self._link.set_ready()
+
+    def received(self, packets: list[Packet]) -> None:
+        """Takes PUBACKs."""
+        if self._unsent and self._wire is not None:
+            self._republish(self._wire, len(packets))
+        with self._condition:
+            for packet in packets:
+                if type(packet) is not PubAckPacket:
+                    continue
+                item = self._in_flight.pop(packet.packet_id, None)
+                if item is not None:
+                    call, index, _ = item
+                    call.settle(index, int(packet.reason_code))
+            self._condition.notify_all()
+
+    def lost(self) -> None:
+        """Waits for the next connection."""
+        with self._condition:
+            self._wire = None
+
+    def tick(self, now: float) -> None:
+        """Nothing is due here: ``publish`` has its own time limit."""
+
+    @property
+    def full(self) -> bool:
+        """Never: only acknowledgements arrive."""
+        return False

@@ -1,0 +1,271 @@
+"""Receiving: a queue of messages that are acknowledged by hand, once they are stored elsewhere.
+
+The subscriber owns the queue; readers come and go. A message is in one of three places: queued,
+handed out in a :class:`Batch`, or done. A batch ends by ``acknowledge`` (its PUBACKs are sent, if
+the connection that delivered it still stands) or by ``give_back`` (its messages are handed out
+again). When the connection is lost, what was queued from it is forgotten, because the broker
+sends it again; a batch of it may still be worked on, and then there are two of it: at least once.
+
+MQTT 5.0 section 4.4 (message delivery retry) and 4.9 (flow control).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mqtt5 import (
+    ConnAckPacket,
+    Packet,
+    PublishPacket,
+    QoS,
+    RetainHandling,
+    SubAckPacket,
+    SubscribePacket,
+    UnsubscribePacket,
+)
+from mqtt5 import TopicFilter as WireFilter
+
+from mqtt.client.link import Link
+from mqtt.client.settings import ConnectionSettings
+from mqtt.client.wire import Wire
+from mqtt.errors import ConnectionLost, SubscriptionRefused
+from mqtt.topics import TopicFilter
+
+_SUBSCRIBE_ID = 1
+_UNSUBSCRIBE_ID = 2
+_SUBACK_SECONDS = 10.0
+_NO_GENERATION = 0
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Messages handed out together, in the order received.
+
+    ``packets`` and ``received_times`` (epoch seconds) have the same length. ``generation`` is the
+    connection that delivered them.
+    """
+
+    packets: list[PublishPacket]
+    received_times: list[float]
+    generation: int
+    taken_at: float
+
+
+class Subscriber:
+    """One connection subscribed to some filters at QoS 1 at most.
+
+    Args:
+      settings: the connection; ``receive_maximum`` bounds what is queued and unacknowledged.
+      filters: what to subscribe to.
+      stale_filters: subscriptions that an earlier run of this client id may have left behind and
+        that are to end (its plain filters where it now shares them, say).
+      unacked_seconds: a batch that is neither acknowledged nor given back for so long closes the
+        connection, so that the broker sends its messages again.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        filters: Sequence[TopicFilter],
+        *,
+        stale_filters: Sequence[TopicFilter] = (),
+        unacked_seconds: float = 600.0,
+    ) -> None:
+        if not filters:
+            raise ValueError("filters: at least one topic filter is needed")
+        self.counters: Counter[str] = Counter()
+        self._filters = tuple(filters)
+        self._stale = tuple(stale_filters)
+        self._unacked_seconds = unacked_seconds
+        self._condition = threading.Condition()
+        self._queue: deque[tuple[PublishPacket, float]] = deque()
+        self._handed_out: dict[int, Batch] = {}
+        self._generation = _NO_GENERATION
+        self._wire: Wire | None = None
+        self._subscribe_by: float | None = None
+        self._limit = 2 * settings.receive_maximum
+        self._link = Link(settings, self)
+        self._link.start()
+
+    def wait_ready(self, timeout_seconds: float) -> None:
+        """Waits until the filters are granted. Raises ConnectError."""
+        self._link.wait_ready(timeout_seconds)
+
+    @property
+    def link(self) -> Link:
+        """The connection's keeper, for its counters and its last error."""
+        return self._link
+
+    @property
+    def oldest_received_time(self) -> float | None:
+        """When the oldest message still queued was received (epoch seconds); None if none is."""
+        with self._condition:
+            return self._queue[0][1] if self._queue else None
+
+    def take(self, maximum: int, timeout_seconds: float) -> Batch | None:
+        """Returns up to ``maximum`` queued messages, or None if none came in time.
+
+        All messages of a batch are of one generation. Any thread.
+        """
+        queue = self._queue
+        with self._condition:
+            if not queue:
+                self._condition.wait(timeout_seconds)
+                if not queue:
+                    return None
+            if len(queue) <= maximum:
+                items = list(queue)
+                queue.clear()
+            else:
+                items = [queue.popleft() for _ in range(maximum)]
+            packets, times = map(list, zip(*items, strict=True))
+            batch = Batch(packets, times, self._generation, time.monotonic())
+            self._handed_out[id(batch)] = batch
+            return batch
+
+    def acknowledge(self, batches: Sequence[Batch]) -> int:
+        """Sends the batches' PUBACKs and returns how many. Any thread.
+
+        A batch whose connection is gone is forgotten: the broker has sent its messages again.
+        """
+        with self._condition:
+            wire, generation = self._wire, self._generation
+            ours = [
+                batch
+                for batch in batches
+                if self._handed_out.pop(id(batch), None) and batch.generation == generation
+            ]
+        acks = [
+            b"\x40\x02" + packet.packet_id.to_bytes(2, "big")
+            for batch in ours
+            for packet in batch.packets
+            if packet.packet_id is not None
+        ]
+        if not acks or wire is None:
+            return 0
+        try:
+            wire.send_bytes(b"".join(acks))
+        except ConnectionLost:
+            return 0
+        self.counters["acked"] += len(acks)
+        return len(acks)
+
+    def give_back(self, batches: Sequence[Batch]) -> None:
+        """Puts handed-out messages back at the queue's head, oldest first. Any thread."""
+        with self._condition:
+            for batch in reversed(batches):
+                if self._handed_out.pop(id(batch), None) is None:
+                    continue
+                current = batch.generation == self._generation
+                self._queue.extendleft(
+                    (packet, received)
+                    for packet, received in zip(
+                        reversed(batch.packets), reversed(batch.received_times), strict=True
+                    )
+                    if current or packet.packet_id is None
+                )
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Disconnects; the session stays at the broker as long as its expiry says."""
+        self._link.close()
+
+    # The link's side; see mqtt.client.link.Session.
+
+    def connected(self, wire: Wire, answer: ConnAckPacket, generation: int) -> None:
+        """Subscribes anew: that a session is present does not say to what."""
+        with self._condition:
+            self._wire, self._generation = wire, generation
+        shared = next((item for item in self._filters if item.share is not None), None)
+        if shared is not None and not answer.shared_subscription_available:
+            raise SubscriptionRefused(
+                f"the broker has no shared subscriptions, which {str(shared)!r} needs;"
+                " use one shard and a plain subscription",
+                topic_filter=str(shared),
+                reason_code=0x9E,
+            )
+        if self._stale:
+            patterns = [str(item) for item in self._stale]
+            wire.send(UnsubscribePacket(_UNSUBSCRIBE_ID, patterns))
+        self._subscribe_by = time.monotonic() + _SUBACK_SECONDS
+        wire.send(
+            SubscribePacket(
+                _SUBSCRIBE_ID,
+                [
+                    WireFilter(
+                        str(item),
+                        max_qos=QoS.AT_LEAST_ONCE,
+                        retain_as_published=True,
+                        retain_handling=RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS,
+                    )
+                    for item in self._filters
+                ],
+            )
+        )
+
+    def received(self, packets: list[Packet]) -> None:
+        """Queues PUBLISH packets; checks SUBACK."""
+        now = time.time()
+        messages = [packet for packet in packets if type(packet) is PublishPacket]
+        if len(messages) != len(packets):
+            for packet in packets:
+                if type(packet) is SubAckPacket and packet.packet_id == _SUBSCRIBE_ID:
+                    self._check_granted(packet)
+        if messages:
+            duplicates = sum(1 for message in messages if message.duplicate)
+            self.counters["received"] += len(messages)
+            self.counters["redelivered"] += duplicates
+            with self._condition:
+                self._queue.extend([(message, now) for message in messages])
+                self._condition.notify()
+
+    def lost(self) -> None:
+        """Forgets what the broker will send again; of QoS 0 nobody else has a copy."""
+        with self._condition:
+            self._wire, self._generation = None, _NO_GENERATION
+            self._subscribe_by = None
+            kept = [item for item in self._queue if item[0].packet_id is None]
+            self._queue.clear()
+            self._queue.extend(kept)
+
+    def tick(self, now: float) -> None:
+        """Raises ConnectionLost where SUBACK or an acknowledgement of ours is overdue."""
+        if self._subscribe_by is not None and now > self._subscribe_by:
+            raise ConnectionLost(f"the broker did not answer SUBSCRIBE in {_SUBACK_SECONDS:g} s")
+        with self._condition:
+            overdue = [
+                key
+                for key, batch in self._handed_out.items()
+                if now - batch.taken_at > self._unacked_seconds
+            ]
+            for key in overdue:
+                del self._handed_out[key]
+        if overdue:
+            self.counters["overdue"] += len(overdue)
+            raise ConnectionLost(
+                f"{len(overdue)} batches were not acknowledged for {self._unacked_seconds:g} s;"
+                " reconnecting, so that the broker sends them again"
+            )
+
+    @property
+    def full(self) -> bool:
+        """Whether more is queued than QoS 1 alone could bring: QoS 0 knows no other limit."""
+        return len(self._queue) > self._limit
+
+    def _check_granted(self, packet: SubAckPacket) -> None:
+        self._subscribe_by = None
+        for item, code in zip(self._filters, packet.reason_codes, strict=True):
+            if int(code) >= 0x80:
+                words = code.name.lower().replace("_", " ")
+                raise SubscriptionRefused(
+                    f"the broker refused topic filter {str(item)!r} for client"
+                    f" {self._link.settings.client_id!r}: {words} ({int(code):#04x});"
+                    " give this user the right to subscribe to it",
+                    topic_filter=str(item),
+                    reason_code=int(code),
+                )
+        self._link.set_ready()
