@@ -1,0 +1,71 @@
+# Everything a person does with this project: `make help`.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+UV ?= uv
+
+# The first Python of these that is new enough makes the environment; PYTHON=… chooses another.
+PYTHON ?=
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench test-faults lock clean prism
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make run          a whole IoT backend on this machine; Ctrl-C stops it'
+	@echo '                    DEVICES=25      simulated sensors, beside this machine itself'
+	@echo '                    RATE=100        messages a second in all'
+	@echo '                    DURATION=60     seconds; then it stops by itself and prints its figures'
+	@echo '                    KEEP=1          keep what the last run stored'
+	@echo '                    INPUT=file.csv  replay a recording in place of the simulated sensors'
+	@echo 'make test         the tests'
+	@echo 'make check        ruff and mypy'
+	@echo 'make test-faults  the long kill and outage runs'
+	@echo 'make bench        the measurements of bench/RESULTS.md'
+	@echo 'make lock         requirements.lock from pyproject.toml (needs uv)'
+	@echo 'make clean        remove what was built and what runs stored'
+
+run: $(STAMP) prism
+	@exec $(BIN)/mqttbeam run \
+	  $(if $(DEVICES),--devices '$(DEVICES)') $(if $(RATE),--rate '$(RATE)') \
+	  $(if $(DURATION),--duration '$(DURATION)') $(if $(INPUT),--input '$(INPUT)') \
+	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
+
+test: $(STAMP) prism
+	@$(BIN)/python -m pytest $(TESTS)
+
+test-faults: $(STAMP) prism
+	@$(BIN)/python -m pytest -m faults $(TESTS)
+
+check: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(STAMP) prism
+	@$(BIN)/python -m bench
+
+# Says nothing and takes a tenth of a second once Prism is there.
+prism: $(STAMP)
+	@$(BIN)/python -m localcloud.prism
+
+$(STAMP): requirements.lock pyproject.toml
+	@for python in $(PYTHONS); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    exec "$$python" -P localcloud/environment.py $(VENV); \
+	  fi; \
+	done; \
+	echo 'No Python 3.11 or newer was found (looked for: $(PYTHONS)).' >&2; \
+	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)' >&2; \
+	exit 1
+
+lock:
+	$(UV) pip compile --universal --python-version 3.11 pyproject.toml --extra dev \
+	  -o requirements.lock --generate-hashes --no-emit-find-links \
+	  --no-emit-index-url --custom-compile-command 'make lock'
+
+clean:
+	rm -rf $(VENV) .mqttbeam build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

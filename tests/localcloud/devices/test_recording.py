@@ -1,0 +1,98 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from localcloud.devices.errors import RecordingError
+from localcloud.devices.recording import Recording, device_id, find_columns, parse_moment
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recording.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "device", "time"),
+    [
+        (["timestamp", "device", "temperature"], 1, 0),
+        (["Time", "Sensor ID", "value"], 1, 0),
+        (["id", "ts", "co", "lpg"], 0, 1),
+        (["name", "value", "date"], 0, 2),
+        (["id", "deviceId", "v", "DateTime"], 1, 3),
+    ],
+)
+def test_the_usual_names_are_known(names: list[str], device: int, time: int) -> None:
+    columns = find_columns(names)
+    assert (columns.device, columns.time) == (device, time)
+    assert len(columns.readings) == len(names) - 2
+
+
+def test_columns_can_be_named() -> None:
+    columns = find_columns(["wo", "wann", "grad"], device="wo", time="wann")
+    assert columns.readings == ((2, "grad"),)
+
+
+def test_columns_that_can_t_be_told_are_listed() -> None:
+    with pytest.raises(RecordingError, match=r"device can't be told.*'wo', 'time', 'grad'"):
+        find_columns(["wo", "time", "grad"])
+    with pytest.raises(RecordingError, match="no column 'x'; the columns are 'wo', 'time'"):
+        find_columns(["wo", "time"], device="x")
+    with pytest.raises(RecordingError, match="no reading is left"):
+        find_columns(["device", "time"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31T12:00:00Z", "2026-01-31 12:00:00", "2026-01-31T13:00:00+01:00",
+        "1769860800", "1769860800.0", "1769860800000", "1769860800000000", "1.7698608e9",
+        "1769860800000000000",
+    ],
+)  # fmt: skip
+def test_iso_8601_and_numbers_since_the_epoch_are_times(text: str) -> None:
+    assert parse_moment(text) == datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["", "noon", "nan", "31/01/2026"])
+def test_other_text_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        parse_moment(text)
+
+
+def test_rows_keep_their_order_and_their_own_times(tmp_path: Path) -> None:
+    text = "\ufefftime;device;temperature;humidity\n1769860800;b/1;21.5;\n1769860700;a;-3;40\n\n"
+    recording = Recording(_file(tmp_path, text))
+    assert recording.device_ids == ("b-1", "a")
+    assert recording.rows == 2
+    first, second = recording.readings()
+    assert first.time == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert json.loads(first.payload)["readings"] == {"temperature": 21.5}
+    assert json.loads(second.payload)["readings"] == {"temperature": -3, "humidity": 40}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the file is empty"),
+        ("device,time,x\n", "has no rows"),
+        ("device,time,x\na,noon,1\n", "line 2: 'noon' is neither an ISO 8601 time"),
+        ("device,time,x\na,1769860800,1\n,1769860800,1\n", "line 3: device id is empty"),
+        ("device,time,x\na\n", "line 2: only 1 cells"),
+        ("device,time,x\na/b,1,1\na+b,1,1\n", "'a/b' and 'a.b' would both become"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecordingError, match=message):
+        Recording(_file(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"none\.csv can't be read: No such file"):
+        Recording(tmp_path / "none.csv")
+
+
+def test_names_become_device_ids() -> None:
+    assert device_id(" Kitchen / oven#2 ") == "Kitchen-oven-2"
