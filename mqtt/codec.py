@@ -33,7 +33,8 @@ class Decoder:
 
     ``protocol``: the version spoken, or None on a server, where the first packet must be CONNECT
     and decides it. ``maximum_packet_bytes``: a packet that announces more is refused before its
-    body is buffered, so a peer costs at most that much memory.
+    body is buffered, so a peer costs at most that much memory; it may be changed between calls
+    (a server takes less from a peer that it does not know yet).
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Decoder:
         maximum_packet_bytes: int = LARGEST_PACKET_BYTES,
     ) -> None:
         self.protocol = protocol
-        self._limit = maximum_packet_bytes
+        self.maximum_packet_bytes = maximum_packet_bytes
         self._rest = bytearray()
         self._wanted = 0
 
@@ -74,9 +75,10 @@ class Decoder:
                     if body < 0:
                         break
                 end = body + length
-                if end - position > self._limit:
+                if end - position > self.maximum_packet_bytes:
                     raise PacketTooLarge(
-                        f"packet of {end - position} bytes; at most {self._limit} are taken"
+                        f"packet of {end - position} bytes; at most"
+                        f" {self.maximum_packet_bytes} are taken"
                     )
                 if end > size:
                     self._wanted = end - position

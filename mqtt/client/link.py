@@ -69,8 +69,9 @@ class Session(Protocol):
 class Link:
     """Keeps ``session`` connected until :meth:`close`.
 
-    Counters (read by whoever reports them): ``connects``, ``losses``, ``failures`` (attempts that
-    did not connect), ``takeovers`` (told by the broker, or suspected).
+    Counters, for whoever reports them: ``connects``,
+    ``losses``, ``failures`` (attempts that did not connect), ``takeovers`` (told by the broker,
+    or suspected).
     """
 
     def __init__(
@@ -132,6 +133,11 @@ class Link:
                         + (f": {error}" if error else "")
                     )
                 self._settled.wait(left)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the session was able to work once."""
+        return self._ready
 
     @property
     def error(self) -> MqttError | None:

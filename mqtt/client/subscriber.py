@@ -32,13 +32,15 @@ from mqtt5 import TopicFilter as WireFilter
 from mqtt.client.link import Link
 from mqtt.client.settings import ConnectionSettings
 from mqtt.client.wire import Wire
-from mqtt.errors import ConnectionLost, SubscriptionRefused
+from mqtt.errors import ConnectError, ConnectionLost, SubscriptionRefused
 from mqtt.topics import TopicFilter
 
 _SUBSCRIBE_ID = 1
 _UNSUBSCRIBE_ID = 2
 _SUBACK_SECONDS = 10.0
 _NO_GENERATION = 0
+_MOST_QUEUED_BYTES = 64 * 1024 * 1024
+"""More is left in the socket: a receive maximum counts messages, whatever their size."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +67,7 @@ class Subscriber:
         that are to end (its plain filters where it now shares them, say).
       unacked_seconds: a batch that is neither acknowledged nor given back for so long closes the
         connection, so that the broker sends its messages again.
+      start_timeout_seconds: how long :meth:`check_started` is patient.
     """
 
     def __init__(
@@ -74,13 +77,17 @@ class Subscriber:
         *,
         stale_filters: Sequence[TopicFilter] = (),
         unacked_seconds: float = 600.0,
+        start_timeout_seconds: float = 60.0,
     ) -> None:
         if not filters:
             raise ValueError("filters: at least one topic filter is needed")
         self.counters: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
+        self._ack_latencies_ms: deque[int] = deque(maxlen=1_000)
         self._filters = tuple(filters)
         self._stale = tuple(stale_filters)
         self._unacked_seconds = unacked_seconds
+        self._start_by = time.monotonic() + start_timeout_seconds
         self._condition = threading.Condition()
         self._queue: deque[tuple[PublishPacket, float]] = deque()
         self._handed_out: dict[int, Batch] = {}
@@ -88,6 +95,7 @@ class Subscriber:
         self._wire: Wire | None = None
         self._subscribe_by: float | None = None
         self._limit = 2 * settings.receive_maximum
+        self._queued_bytes = 0
         self._link = Link(settings, self)
         self._link.start()
 
@@ -95,13 +103,24 @@ class Subscriber:
         """Waits until the filters are granted. Raises ConnectError."""
         self._link.wait_ready(timeout_seconds)
 
+    def check_started(self) -> None:
+        """Raises ConnectError if the filters were never granted, and never will be or not in
+        time; what breaks later is mended by the connection itself.
+        """
+        if self._link.ready:
+            return
+        error = self._link.error
+        permanent = isinstance(error, ConnectError) and error.permanent
+        if permanent or time.monotonic() > self._start_by:
+            self._link.wait_ready(0)
+
     @property
     def link(self) -> Link:
         """The connection's keeper, for its counters and its last error."""
         return self._link
 
     @property
-    def oldest_received_time(self) -> float | None:
+    def oldest_time(self) -> float | None:
         """When the oldest message still queued was received (epoch seconds); None if none is."""
         with self._condition:
             return self._queue[0][1] if self._queue else None
@@ -123,6 +142,7 @@ class Subscriber:
             else:
                 items = [queue.popleft() for _ in range(maximum)]
             packets, times = map(list, zip(*items, strict=True))
+            self._queued_bytes -= sum(len(packet.payload) for packet in packets)
             batch = Batch(packets, times, self._generation, time.monotonic())
             self._handed_out[id(batch)] = batch
             return batch
@@ -152,6 +172,9 @@ class Subscriber:
         except ConnectionLost:
             return 0
         self.counters["acked"] += len(acks)
+        now = time.time()
+        for batch in ours:
+            self._ack_latencies_ms.append(int(1_000 * (now - batch.received_times[0])))
         return len(acks)
 
     def give_back(self, batches: Sequence[Batch]) -> None:
@@ -161,14 +184,26 @@ class Subscriber:
                 if self._handed_out.pop(id(batch), None) is None:
                     continue
                 current = batch.generation == self._generation
-                self._queue.extendleft(
+                pairs = [
                     (packet, received)
-                    for packet, received in zip(
-                        reversed(batch.packets), reversed(batch.received_times), strict=True
-                    )
+                    for packet, received in zip(batch.packets, batch.received_times, strict=True)
                     if current or packet.packet_id is None
-                )
+                ]
+                self._queue.extendleft(reversed(pairs))
+                self._queued_bytes += sum(len(packet.payload) for packet, _ in pairs)
             self._condition.notify()
+
+    def drain_counters(self) -> tuple[Counter[str], list[int]]:
+        """Returns what was counted since the last call, the link's counters among it, and the
+        milliseconds from receipt to acknowledgement of the batches since then (the last 1,000).
+        """
+        with self._condition:
+            total = self.counters + self._link.counters
+            fresh = total - self._reported
+            self._reported = total
+            latencies = list(self._ack_latencies_ms)
+            self._ack_latencies_ms.clear()
+        return fresh, latencies
 
     def close(self) -> None:
         """Disconnects; the session stays at the broker as long as its expiry says."""
@@ -221,6 +256,7 @@ class Subscriber:
             self.counters["redelivered"] += duplicates
             with self._condition:
                 self._queue.extend([(message, now) for message in messages])
+                self._queued_bytes += sum(len(message.payload) for message in messages)
                 self._condition.notify()
 
     def lost(self) -> None:
@@ -231,6 +267,7 @@ class Subscriber:
             kept = [item for item in self._queue if item[0].packet_id is None]
             self._queue.clear()
             self._queue.extend(kept)
+            self._queued_bytes = sum(len(packet.payload) for packet, _ in kept)
 
     def tick(self, now: float) -> None:
         """Raises ConnectionLost where SUBACK or an acknowledgement of ours is overdue."""
@@ -253,8 +290,8 @@ class Subscriber:
 
     @property
     def full(self) -> bool:
-        """Whether more is queued than QoS 1 alone could bring: QoS 0 knows no other limit."""
-        return len(self._queue) > self._limit
+        """Whether enough is queued: in bytes, or in messages where QoS 0 knows no other limit."""
+        return self._queued_bytes > _MOST_QUEUED_BYTES or len(self._queue) > self._limit
 
     def _check_granted(self, packet: SubAckPacket) -> None:
         self._subscribe_by = None

@@ -1,0 +1,16 @@
+"""MQTT for Beam: a native source with acknowledgements at finalization, a sink with outcomes."""
+
+from transforms.mqttio.read import ReadFromMqtt
+from transforms.mqttio.settings import BrokerSettings
+from transforms.mqttio.source import MqttMessage, MqttShard
+from transforms.mqttio.write import MqttPublish, PublishResult, WriteToMqtt
+
+__all__ = [
+    "BrokerSettings",
+    "MqttMessage",
+    "MqttPublish",
+    "MqttShard",
+    "PublishResult",
+    "ReadFromMqtt",
+    "WriteToMqtt",
+]

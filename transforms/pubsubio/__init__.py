@@ -1,0 +1,20 @@
+"""Pub/Sub for every runner: a source that keeps leases, a sink that knows ordering keys."""
+
+from transforms.pubsubio.errors import (
+    PubSubDenied,
+    PubSubError,
+    PubSubNotFound,
+    PubSubUnavailable,
+)
+from transforms.pubsubio.read import ReadFromPubSub
+from transforms.pubsubio.write import Refused, WriteToPubSub
+
+__all__ = [
+    "PubSubDenied",
+    "PubSubError",
+    "PubSubNotFound",
+    "PubSubUnavailable",
+    "ReadFromPubSub",
+    "Refused",
+    "WriteToPubSub",
+]

@@ -1,0 +1,202 @@
+"""Beam's UnboundedSource over an inbox: a live queue whose messages are acknowledged one by one.
+
+MQTT sessions and Pub/Sub subscriptions are such queues. The position is kept by the server, so a
+checkpoint mark holds no position: it holds the batches of one bundle, and finalizing it
+acknowledges them. A reader holds nothing that it did not just hand to its bundle; the inbox,
+one a process, owns the queue and outlives the readers.
+
+A bundle ends when the queue is empty, so it is as large as the load makes it: one message when
+nothing hurries, thousands under load, with a bound on time and count (see :class:`ReadInbox`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from apache_beam.coders import Coder
+from apache_beam.io.unbounded_source import (
+    CheckpointMark,
+    UnboundedReader,
+    _ReadFromUnboundedSourceDoFn,
+)
+from apache_beam.metrics import Metrics
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+
+from transforms.stop import stop_requested
+
+_WAIT_SECONDS = 0.02
+"""How long a bundle's first ``advance`` waits for a message: longer would stall the runner."""
+
+_POLL_SECONDS = 0.005
+_READ_SECONDS = 0.1
+_LISTS_PER_BUNDLE = 8
+"""Bounds of a bundle under load; a few lists let the sink work on one while the next is read."""
+
+_SETTLE_SECONDS = 0.1
+"""The idle watermark stays this far behind the clock: a message is dated just before it is
+queued, and must not be late because the watermark was read in between."""
+
+BatchT = TypeVar("BatchT")
+SettingsT = TypeVar("SettingsT")
+
+
+class Inbox(Protocol[BatchT]):
+    """A live queue. All methods may be called from any thread."""
+
+    @property
+    def oldest_time(self) -> float | None:
+        """A lower bound on the timestamps of queued messages (epoch seconds); None if empty."""
+
+    def take(self, maximum: int, timeout_seconds: float) -> BatchT | None:
+        """Returns up to ``maximum`` messages, or None if none came in time."""
+
+    def acknowledge(self, batches: Sequence[BatchT]) -> object:
+        """Says that the batches are stored elsewhere."""
+
+    def give_back(self, batches: Sequence[BatchT]) -> None:
+        """Queues the batches' messages again."""
+
+    def check_started(self) -> None:
+        """Raises the reason if the inbox never came up and can't, or not in its time."""
+
+    def drain_counters(self) -> tuple[Counter[str], list[int]]:
+        """Returns counts since the last call, and milliseconds from receipt to acknowledgement."""
+
+
+class InboxMark(CheckpointMark, Generic[BatchT]):
+    """The batches of one bundle, acknowledged when the bundle is durable."""
+
+    def __init__(self, inbox: Inbox[BatchT] | None = None, batches: Sequence[BatchT] = ()) -> None:
+        self._inbox = inbox
+        self._batches = batches
+
+    def finalize_checkpoint(self) -> None:
+        """Acknowledges; does nothing on a decoded copy."""
+        if self._inbox is not None and self._batches:
+            self._inbox.acknowledge(self._batches)
+
+
+class InboxMarkCoder(Coder):
+    """Encodes every mark as nothing: live acknowledgements can't leave their process."""
+
+    def encode(self, value: InboxMark[Any]) -> bytes:
+        """Returns no bytes."""
+        return b""
+
+    def decode(self, encoded: bytes) -> InboxMark[Any]:
+        """Returns a mark without acknowledgements."""
+        return InboxMark()
+
+    def is_deterministic(self) -> bool:
+        """Every mark has one encoding."""
+        return True
+
+
+class InboxReader(UnboundedReader, Generic[BatchT]):
+    """Hands an inbox's messages to bundles, a list at a time.
+
+    Subclasses say what a batch is worth: ``get_current`` and ``get_current_timestamp``, of
+    ``self.current``.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox[BatchT],
+        *,
+        metrics: str,
+        most_messages: int,
+        watermark_lag_seconds: float = 0.0,
+    ) -> None:
+        self.current: BatchT | None = None
+        self._inbox = inbox
+        self._most_messages = most_messages
+        self._lag_seconds = watermark_lag_seconds + _SETTLE_SECONDS
+        self._meter = _Meter(metrics)
+        self._pending: list[BatchT] = []
+        self._ended = False
+
+    def start(self) -> bool:
+        """Takes the first messages, if there are some."""
+        return self.advance()
+
+    def advance(self) -> bool:
+        """Takes the next messages; raises what ``Inbox.check_started`` raises."""
+        self.current = None
+        if stop_requested():
+            self._ended = True
+            return False
+        wait = 0.0 if self._pending else _WAIT_SECONDS
+        batch = self._inbox.take(self._most_messages, wait)
+        if batch is None:
+            if not self._pending:
+                self._inbox.check_started()
+            return False
+        self._pending.append(batch)
+        self.current = batch
+        return True
+
+    def get_watermark(self) -> Timestamp:
+        """The oldest message that is still to come; the clock when none waits."""
+        if self._ended:
+            return MAX_TIMESTAMP
+        oldest = self._inbox.oldest_time
+        now = time.time()
+        return Timestamp((now if oldest is None else min(now, oldest)) - self._lag_seconds)
+
+    def get_checkpoint_mark(self) -> InboxMark[BatchT]:
+        """Gives the bundle's batches to a mark; they are no longer the reader's."""
+        batches, self._pending = self._pending, []
+        self._meter.report(self._inbox)
+        return InboxMark(self._inbox, batches)
+
+    def close(self) -> None:
+        """Gives back what no mark carries: its bundle failed."""
+        if self._pending:
+            self._inbox.give_back(self._pending)
+            self._pending = []
+
+
+class ReadInbox(_ReadFromUnboundedSourceDoFn, Generic[SettingsT]):
+    """Beam's wrapper of an UnboundedSource, with an inbox's bundle bounds and its settings.
+
+    Beam's ReadFromUnboundedSource has no place for settings, as its source lives in the
+    restriction and outlives an update of the job. This DoFn belongs to the job graph, so what
+    ``register`` is told in every worker process is up to date.
+    """
+
+    def __init__(self, register: Callable[[SettingsT], None], settings: SettingsT) -> None:
+        super().__init__(
+            poll_interval=_POLL_SECONDS,
+            max_records_per_bundle=_LISTS_PER_BUNDLE,
+            max_read_time_seconds=_READ_SECONDS,
+        )
+        self._register = register
+        self._settings = settings
+
+    def setup(self) -> None:
+        """Makes the settings known to this process."""
+        self._register(self._settings)
+        super().setup()
+
+
+class _Meter:
+    """Beam metrics of an inbox, reported from the reader's calls.
+
+    What is counted in a connection's own thread would vanish: Beam collects the metrics of the
+    thread that runs a bundle.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._ack_latency = Metrics.distribution(namespace, "ack_latency_ms")
+
+    def report(self, inbox: Inbox[Any]) -> None:
+        """Adds what was counted since the last report of any reader of this inbox."""
+        counts, latencies = inbox.drain_counters()
+        for name, count in counts.items():
+            Metrics.counter(self._namespace, name).inc(count)
+        for milliseconds in latencies:
+            self._ack_latency.update(milliseconds)

@@ -1,0 +1,142 @@
+"""The subscribed connections of this worker process, one a shard, found by name.
+
+A source names its shard and nothing more; what the name means (addresses, filters, limits) is
+registered by the DoFn that reads it, which belongs to the job graph and so follows an update of
+the job where the source, kept in the restriction, does not.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from mqtt.client import Subscriber
+from mqtt.topics import TopicFilter
+from transforms.mqttio.settings import BrokerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionSettings:
+    """What one ``ReadFromMqtt`` subscribes to, and how.
+
+    Attributes:
+      broker: how to reach it.
+      client_id: prefix of the shards' client identifiers, and the share name.
+      filters: topic filters, without ``$share``.
+      shards: connections that share the subscription.
+      shared: whether ``$share`` is used; must be so with several shards.
+      session_expiry_seconds: how long the broker keeps messages for a shard that is away.
+      receive_maximum: messages a shard holds unacknowledged.
+      unacked_seconds: how long a message may stay unacknowledged before the connection is
+        reopened so that the broker sends it again.
+      batch_messages: most messages read at once.
+      watermark_lag_seconds: how far the watermark stays behind the receipt.
+    """
+
+    broker: BrokerSettings
+    client_id: str
+    filters: tuple[TopicFilter, ...]
+    shards: int = 1
+    shared: bool = False
+    session_expiry_seconds: int = 86_400
+    receive_maximum: int = 10_000
+    unacked_seconds: float = 600.0
+    batch_messages: int = 500
+    watermark_lag_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.client_id or set(self.client_id) & set("/+#$\0 "):
+            raise ValueError(
+                f"client_id {self.client_id!r}: must be the same at every start, and without"
+                " '/', '+', '#', '$' and spaces, as it names the shared subscription too"
+            )
+        if not self.filters:
+            raise ValueError("filters: at least one topic filter is needed")
+        for item in self.filters:
+            if item.share is not None:
+                raise ValueError(
+                    f"topic filter {str(item)!r}: give it without $share/…; shards make it shared"
+                )
+        for position, item in enumerate(self.filters):
+            for other in self.filters[position + 1 :]:
+                if item.overlaps(other):
+                    raise ValueError(
+                        f"topic filters {str(item)!r} and {str(other)!r} overlap: brokers would"
+                        " deliver some messages twice"
+                    )
+        if self.shards < 1:
+            raise ValueError(f"shards: must be 1 or more, got {self.shards}")
+        if self.shards > 1 and not self.shared:
+            raise ValueError("shards: more than one needs a shared subscription")
+        if self.session_expiry_seconds < 1:
+            raise ValueError("session_expiry_seconds: 0 would lose what arrives while we are away")
+        if self.batch_messages < 1:
+            raise ValueError(f"batch_messages: must be 1 or more, got {self.batch_messages}")
+
+    def shard_client_id(self, shard: int) -> str:
+        """The client identifier of a shard: the same at every start."""
+        return f"{self.client_id}-{shard}"
+
+    def subscriber(self, shard: int) -> Subscriber:
+        """Opens a shard's connection; it connects in its own thread."""
+        plain = self.filters
+        shared = tuple(TopicFilter(item.pattern, share=self.client_id) for item in self.filters)
+        return Subscriber(
+            self.broker.connection(
+                self.shard_client_id(shard),
+                session_expiry_seconds=self.session_expiry_seconds,
+                receive_maximum=self.receive_maximum,
+            ),
+            shared if self.shared else plain,
+            # Whoever changes from one shard to several would else be sent everything twice.
+            stale_filters=plain if self.shared else shared,
+            unacked_seconds=self.unacked_seconds,
+            start_timeout_seconds=self.broker.start_timeout_seconds,
+        )
+
+
+_LOCK = threading.Lock()
+_SETTINGS: dict[str, SubscriptionSettings] = {}
+_OPEN: dict[tuple[str, int], tuple[SubscriptionSettings, Subscriber]] = {}
+
+
+def register(settings: SubscriptionSettings) -> None:
+    """Says what ``settings.client_id`` means in this process."""
+    with _LOCK:
+        _SETTINGS[settings.client_id] = settings
+
+
+def subscription(client_id: str, shard: int) -> tuple[SubscriptionSettings, Subscriber]:
+    """Returns the shard's settings and connection, opened at first use.
+
+    Raises:
+      LookupError: nobody registered ``client_id``.
+    """
+    stale = None
+    with _LOCK:
+        try:
+            settings = _SETTINGS[client_id]
+        except KeyError:
+            raise LookupError(
+                f"no subscription is registered for client id {client_id!r} in this process:"
+                " read MqttShard through ReadFromMqtt, not through beam.io.Read"
+            ) from None
+        key = (client_id, shard)
+        found = _OPEN.get(key)
+        if found is not None and found[0] == settings:
+            return found
+        stale = found
+        if stale is not None:
+            # The job was updated: the new connection has the same client identifier.
+            stale[1].close()
+        found = _OPEN[key] = (settings, settings.subscriber(shard))
+        return found
+
+
+def close_all() -> None:
+    """Disconnects every shard; the broker keeps their sessions. For the end of a local run."""
+    with _LOCK:
+        open_now = list(_OPEN.values())
+        _OPEN.clear()
+    for _, subscriber in open_now:
+        subscriber.close()

@@ -1,0 +1,290 @@
+"""A streaming pull that keeps leases: the inbox behind ``ReadFromPubSub``.
+
+Messages are queued, handed out in batches, and acknowledged when their bundle is durable. While
+one is here its lease is extended. Acknowledgements go by the unary call, which any connection
+may make, so a broken stream costs none of them; one that could not be sent costs a second
+delivery.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.pubsub_v1 import types
+
+from transforms.pubsubio.channel import StreamingPullRequest, method, streaming_pull
+from transforms.pubsubio.errors import PubSubError, PubSubUnavailable, told
+
+_LOGGER = logging.getLogger(__name__)
+
+_IDS_PER_CALL = 2_500
+"""Acknowledgement ids in a request: the service takes 512 KiB of them."""
+
+_CALL_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_ACK_TRIES = 5
+_STANDS_AFTER_SECONDS = 3.0
+
+AcknowledgeRequest = types.AcknowledgeRequest.pb()
+ModifyAckDeadlineRequest = types.ModifyAckDeadlineRequest.pb()
+
+
+@dataclass(slots=True, eq=False)
+class PulledBatch:
+    """Received messages (raw ReceivedMessage protobufs) handed out together."""
+
+    messages: list[Any]
+    received_at: float
+
+
+class Puller:
+    """One streaming pull of a subscription, with its leases.
+
+    Args:
+      channel: to the service; belongs to the puller.
+      subscription: ``projects/P/subscriptions/S``.
+      most_messages, most_bytes: what may be here unacknowledged.
+      lease_seconds: 10 to 600; extended at half time while a message is here.
+      longest_seconds: a message that was handed out so long ago is given up: its lease ends, and
+        the service delivers it again.
+      start_timeout_seconds: how long :meth:`check_started` is patient.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        subscription: str,
+        *,
+        most_messages: int,
+        most_bytes: int,
+        lease_seconds: int,
+        longest_seconds: float,
+        start_timeout_seconds: float,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
+        self._ack_latencies_ms: deque[int] = deque(maxlen=1_000)
+        self._channel = channel
+        self._subscription = subscription
+        self._most_messages = most_messages
+        self._most_bytes = most_bytes
+        self._lease_seconds = lease_seconds
+        self._longest_seconds = longest_seconds
+        self._start_by = time.monotonic() + start_timeout_seconds
+        self._stream = streaming_pull(channel)
+        self._acknowledge = method(channel, "acknowledge")
+        self._modify = method(channel, "modify_ack_deadline")
+        self._condition = threading.Condition()
+        self._queue: deque[tuple[Any, float]] = deque()
+        self._handed_out: dict[int, PulledBatch] = {}
+        self._to_ack: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._ready = False
+        self._stream_since = math.inf
+        self._error: PubSubError | None = None
+        self._call: Any = None
+        self._threads = [
+            threading.Thread(target=target, name=f"pubsub-{what}", daemon=True)
+            for target, what in (
+                (self._pull, "pull"),
+                (self._send_acks, "acknowledge"),
+                (self._keep_leases, "leases"),
+            )
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # What readers use; see transforms.inbox.Inbox.
+
+    @property
+    def oldest_time(self) -> float | None:
+        """The publish time of the message at the queue's head; None if there is none."""
+        with self._condition:
+            if not self._queue:
+                return None
+            published = self._queue[0][0].message.publish_time
+            return float(published.seconds + published.nanos / 1e9)
+
+    def take(self, maximum: int, timeout_seconds: float) -> PulledBatch | None:
+        """Returns up to ``maximum`` messages, or None if none came in time."""
+        waiting = self._queue
+        with self._condition:
+            if not waiting and timeout_seconds:
+                self._condition.wait(timeout_seconds)
+            if not waiting:
+                return None
+            count = min(maximum, len(waiting))
+            items = [waiting.popleft() for _ in range(count)]
+            batch = PulledBatch([message for message, _ in items], items[0][1])
+            self._handed_out[id(batch)] = batch
+            return batch
+
+    def acknowledge(self, batches: Sequence[PulledBatch]) -> None:
+        """Queues the acknowledgements; a thread sends them."""
+        now = time.monotonic()
+        with self._condition:
+            for batch in batches:
+                self._handed_out.pop(id(batch), None)
+                self._ack_latencies_ms.append(int(1_000 * (now - batch.received_at)))
+        self._to_ack.put([message.ack_id for batch in batches for message in batch.messages])
+
+    def give_back(self, batches: Sequence[PulledBatch]) -> None:
+        """Queues the batches' messages again, at the head."""
+        with self._condition:
+            for batch in reversed(batches):
+                if self._handed_out.pop(id(batch), None) is not None:
+                    self._queue.extendleft(
+                        (message, batch.received_at) for message in reversed(batch.messages)
+                    )
+            self._condition.notify()
+
+    def check_started(self) -> None:
+        """Raises PubSubError if no stream ever stood, and none can or none did in time."""
+        now = time.monotonic()
+        # A stream says nothing until there is a message; one that lasts was taken.
+        if self._ready or now - self._stream_since > _STANDS_AFTER_SECONDS:
+            self._ready = True
+            return
+        error = self._error
+        late = now > self._start_by
+        if error is not None and (late or not isinstance(error, PubSubUnavailable)):
+            raise error
+
+    def drain_counters(self) -> tuple[Counter[str], list[int]]:
+        """Returns what was counted since the last call, and ack latencies in milliseconds."""
+        with self._condition:
+            fresh = self.counters - self._reported
+            self._reported = Counter(self.counters)
+            latencies = list(self._ack_latencies_ms)
+            self._ack_latencies_ms.clear()
+        return fresh, latencies
+
+    def close(self, *, timeout_seconds: float = 5.0) -> None:
+        """Sends the acknowledgements that are queued, lets go of what is not handed out, ends."""
+        self._closing.set()
+        if self._call is not None:
+            self._call.cancel()
+        self._to_ack.put(None)
+        deadline = time.monotonic() + timeout_seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with self._condition:
+            ids = [message.ack_id for message, _ in self._queue]
+            self._queue.clear()
+        self._extend(ids, 0)
+        self._channel.close()
+
+    # Threads.
+
+    def _pull(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._closing.is_set():
+            ended = threading.Event()
+            try:
+                self._stream_since = time.monotonic()
+                self._call = self._stream(self._requests(ended))
+                for response in self._call:
+                    self._ready, self._error, pause = True, None, _FIRST_PAUSE_SECONDS
+                    self._receive(response)
+            except grpc.RpcError as error:
+                self._stream_since = math.inf
+                if self._closing.is_set():
+                    return
+                failure = told(error, self._subscription)
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or failure != self._error:
+                    _LOGGER.warning("streaming pull ended: %s", failure)
+                self._error = failure
+                self.counters["reconnects"] += 1
+            finally:
+                ended.set()
+            self._closing.wait(pause)
+            pause = min(_LONGEST_PAUSE_SECONDS, 1.7 * pause)
+
+    def _requests(self, ended: threading.Event) -> Iterator[Any]:
+        yield StreamingPullRequest(
+            subscription=self._subscription,
+            stream_ack_deadline_seconds=self._lease_seconds,
+            max_outstanding_messages=self._most_messages,
+            max_outstanding_bytes=self._most_bytes,
+        )
+        # The stream stays open as long as its requests do; leases need nothing sent here.
+        ended.wait()
+
+    def _receive(self, response: Any) -> None:
+        messages = response.received_messages
+        if not messages:
+            return
+        now = time.monotonic()
+        with self._condition:
+            self.counters["received"] += len(messages)
+            self.counters["redelivered"] += sum(1 for item in messages if item.delivery_attempt > 1)
+            self._queue.extend([(message, now) for message in messages])
+            self._condition.notify()
+
+    def _send_acks(self) -> None:
+        while True:
+            ids = self._to_ack.get()
+            ended = ids is None
+            gathered = ids or []
+            while not self._to_ack.empty() and len(gathered) < _IDS_PER_CALL:
+                more = self._to_ack.get()
+                ended = ended or more is None
+                gathered = gathered + (more or [])
+            for start in range(0, len(gathered), _IDS_PER_CALL):
+                self._send_ack(gathered[start : start + _IDS_PER_CALL])
+            if ended:
+                return
+
+    def _send_ack(self, ids: list[str]) -> None:
+        request = AcknowledgeRequest(subscription=self._subscription, ack_ids=ids)
+        pause = _FIRST_PAUSE_SECONDS
+        for _ in range(_ACK_TRIES):
+            try:
+                self._acknowledge(request, timeout=_CALL_SECONDS)
+            except grpc.RpcError as error:
+                failure = told(error, self._subscription)
+                if not isinstance(failure, PubSubUnavailable):
+                    break
+                time.sleep(pause)
+                pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
+            else:
+                self.counters["acked"] += len(ids)
+                return
+        self.counters["acks_lost"] += len(ids)
+        _LOGGER.warning("%d acknowledgements not taken: %s; they come again", len(ids), failure)
+
+    def _keep_leases(self) -> None:
+        while not self._closing.wait(self._lease_seconds / 2):
+            now = time.monotonic()
+            with self._condition:
+                for key, batch in list(self._handed_out.items()):
+                    if now - batch.received_at > self._longest_seconds:
+                        del self._handed_out[key]
+                        self.counters["overdue"] += len(batch.messages)
+                ids = [message.ack_id for message, _ in self._queue]
+                for batch in self._handed_out.values():
+                    ids += [message.ack_id for message in batch.messages]
+            self._extend(ids, self._lease_seconds)
+
+    def _extend(self, ids: list[str], seconds: int) -> None:
+        for start in range(0, len(ids), _IDS_PER_CALL):
+            request = ModifyAckDeadlineRequest(
+                subscription=self._subscription,
+                ack_ids=ids[start : start + _IDS_PER_CALL],
+                ack_deadline_seconds=seconds,
+            )
+            try:
+                self._modify(request, timeout=_CALL_SECONDS)
+            except grpc.RpcError as error:
+                self.counters["leases_lost"] += len(request.ack_ids)
+                _LOGGER.warning("leases not extended: %s", told(error, self._subscription))

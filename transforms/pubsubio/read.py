@@ -1,0 +1,220 @@
+"""``ReadFromPubSub``: a subscription as an unbounded PCollection, on every runner.
+
+Guarantee
+  At least once. On Dataflow this is Beam's own source, which the service replaces by its own.
+  Elsewhere messages are acknowledged when the bundle that read them is finalized; so put the
+  first durable write into the read's own stage wherever the runner's memory is not durable.
+Unit of parallelism
+  A streaming pull, one a worker process; the service shares a subscription out among processes.
+Ordering
+  Of one ordering key, where the subscription has message ordering, within a bundle; else none.
+Watermark
+  The publish time of the oldest message waiting here; the clock when none does. What still waits
+  in the subscription is not seen: a backlog counts as late.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.io.gcp.pubsub import ReadFromPubSub as BeamReadFromPubSub
+from apache_beam.io.unbounded_source import UnboundedSource
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+
+from transforms.inbox import InboxMark, InboxMarkCoder, InboxReader, ReadInbox
+from transforms.pubsubio.channel import open_channel
+from transforms.pubsubio.pull import PulledBatch, Puller
+
+_LIST_MESSAGES = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullSettings:
+    """How one subscription is pulled; see ReadFromPubSub."""
+
+    subscription: str
+    most_messages: int
+    most_bytes: int
+    lease_seconds: int
+    longest_seconds: float
+    start_timeout_seconds: float
+
+    def __post_init__(self) -> None:
+        parts = self.subscription.split("/")
+        if len(parts) != 4 or parts[0] != "projects" or parts[2] != "subscriptions":
+            raise ValueError(
+                f"subscription {self.subscription!r}: must be"
+                " projects/PROJECT/subscriptions/SUBSCRIPTION"
+            )
+        if not 10 <= self.lease_seconds <= 600:
+            raise ValueError(f"lease_seconds: must be 10 to 600, got {self.lease_seconds}")
+        if self.most_messages < 1 or self.most_bytes < 1:
+            raise ValueError("most_messages and most_bytes: must be 1 or more")
+
+
+class ReadFromPubSub(beam.PTransform):
+    """Reads a subscription; see the module for guarantee, parallelism and ordering.
+
+    Args:
+      subscription: ``projects/P/subscriptions/S``.
+      most_messages, most_bytes: what a worker process may hold unacknowledged.
+      lease_seconds: length of a lease, extended while the message is here.
+      longest_seconds: after so long unacknowledged a message is left to be delivered again.
+      start_timeout_seconds: how long the first connection may take before the pipeline fails.
+      All but the first are for our own source; Dataflow's has no such settings.
+
+    Output: PCollection of PubsubMessage, with attributes, message id, publish time, ordering key.
+
+    Raises:
+      ValueError: when built, for settings that can't work.
+      PubSubError: from the worker, if the subscription does not exist or may not be read.
+    """
+
+    def __init__(
+        self,
+        subscription: str,
+        *,
+        most_messages: int = 10_000,
+        most_bytes: int = 64 * 1024 * 1024,
+        lease_seconds: int = 60,
+        longest_seconds: float = 3_600.0,
+        start_timeout_seconds: float = 60.0,
+    ) -> None:
+        super().__init__()
+        self._settings = PullSettings(
+            subscription=subscription,
+            most_messages=most_messages,
+            most_bytes=most_bytes,
+            lease_seconds=lease_seconds,
+            longest_seconds=longest_seconds,
+            start_timeout_seconds=start_timeout_seconds,
+        )
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Builds Dataflow's source or ours."""
+        subscription = self._settings.subscription
+        runner = pbegin.pipeline.options.view_as(StandardOptions).runner or ""
+        if "Dataflow" in runner:
+            return pbegin | "Read" >> BeamReadFromPubSub(
+                subscription=subscription, with_attributes=True
+            )
+        return (
+            pbegin
+            | "Subscription" >> beam.Create([PubSubSubscription(subscription)])
+            | "Read"
+            >> beam.ParDo(ReadInbox(_register, self._settings)).with_output_types(
+                list[PubsubMessage]
+            )
+            | "Messages" >> beam.ParDo(_TakeApart()).with_output_types(PubsubMessage)
+        )
+
+
+class PubSubSubscription(UnboundedSource):
+    """A subscription, by name.
+
+    Pickled into the restriction: its module path and its attribute are a contract.
+    """
+
+    def __init__(self, subscription: str) -> None:
+        self.subscription = subscription
+
+    def split(self, desired_num_splits: int, options: Any = None) -> Iterable[PubSubSubscription]:
+        """Returns itself: one streaming pull fills a worker."""
+        return [self]
+
+    def create_reader(
+        self, options: Any, checkpoint_mark: InboxMark[PulledBatch] | None
+    ) -> _PubSubReader:
+        """Returns a reader on this process's pull. Raises LookupError without settings."""
+        return _PubSubReader(
+            _puller(self.subscription), metrics="pubsub", most_messages=_LIST_MESSAGES
+        )
+
+    def get_checkpoint_mark_coder(self) -> InboxMarkCoder:
+        """The coder of marks."""
+        return InboxMarkCoder()
+
+
+class _PubSubReader(InboxReader[PulledBatch]):
+    """Reads a streaming pull."""
+
+    def get_current(self) -> list[PubsubMessage]:
+        assert self.current is not None, "get_current without a successful advance"
+        return [_message(item) for item in self.current.messages]
+
+    def get_current_timestamp(self) -> Timestamp:
+        assert self.current is not None, "get_current_timestamp without a successful advance"
+        return Timestamp(min(map(_publish_seconds, self.current.messages)))
+
+
+class _TakeApart(beam.DoFn):
+    """Lists of messages to messages, each at its publish time."""
+
+    def process(self, element: list[PubsubMessage]) -> Iterator[TimestampedValue]:
+        for message in element:
+            yield TimestampedValue(message, Timestamp(message.publish_time.timestamp()))
+
+
+def _message(received: Any) -> PubsubMessage:
+    message = received.message
+    return PubsubMessage(
+        message.data,
+        dict(message.attributes),
+        message.message_id,
+        datetime.fromtimestamp(_publish_seconds(received), UTC),
+        message.ordering_key,
+    )
+
+
+def _publish_seconds(received: Any) -> float:
+    published = received.message.publish_time
+    return float(published.seconds + published.nanos / 1e9)
+
+
+_LOCK = threading.Lock()
+_SETTINGS: dict[str, PullSettings] = {}
+_OPEN: dict[str, Puller] = {}
+
+
+def _register(settings: PullSettings) -> None:
+    with _LOCK:
+        _SETTINGS[settings.subscription] = settings
+
+
+def _puller(subscription: str) -> Puller:
+    with _LOCK:
+        found = _OPEN.get(subscription)
+        if found is None:
+            settings = _SETTINGS.get(subscription)
+            if settings is None:
+                raise LookupError(
+                    f"{subscription} is not registered in this process: read PubSubSubscription"
+                    " through ReadFromPubSub, not through beam.io.Read"
+                )
+            found = _OPEN[subscription] = Puller(
+                open_channel(),
+                subscription,
+                most_messages=settings.most_messages,
+                most_bytes=settings.most_bytes,
+                lease_seconds=settings.lease_seconds,
+                longest_seconds=settings.longest_seconds,
+                start_timeout_seconds=settings.start_timeout_seconds,
+            )
+        return found
+
+
+def close_all() -> None:
+    """Ends every streaming pull of this process, for the end of a local run."""
+    with _LOCK:
+        open_now = list(_OPEN.values())
+        _OPEN.clear()
+    for puller in open_now:
+        puller.close()
