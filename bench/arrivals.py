@@ -1,0 +1,201 @@
+"""What arrived, message by message: the only witness of rates, losses and latencies."""
+
+from __future__ import annotations
+
+import queue
+import select
+import socket
+import threading
+import time
+from array import array
+from typing import Any
+
+import grpc
+import mqtt5
+
+from bench.load import event_time_of, number_of
+from bench.processes import LOOPBACK, BenchError
+from bench.pubsub import PubSub, StreamingPull
+
+
+class Arrivals:
+    """When each of the messages numbered ``numbers`` first arrived; all others are ignored."""
+
+    def __init__(self, numbers: range) -> None:
+        self.numbers = numbers
+        self._times = array("d", bytes(8 * len(numbers)))
+        self.distinct = 0
+        self.duplicates = 0
+
+    def note(self, number: int, moment: float) -> bool:
+        """Notes an arrival; whether it is the first of its number."""
+        place = number - self.numbers.start
+        if not 0 <= place < len(self._times):
+            return False
+        if self._times[place]:
+            self.duplicates += 1
+            return False
+        self._times[place] = moment
+        self.distinct += 1
+        return True
+
+    @property
+    def lost(self) -> int:
+        """How many have not arrived."""
+        return len(self._times) - self.distinct
+
+    @property
+    def complete(self) -> bool:
+        """Whether all have."""
+        return not self.lost
+
+    def span(self) -> tuple[float, float]:
+        """The times of the first and the last arrival.
+
+        Raises:
+          BenchError: nothing arrived.
+        """
+        if not self.distinct:
+            raise BenchError("nothing arrived")
+        return min(moment for moment in self._times if moment), max(self._times)
+
+    def rate(self) -> float:
+        """Messages a second from the first arrival to the last.
+
+        What came together with the first is left out: it began before the span did.
+        """
+        first, last = self.span()
+        later = self.distinct - self._times.count(first)
+        return later / (last - first) if last > first else float("nan")
+
+
+def drain(pubsub: PubSub, subscription: str, arrivals: Arrivals, *, quiet_seconds: float) -> None:
+    """Pulls until all have arrived or nothing came for ``quiet_seconds``.
+
+    The arrival time is the one at which Pub/Sub accepted the message, so draining afterwards
+    measures the same as watching, without a consumer that takes its share of the cores.
+    """
+    heard = time.monotonic()
+    while not arrivals.complete and time.monotonic() - heard < quiet_seconds:
+        for data, accepted in pubsub.pull(subscription):
+            heard = time.monotonic()
+            arrivals.note(number_of(data), accepted)
+
+
+class PubSubWatcher:
+    """Streaming pull in a thread: acknowledges all, notes arrivals by this machine's clock.
+
+    ``latencies_seconds``: arrival less the event time in the payload, one for each distinct
+    message, in order of arrival.
+    """
+
+    def __init__(self, pubsub: PubSub, subscription: str, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+        self.latencies_seconds = array("d")
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._requests.put(
+            StreamingPull(
+                subscription=subscription,
+                stream_ack_deadline_seconds=60,
+                max_outstanding_messages=10_000,
+            )
+        )
+        self._call = pubsub.streaming_pull(iter(self._requests.get, None))
+        self._error: grpc.RpcError | None = None
+        self._thread = threading.Thread(target=self._run, name="pubsub-watcher", daemon=True)
+
+    def __enter__(self) -> PubSubWatcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._call.cancel()
+        self._requests.put(None)
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises BenchError when the stream has failed."""
+        if self._error is not None:
+            raise BenchError(f"streaming pull: {self._error}")
+
+    def _run(self) -> None:
+        try:
+            for response in self._call:
+                now = time.time()
+                received = response.received_messages
+                for each in received:
+                    data = each.message.data
+                    if self._arrivals.note(number_of(data), now):
+                        self.latencies_seconds.append(now - event_time_of(data))
+                self._requests.put(StreamingPull(ack_ids=[each.ack_id for each in received]))
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.CANCELLED:
+                self._error = error
+
+
+class MqttWatcher:
+    """An MQTT 5 subscriber in a thread: QoS 1, acknowledges all, notes arrivals.
+
+    QoS 1 and not 0, so that the broker may not drop what this subscriber is late for.
+    ``arrivals``: where they are noted; it may be changed while this runs.
+    """
+
+    def __init__(self, port: int, topic_filter: str) -> None:
+        self.arrivals = Arrivals(range(0))
+        self._socket = socket.create_connection((LOOPBACK, port), timeout=30)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.sendall(mqtt5.ConnectPacket("bench-watcher", clean_start=True).write())
+        self._expect(mqtt5.ConnAckPacket)
+        self._socket.sendall(
+            mqtt5.SubscribePacket(
+                1, [mqtt5.TopicFilter(topic_filter, max_qos=mqtt5.QoS.AT_LEAST_ONCE)]
+            ).write()
+        )
+        self._expect(mqtt5.SubAckPacket)
+        self._hung_up = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mqtt-watcher", daemon=True)
+
+    def check(self) -> None:
+        """Raises BenchError when the broker has closed the connection."""
+        if self._hung_up:
+            raise BenchError("the broker hung up on the watcher")
+
+    def _expect(self, kind: type[mqtt5.ConnAckPacket] | type[mqtt5.SubAckPacket]) -> None:
+        answer, _ = mqtt5.read(memoryview(self._socket.recv(4096)))
+        if not isinstance(answer, kind):
+            raise BenchError(f"the broker answered the watcher with {answer}")
+
+    def __enter__(self) -> MqttWatcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        rest = b""
+        while not self._closing.is_set():
+            if not select.select([self._socket], [], [], 0.2)[0]:
+                continue
+            data = self._socket.recv(262144)
+            if not data:
+                self._hung_up = True
+                return
+            now = time.time()
+            rest += data
+            view, at, acknowledgements = memoryview(rest), 0, bytearray()
+            while True:
+                try:
+                    packet, used = mqtt5.read(view[at:])
+                except IndexError:
+                    break
+                at += used
+                if isinstance(packet, mqtt5.PublishPacket) and packet.packet_id is not None:
+                    self.arrivals.note(number_of(packet.payload), now)
+                    acknowledgements += b"\x40\x02" + packet.packet_id.to_bytes(2, "big")
+            rest = rest[at:]
+            if acknowledgements:
+                self._socket.sendall(acknowledgements)

@@ -1,0 +1,213 @@
+"""The load: device telemetry over MQTT, commands over Pub/Sub, each in a process of its own.
+
+Run by the measurements as ``python -m bench.load telemetry|commands …`` so that the generator
+shares no interpreter with what is measured. The last line on standard output is a JSON object with
+``published`` (accepted by the broker or by Pub/Sub) and ``seconds``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import select
+import socket
+import time
+from collections.abc import Iterator, Sequence
+
+import mqtt5
+
+from bench.processes import LOOPBACK, BenchError
+from bench.pubsub import MESSAGES_A_REQUEST, PubSub
+
+PAYLOAD_BYTES = 200
+DEVICES = 100
+WINDOW = 2000
+"""Messages sent and not yet acknowledged: enough to keep the broker busy all the time."""
+
+_HEAD = b'{"message_id":"%012d","event_time":%017.6f,"temperature":21.375,"note":"'
+_TAIL = b'"}'
+_NUMBER = slice(15, 27)
+_EVENT_TIME = slice(42, 59)
+_PACKETS_A_WRITE = 100
+_ACK_WAIT_SECONDS = 30.0
+
+
+def payload(number: int, event_time: float) -> bytes:
+    """200 bytes of JSON: a reading numbered ``number``, made at ``event_time`` (of the epoch)."""
+    head = _HEAD % (number, event_time)
+    return head + b"." * (PAYLOAD_BYTES - len(head) - len(_TAIL)) + _TAIL
+
+
+def number_of(data: bytes) -> int:
+    """The number that ``payload`` put in."""
+    return int(data[_NUMBER])
+
+
+def event_time_of(data: bytes) -> float:
+    """The time that ``payload`` put in, seconds of the epoch."""
+    return float(data[_EVENT_TIME])
+
+
+def device_of(number: int) -> str:
+    """The device that sends, or is sent, message ``number``."""
+    return f"d{number % DEVICES:03d}"
+
+
+class Devices:
+    """One MQTT 5 connection that publishes for all devices, QoS 1, in a window.
+
+    One connection and not a hundred: accepting connections is not what is measured. The messages
+    carry a hundred topics.
+    """
+
+    def __init__(self, port: int, *, properties: bool) -> None:
+        self._properties = properties
+        self._socket = socket.create_connection((LOOPBACK, port), timeout=_ACK_WAIT_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._rest = b""
+        self.sent = 0
+        self.acknowledged = 0
+        self._socket.sendall(
+            mqtt5.ConnectPacket("bench-devices", clean_start=True, keep_alive=0).write()
+        )
+        answer, _ = mqtt5.read(memoryview(self._socket.recv(4096)))
+        if not isinstance(answer, mqtt5.ConnAckPacket) or int(answer.reason_code):
+            raise BenchError(f"the broker refused the devices: {answer}")
+
+    def packet(self, number: int, event_time: float) -> bytes:
+        """PUBLISH number ``number``; its packet identifier follows from the number."""
+        device = device_of(number)
+        return mqtt5.PublishPacket(
+            f"devices/{device}/telemetry/env",
+            payload(number, event_time),
+            qos=mqtt5.QoS.AT_LEAST_ONCE,
+            packet_id=number % 65535 + 1,
+            content_type="application/json" if self._properties else None,
+            user_properties=[
+                ("message-id", f"bench-{number:012d}"),
+                ("event-time", _rfc3339(event_time)),
+            ]
+            if self._properties
+            else None,
+        ).write()
+
+    def send(self, packets: bytes, count: int) -> None:
+        """Sends ``count`` encoded packets as soon as the window lets them pass."""
+        while self.sent + count - self.acknowledged > WINDOW:
+            self.collect(_ACK_WAIT_SECONDS)
+        self._socket.sendall(packets)
+        self.sent += count
+
+    def collect(self, seconds: float) -> None:
+        """Counts the PUBACKs that arrive, waiting at most ``seconds`` for the first.
+
+        Raises:
+          BenchError: the broker hung up, refused a message, or was silent for 30 s.
+        """
+        readable, _, _ = select.select([self._socket], [], [], seconds)
+        if not readable:
+            if seconds >= _ACK_WAIT_SECONDS:
+                raise BenchError(f"no PUBACK for {seconds:g} s after {self.acknowledged}")
+            return
+        data = self._socket.recv(262144)
+        if not data:
+            raise BenchError(f"the broker hung up after {self.acknowledged} messages")
+        data = self._rest + data
+        at = 0
+        while at + 2 <= len(data) and at + 2 + data[at + 1] <= len(data):
+            length = data[at + 1]
+            if data[at] == 0x40:
+                if length > 2 and data[at + 4] >= 0x80:
+                    raise BenchError(f"the broker refused a message: 0x{data[at + 4]:02x}")
+                self.acknowledged += 1
+            at += 2 + length
+        self._rest = data[at:]
+
+    def settle(self) -> None:
+        """Waits until every message is acknowledged."""
+        while self.acknowledged < self.sent:
+            self.collect(_ACK_WAIT_SECONDS)
+
+    def close(self) -> None:
+        """Leaves the broker."""
+        self._socket.sendall(mqtt5.DisconnectPacket().write())
+        self._socket.close()
+
+
+def _rfc3339(moment: float) -> str:
+    whole, fraction = divmod(moment, 1)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int(fraction * 1000):03d}Z"
+
+
+def flood_telemetry(devices: Devices, numbers: range) -> None:
+    """Publishes as fast as the broker acknowledges; everything is encoded before the first."""
+    now = time.time()
+    writes = [
+        (b"".join(devices.packet(number, now) for number in part), len(part))
+        for part in _parts(numbers, _PACKETS_A_WRITE)
+    ]
+    for packets, count in writes:
+        devices.send(packets, count)
+    devices.settle()
+
+
+def pace_telemetry(devices: Devices, numbers: range, rate: float) -> None:
+    """Publishes ``rate`` messages a second, each stamped with the time just before it is sent."""
+    begin = time.monotonic()
+    for position, number in enumerate(numbers):
+        due = begin + position / rate
+        while (wait := due - time.monotonic()) > 0:
+            devices.collect(wait)
+        devices.send(devices.packet(number, time.time()), 1)
+    devices.settle()
+
+
+def publish_commands(pubsub: PubSub, topic: str, numbers: range) -> None:
+    """Publishes commands with ``deviceId`` and ``commandName``, 500 a request."""
+    for part in _parts(numbers, MESSAGES_A_REQUEST // 2):
+        now = time.time()
+        pubsub.publish(
+            topic,
+            [
+                (payload(number, now), {"deviceId": device_of(number), "commandName": "set"})
+                for number in part
+            ],
+        )
+
+
+def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for begin in range(0, len(numbers), size):
+        yield numbers[begin : begin + size]
+
+
+def main() -> None:
+    """Publishes ``--count`` messages, numbered from ``--first``."""
+    parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--first", type=int, default=0)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    telemetry = kinds.add_parser("telemetry")
+    telemetry.add_argument("--port", type=int, required=True)
+    telemetry.add_argument("--rate", type=float, help="messages a second; default: flat out")
+    telemetry.add_argument("--device-properties", action="store_true")
+    commands = kinds.add_parser("commands")
+    commands.add_argument("--address", required=True)
+    commands.add_argument("--topic", required=True)
+    options = parser.parse_args()
+    numbers = range(options.first, options.first + options.count)
+    begin = time.monotonic()
+    if options.kind == "telemetry":
+        devices = Devices(options.port, properties=options.device_properties)
+        if options.rate:
+            pace_telemetry(devices, numbers, options.rate)
+        else:
+            flood_telemetry(devices, numbers)
+        devices.close()
+    else:
+        with PubSub(options.address) as pubsub:
+            publish_commands(pubsub, options.topic, numbers)
+    print(json.dumps({"published": len(numbers), "seconds": time.monotonic() - begin}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Those who are measured: one adapter a file behind ``Peer``."""
