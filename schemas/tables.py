@@ -50,18 +50,25 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table's columns, the column it is partitioned by (by day) and those it clusters on."""
+    """A table's columns, the column it is partitioned by (by day) and those it clusters on.
+
+    `schema_file` is where the columns stand in the form that `bq mk` reads.
+    """
 
     name: str
-    version: int
     fields: tuple[Field, ...]
-    partitioned_by: str
-    clustered_by: tuple[str, ...]
+    schema_file: str
+    partitioned_by: str | None = None
+    clustered_by: tuple[str, ...] = ()
 
-    @property
-    def schema_file(self) -> str:
-        """The schema's file, from the root of this project."""
-        return f"schemas/bigquery/{self.name}.v{self.version}.json"
+    def create_command(self, project: str, dataset: str, table: str | None = None) -> str:
+        """Return the command that creates the table in Google's BigQuery."""
+        words = ["bq mk --table"]
+        if self.partitioned_by:
+            words.append(f"--time_partitioning_field={self.partitioned_by}")
+        if self.clustered_by:
+            words.append(f"--clustering_fields={','.join(self.clustered_by)}")
+        return " ".join([*words, f"{project}:{dataset}.{table or self.name}", self.schema_file])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +106,15 @@ def _fields(file: str) -> tuple[Field, ...]:
 # refuses streamed rows for partitions that far away.
 TELEMETRY = Table(
     name="telemetry",
-    version=1,
     fields=_fields("telemetry.v1.json"),
+    schema_file="schemas/bigquery/telemetry.v1.json",
     partitioned_by="received_time",
     clustered_by=("device_id", "stream"),
 )
 DEAD_LETTERS = Table(
     name="dead_letters",
-    version=1,
     fields=_fields("dead_letters.v1.json"),
+    schema_file="schemas/bigquery/dead_letters.v1.json",
     partitioned_by="rejected_time",
     clustered_by=("stage", "origin"),
 )

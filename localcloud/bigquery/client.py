@@ -53,20 +53,19 @@ class LocalBigQuery:
         reference = {"projectId": self._project, "datasetId": dataset}
         self._create("/datasets", {"datasetReference": reference})
         for table in tables:
-            self._create(
-                f"/datasets/{dataset}/tables",
-                {
-                    "tableReference": {**reference, "tableId": table.name},
-                    "schema": {
-                        "fields": [
-                            {"name": field.name, "type": field.type, "mode": field.mode}
-                            for field in table.fields
-                        ]
-                    },
-                    "timePartitioning": {"type": "DAY", "field": table.partitioned_by},
-                    "clustering": {"fields": list(table.clustered_by)},
-                },
-            )
+            fields = [
+                {"name": field.name, "type": field.type, "mode": field.mode}
+                for field in table.fields
+            ]
+            body: dict[str, Any] = {
+                "tableReference": {**reference, "tableId": table.name},
+                "schema": {"fields": fields},
+            }
+            if table.partitioned_by:
+                body["timePartitioning"] = {"type": "DAY", "field": table.partitioned_by}
+            if table.clustered_by:
+                body["clustering"] = {"fields": list(table.clustered_by)}
+            self._create(f"/datasets/{dataset}/tables", body)
         for view in views:
             self._create(
                 f"/datasets/{dataset}/tables",

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from schemas.tables import DEAD_LETTERS, TABLES, TELEMETRY, field_from_json
@@ -19,6 +21,10 @@ def test_a_record_column_is_refused() -> None:
         field_from_json({"name": "n", "type": "RECORD"})
 
 
-def test_tables_know_their_schema_files() -> None:
-    assert TELEMETRY.schema_file == "schemas/bigquery/telemetry.v1.json"
-    assert DEAD_LETTERS.schema_file == "schemas/bigquery/dead_letters.v1.json"
+def test_a_table_says_how_to_create_it_in_the_cloud() -> None:
+    command = TELEMETRY.create_command("p", "d")
+    assert command == (
+        "bq mk --table --time_partitioning_field=received_time "
+        "--clustering_fields=device_id,stream p:d.telemetry schemas/bigquery/telemetry.v1.json"
+    )
+    assert Path(DEAD_LETTERS.schema_file).exists()

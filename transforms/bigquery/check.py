@@ -1,0 +1,78 @@
+"""Looks at a table before a pipeline starts, so that what is wrong ends the start."""
+
+from google.api_core.exceptions import (
+    GoogleAPIError,
+    NotFound,
+    PermissionDenied,
+    ServiceUnavailable,
+    Unauthenticated,
+)
+from google.api_core.retry import Retry, if_exception_type
+from google.cloud.bigquery_storage_v1.types import (
+    GetWriteStreamRequest,
+    TableFieldSchema,
+    WriteStreamView,
+)
+
+from schemas.tables import Table
+from transforms.bigquery.append import missing_table, refused_table
+from transforms.bigquery.stream import TableName, open_client
+from transforms.errors import DestinationRefused, DestinationUnavailable
+
+# The Storage API's names, where they are not GoogleSQL's.
+_STORAGE_TYPES = {"FLOAT64": "DOUBLE"}
+
+
+def check_table(table: str, definition: Table, *, timeout_seconds: float = 30.0) -> None:
+    """Return if the table is there, takes rows from us and has the definition's columns.
+
+    Raises:
+      DestinationMissing: there is no such table.
+      DestinationRefused: no right to append, or other columns.
+      DestinationUnavailable: no answer within the time.
+      InvalidSetting: `table` is no table name.
+    """
+    name = TableName.parse(table)
+    client = open_client()
+    try:
+        stream = client.get_write_stream(
+            GetWriteStreamRequest(name=name.default_stream, view=WriteStreamView.FULL),
+            retry=Retry(
+                if_exception_type(ServiceUnavailable),
+                initial=0.1,
+                maximum=1.0,
+                timeout=timeout_seconds,
+            ),
+            timeout=timeout_seconds,
+        )
+    except NotFound:
+        raise missing_table(name, definition) from None
+    except (PermissionDenied, Unauthenticated) as error:
+        raise refused_table(name, error.message or "denied") from None
+    except GoogleAPIError as error:
+        raise DestinationUnavailable(
+            f"BigQuery did not answer within {timeout_seconds:g} s when asked for table {name}: "
+            f"{error}"
+        ) from None
+    finally:
+        client.transport.close()  # type: ignore[no-untyped-call]  # Google's
+    columns = {
+        field.name: TableFieldSchema.Type(field.type_).name for field in stream.table_schema.fields
+    }
+    wrong = [
+        f"{field.name} {field.type}"
+        for field in definition.fields
+        if columns.get(field.name) != _STORAGE_TYPES.get(field.type, field.type)
+    ]
+    required = [
+        field.name
+        for field in stream.table_schema.fields
+        if field.mode == TableFieldSchema.Mode.REQUIRED
+        and field.name not in {ours.name for ours in definition.fields}
+    ]
+    if wrong or required:
+        problem = f"lacks {', '.join(wrong)}" if wrong else f"requires {', '.join(required)}"
+        raise DestinationRefused(
+            f"BigQuery table {name} {problem}: its columns must be those of "
+            f"{definition.schema_file}"
+        )

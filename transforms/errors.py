@@ -1,0 +1,37 @@
+"""What can go wrong in a transform.
+
+    TransformError
+    ├── InvalidSetting          our side's fault, found before anything starts
+    └── DestinationError        where the data goes
+        ├── DestinationMissing    it is not there: create it, then start again
+        ├── DestinationRefused    it is there and takes nothing from us: rights, columns
+        └── DestinationUnavailable  it did not answer in the time we were given
+
+A message that can't be taken is never an error: it is an output, with its reason
+(`schemas.messages.Rejected`). Each message here names the thing, the value and the command
+or setting that mends it.
+"""
+
+
+class TransformError(Exception):
+    """Any error of this package."""
+
+
+class InvalidSetting(TransformError, ValueError):
+    """A setting of a transform that can't be right."""
+
+
+class DestinationError(TransformError):
+    """The destination can't be written to."""
+
+
+class DestinationMissing(DestinationError):
+    """The destination does not exist; trying again changes nothing until it does."""
+
+
+class DestinationRefused(DestinationError):
+    """The destination exists and refuses us: no right to it, or other columns than ours."""
+
+
+class DestinationUnavailable(DestinationError):
+    """The destination did not answer in time; trying again may help."""
