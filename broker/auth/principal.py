@@ -1,0 +1,83 @@
+"""Who a client is and what it may do. Pure values; ``broker.registry`` builds them.
+
+A right allows what it contains and denies what it overlaps; a denial wins; what nothing allows is
+denied. Filters are never matched against filters: ``a/+`` does not allow subscribing to ``a/#``,
+and a denied ``a/secret/#`` refuses ``a/#``.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from mqtt.topics import TopicFilter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Filters that are allowed and filters that are denied, for one kind of action."""
+
+    allow: tuple[TopicFilter, ...] = ()
+    deny: tuple[TopicFilter, ...] = ()
+
+    def permit_topic(self, topic: str) -> bool:
+        """Whether the legal topic name ``topic`` is allowed."""
+        return any(rule.matches(topic) for rule in self.allow) and not any(
+            rule.matches(topic) for rule in self.deny
+        )
+
+    def permit_filter(self, topic_filter: TopicFilter) -> bool:
+        """Whether everything that ``topic_filter`` can match is allowed."""
+        return any(rule.covers(topic_filter) for rule in self.allow) and not any(
+            rule.overlaps(topic_filter) for rule in self.deny
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What may be published to, a will included, and what may be subscribed to."""
+
+    publish: Rules = Rules()
+    subscribe: Rules = Rules()
+
+
+class PrincipalKind(enum.Enum):
+    """A device has one client identifier, its own; a service has those under its prefix."""
+
+    DEVICE = "device"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A client that proved who it is.
+
+    ``client_id`` is a device's own identifier, or the prefix of a service's.
+    """
+
+    name: str
+    kind: PrincipalKind
+    client_id: str
+    rights: Rights
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.client_id:
+            raise ValueError(f"principal {self.name!r}: name and client id must not be empty")
+
+    def may_use_client_id(self, client_id: str) -> bool:
+        """Whether the client identifier is this principal's."""
+        if self.kind is PrincipalKind.DEVICE:
+            return client_id == self.client_id
+        return client_id.startswith(self.client_id)
+
+    def assign_client_id(self, token: str) -> str:
+        """The identifier of a client that left it to the server; ``token`` makes it unique."""
+        return self.client_id if self.kind is PrincipalKind.DEVICE else self.client_id + token
+
+    def may_publish(self, topic: str) -> bool:
+        """Whether a message (or a will) may be published to ``topic``."""
+        return self.rights.publish.permit_topic(topic)
+
+    def may_subscribe(self, topic_filter: TopicFilter) -> bool:
+        """Whether the filter may be subscribed to, whatever its share name."""
+        return self.rights.subscribe.permit_filter(topic_filter)

@@ -1,0 +1,165 @@
+"""The broker's configuration file, read and checked whole before anything starts.
+
+::
+
+    listeners:                          # default: one of type tcp on 127.0.0.1:1883
+      - {type: tcp, host: 127.0.0.1, port: 1883}
+      - {type: tls, host: 127.0.0.1, port: 8883, certificate_file: c.pem, key_file: k.pem}
+    registry: {file: registry.yaml}     # without it nobody can connect
+    limits:                             # every one of broker.core.limits.Limits
+      receive_maximum: 5000
+      service_queue: {messages: 1000000, bytes: 1073741824}
+      queue_full: drop_newest
+    shutdown_seconds: 5                 # how long clients may take to read their last bytes
+    log_level: info                     # debug, info, warning or error
+
+Paths are taken from the file's folder. Port 0 lets the system choose; the ready line says which.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from broker.core.limits import Limits, QueueFull, QueueLimits
+from broker.errors import ConfigError
+from broker.yaml_file import Section
+
+
+class LogLevel(enum.Enum):
+    """The least of what goes to the log on standard error."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class ListenerType(enum.Enum):
+    """What a listener speaks below MQTT."""
+
+    TCP = "tcp"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One address to listen on. ``certificate_file`` holds the chain, and only TLS has files."""
+
+    type: ListenerType = ListenerType.TCP
+    host: str = "127.0.0.1"
+    port: int = 1883
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            raise ValueError("host is empty; 127.0.0.1 is this machine alone")
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"port is {self.port}; it must be 0 to 65535")
+        files = (self.certificate_file, self.key_file)
+        if self.type is ListenerType.TLS and None in files:
+            raise ValueError("type tls needs certificate_file and key_file")
+        if self.type is ListenerType.TCP and files != (None, None):
+            raise ValueError("type tcp takes no certificate_file and no key_file; use type tls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """Everything that a server is started with."""
+
+    listeners: tuple[Listener, ...] = (Listener(),)
+    registry_file: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    shutdown_seconds: float = 5.0
+    log_level: LogLevel = LogLevel.INFO
+
+    def __post_init__(self) -> None:
+        if not self.listeners:
+            raise ValueError("listeners is empty; give at least one")
+        if self.shutdown_seconds <= 0:
+            raise ValueError(f"shutdown_seconds is {self.shutdown_seconds}; it must be above 0")
+
+
+def load_config(path: Path) -> BrokerConfig:
+    """Reads a configuration file.
+
+    Raises:
+      ConfigError: naming the file, the key and what would be right.
+    """
+    top = Section.load(path, ConfigError)
+    folder = path.parent
+    listeners = BrokerConfig().listeners
+    if "listeners" in top:
+        listeners = tuple(_listener(entry, folder) for entry in top.sections("listeners"))
+    registry = top.section("registry")
+    registry_file = registry.take_optional("file", str)
+    registry.finish()
+    limits = _limits(top.section("limits"))
+    shutdown_seconds = top.take("shutdown_seconds", float, BrokerConfig().shutdown_seconds)
+    log_level = _choice(top, "log_level", LogLevel, LogLevel.INFO)
+    top.finish()
+    return top.build(
+        "listeners" if not listeners else "shutdown_seconds",
+        lambda: BrokerConfig(
+            listeners=listeners,
+            registry_file=None if registry_file is None else folder / registry_file,
+            limits=limits,
+            shutdown_seconds=shutdown_seconds,
+            log_level=log_level,
+        ),
+    )
+
+
+def _listener(entry: Section, folder: Path) -> Listener:
+    kind = _choice(entry, "type", ListenerType, ListenerType.TCP)
+    host = entry.take("host", str, "127.0.0.1")
+    port = entry.take("port", int, 8883 if kind is ListenerType.TLS else 1883)
+    files = {
+        key: None if name is None else folder / name
+        for key in ("certificate_file", "key_file")
+        for name in [entry.take_optional(key, str)]
+    }
+    entry.finish()
+    return entry.build("type", lambda: Listener(type=kind, host=host, port=port, **files))
+
+
+def _limits(entry: Section) -> Limits:
+    defaults = Limits()
+    given: dict[str, Any] = {}
+    for item in fields(Limits):
+        default = getattr(defaults, item.name)
+        if item.name not in entry:
+            entry.take_optional(item.name, object)
+        elif isinstance(default, QueueLimits):
+            given[item.name] = _queue(entry, item.name, default)
+        elif isinstance(default, QueueFull):
+            given[item.name] = _choice(entry, item.name, QueueFull, default)
+        elif default is None:
+            kind = str if item.name == "response_information" else int
+            given[item.name] = entry.take_optional(item.name, kind)
+        else:
+            given[item.name] = entry.take(item.name, type(default))
+        # One by one, so that the error names the key.
+        entry.build(item.name, lambda: Limits(**given))
+    entry.finish()
+    return Limits(**given)
+
+
+def _queue(limits: Section, key: str, default: QueueLimits) -> QueueLimits:
+    entry = limits.section(key)
+    messages = entry.take("messages", int, default.messages)
+    size = entry.take("bytes", int, default.bytes)
+    entry.finish()
+    return limits.build(key, lambda: QueueLimits(messages=messages, bytes=size))
+
+
+def _choice(entry: Section, key: str, kind: type[Any], default: Any) -> Any:
+    text = entry.take(key, str, default.value)
+    try:
+        return kind(text)
+    except ValueError:
+        known = ", ".join(item.value for item in kind)
+        raise entry.fail(key, f"is {text!r}; it must be one of: {known}") from None

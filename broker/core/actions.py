@@ -1,0 +1,59 @@
+"""What the core decides, for the shell to do: one ``Turn`` gathers all of a turn of the loop.
+
+The shell calls the core with everything that arrived in one turn and then takes the ``Turn``: first
+whatever must be durable before it may be acknowledged, then the bytes, then the closings. So an
+acknowledgement leaves after the commit that it speaks of without the core knowing of either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from broker.core.connection import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticate:
+    """Find out who this is, without touching a session, and call ``Broker.authenticated``."""
+
+    connection: Connection
+    username: str | None
+    password: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """Close the connection once its bytes are written."""
+
+    connection: Connection
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something for the log. ``warning``: somebody should look at it."""
+
+    client_id: str
+    text: str
+    warning: bool = False
+
+
+@dataclass(slots=True)
+class Turn:
+    """Actions in the order in which they are to be done. ``writes``: connections with ``out``."""
+
+    writes: list[Connection] = field(default_factory=list)
+    authentications: list[Authenticate] = field(default_factory=list)
+    closes: list[Close] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.writes or self.authentications or self.closes or self.notices)
+
+    def send(self, connection: Connection, data: bytes) -> None:
+        """Appends to what the connection's client is sent."""
+        connection.out.append(data)
+        connection.buffered_bytes += len(data)
+        if not connection.dirty:
+            connection.dirty = True
+            self.writes.append(connection)

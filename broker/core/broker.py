@@ -1,0 +1,378 @@
+"""The core's front door: bytes, packets, ticks and authentication results in; a ``Turn`` out.
+
+Every call takes ``now``: seconds of one clock that never goes back. The shell collects what a
+turn of its loop brought, then calls ``take_turn`` and does what it says, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mqtt5 import (
+    AuthPacket,
+    ConnAckReasonCode,
+    ConnectPacket,
+    DisconnectPacket,
+    DisconnectReasonCode,
+    Packet,
+    PingReqPacket,
+    PubAckPacket,
+    PubCompPacket,
+    PublishPacket,
+    PubRecPacket,
+    PubRelPacket,
+    SubscribePacket,
+    UnsubscribePacket,
+)
+
+from broker.auth.principal import Principal
+from broker.core.acknowledging import Acknowledging
+from broker.core.actions import Close, Notice, Turn
+from broker.core.connection import TAKES, Connection, State
+from broker.core.counters import Counters
+from broker.core.delivery import Delivery
+from broker.core.handshake import Handshake, Refused
+from broker.core.limits import Limits
+from broker.core.publishing import Publishing
+from broker.core.retained import Retained
+from broker.core.session import Session
+from broker.core.sessions import Sessions
+from broker.core.subscribing import Subscribing
+from broker.core.subscriptions import Subscriptions
+from broker.core.timers import Timers
+from broker.core.wills import Wills
+from mqtt.codec import Decoder, ProtocolVersion
+from mqtt.errors import ProtocolError, UnsupportedProtocol
+
+_KEEP_ALIVE_GRACE = 1.5
+"""[MQTT-3.1.2-22]"""
+
+_V311_UNACCEPTABLE_PROTOCOL = b"\x20\x02\x00\x01"
+_PINGRESP = b"\xd0\x00"
+
+
+class Broker:
+    """An MQTT server without its sockets.
+
+    ``new_token`` returns a unique text for client identifiers that the server assigns.
+    """
+
+    def __init__(self, *, limits: Limits, new_token: Callable[[], str]) -> None:
+        self.limits = limits
+        self.counters = Counters()
+        self.connections: set[Connection] = set()
+        self._timers = Timers()
+        self.retained = Retained(
+            maximum_messages=limits.retained_messages, maximum_bytes=limits.retained_bytes
+        )
+        subscriptions = Subscriptions()
+        self._delivery = Delivery(
+            limits=limits,
+            subscriptions=subscriptions,
+            timers=self._timers,
+            counters=self.counters,
+        )
+        publishing = Publishing(
+            limits=limits,
+            delivery=self._delivery,
+            retained=self.retained,
+            counters=self.counters,
+        )
+        subscribing = Subscribing(
+            limits=limits,
+            subscriptions=subscriptions,
+            delivery=self._delivery,
+            retained=self.retained,
+        )
+        acknowledging = Acknowledging(self._delivery)
+        self._wills = Wills(publishing=publishing, timers=self._timers, counters=self.counters)
+        self.sessions = Sessions(
+            limits=limits, subscribing=subscribing, wills=self._wills, timers=self._timers
+        )
+        self._handshake = Handshake(
+            limits=limits,
+            sessions=self.sessions,
+            turn=self._delivery.turn,
+            new_token=new_token,
+        )
+        self._handlers: dict[type[Packet], Callable[[Connection, Any, float], None]] = {
+            ConnectPacket: self._connect,
+            PublishPacket: publishing.publish,
+            PubAckPacket: acknowledging.acknowledged,
+            PubRecPacket: acknowledging.received,
+            PubRelPacket: publishing.release,
+            PubCompPacket: acknowledging.completed,
+            SubscribePacket: subscribing.subscribe,
+            UnsubscribePacket: subscribing.unsubscribe,
+            PingReqPacket: self._ping,
+            DisconnectPacket: self._disconnect,
+            AuthPacket: self._auth,
+        }
+
+    def opened(self, peer: str, now: float) -> Connection:
+        """A client has connected; ``peer`` is its address, for the log."""
+        decoder = Decoder(maximum_packet_bytes=self.limits.connect_packet_bytes)
+        connection = Connection(peer=peer, decoder=decoder, now=now)
+        self.connections.add(connection)
+        connection.timer = self._timers.at(
+            now + self.limits.connect_timeout_seconds,
+            lambda then: self._connect_timeout(connection, then),
+        )
+        return connection
+
+    def feed(self, connection: Connection, data: bytes, now: float) -> None:
+        """Bytes came from the client."""
+        try:
+            packets = connection.decoder.feed(data)
+        except ProtocolError as error:
+            self.receive(connection, error.packets, now)
+            self._violated(connection, error, now)
+        else:
+            self.receive(connection, packets, now)
+
+    def receive(self, connection: Connection, packets: list[Packet], now: float) -> None:
+        """Whole packets came from the client. What breaks the protocol ends the connection."""
+        connection.last_received = now
+        handlers = self._handlers
+        for index, packet in enumerate(packets):
+            if type(packet) not in TAKES[connection.state]:
+                if connection.state is State.AUTHENTICATING:
+                    connection.held += packets[index:]
+                    return
+                if connection.state is State.CLOSED:
+                    return
+                self._violated(
+                    connection,
+                    ProtocolError(f"{type(packet).__name__} while {connection.state.value}"),
+                    now,
+                )
+                return
+            try:
+                handlers[type(packet)](connection, packet, now)
+            except ProtocolError as error:
+                self._violated(connection, error, now)
+                return
+
+    def authenticated(
+        self, connection: Connection, principal: Principal | None, now: float
+    ) -> None:
+        """The answer to ``Authenticate``: who it is, or None where nothing was proved."""
+        if connection.state is not State.AUTHENTICATING:
+            return
+        try:
+            if principal is None:
+                # The same answer whether the user is unknown or the password wrong.
+                raise Refused(
+                    ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD, "user name or password is wrong"
+                )
+            earlier = self._handshake.admit(connection, principal)
+            if earlier is not None and earlier.connection is not None:
+                self._take_over(earlier.connection, now)
+            session = self._handshake.complete(connection, principal, now)
+        except Refused as refusal:
+            self._refuse(connection, refusal, now)
+            return
+        self.counters.connections_accepted += 1
+        self._stop_timer(connection)
+        self._watch_keep_alive(connection)
+        version = "5.0" if connection.v5 else "3.1.1"
+        self._notice(connection, f"connected from {connection.peer} (MQTT {version})")
+        self._delivery.send_all_again(session, now)
+        held, connection.held = connection.held, []
+        self.receive(connection, held, now)
+
+    def authentication_postponed(self, connection: Connection, now: float) -> None:
+        """The shell has too many passwords to verify: the client may come again later."""
+        if connection.state is State.AUTHENTICATING:
+            refusal = Refused(ConnAckReasonCode.SERVER_BUSY, "too many logins at once")
+            self._refuse(connection, refusal, now)
+
+    def lost(self, connection: Connection, now: float, reason: str) -> None:
+        """The network connection is gone without a DISCONNECT."""
+        if connection.state is not State.CLOSED:
+            self._notice(connection, f"connection lost: {reason}")
+            self._end(connection, now, with_will=True)
+
+    def written(self, connection: Connection, unwritten_bytes: int, now: float) -> None:
+        """The shell wrote what was in ``out``; ``unwritten_bytes`` still wait for the system."""
+        limit = self.limits.write_buffer_bytes
+        was_full = connection.buffered_bytes >= limit
+        connection.buffered_bytes = unwritten_bytes
+        if was_full and unwritten_bytes < limit and connection.session is not None:
+            self._delivery.pump(connection.session, now)
+
+    def tick(self, now: float) -> None:
+        """Runs every deadline that has passed."""
+        self._timers.run_due(now)
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` is to be called next."""
+        return self._timers.next_deadline()
+
+    def shut_down(self, now: float) -> None:
+        """Says goodbye to everyone: DISCONNECT 0x8B (4.13). Wills are published."""
+        for connection in list(self.connections):
+            self._close(
+                connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN, "server shutting down", now
+            )
+
+    def take_turn(self) -> Turn:
+        """What was decided since the last call."""
+        shared = self._delivery.turn
+        turn = Turn(shared.writes, shared.authentications, shared.closes, shared.notices)
+        shared.writes, shared.authentications, shared.closes, shared.notices = [], [], [], []
+        return turn
+
+    @property
+    def has_work(self) -> bool:
+        """Whether ``take_turn`` has something to give."""
+        return bool(self._delivery.turn)
+
+    def _connect(self, connection: Connection, packet: ConnectPacket, now: float) -> None:
+        connection.v5 = connection.protocol is ProtocolVersion.V5
+        try:
+            self._handshake.begin(connection, packet)
+        except Refused as refusal:
+            self._refuse(connection, refusal, now)
+
+    def _ping(self, connection: Connection, packet: PingReqPacket, now: float) -> None:
+        # [MQTT-3.12.4-1]
+        self._delivery.turn.send(connection, _PINGRESP)
+
+    def _auth(self, connection: Connection, packet: AuthPacket, now: float) -> None:
+        # [MQTT-4.12.0-6]: no method was agreed on in CONNECT, so there is nothing to renew.
+        raise ProtocolError("AUTH without an authentication method in CONNECT")
+
+    def _disconnect(self, connection: Connection, packet: DisconnectPacket, now: float) -> None:
+        session = connection.session
+        assert session is not None
+        interval = packet.session_expiry_interval
+        if interval is not None:
+            if interval and not session.expiry_seconds:
+                # [MQTT-3.14.2-2], and 3.14.2.2.2: 0 in CONNECT stays 0.
+                raise ProtocolError("DISCONNECT sets a session expiry where CONNECT had none")
+            session.expiry_seconds = min(interval, self.limits.session_expiry_seconds)
+        code = packet.reason_code
+        # [MQTT-3.14.4-3], [MQTT-3.1.2-10]
+        normal = code == DisconnectReasonCode.NORMAL_DISCONNECTION
+        self._notice(connection, f"disconnected by the client ({code.name.lower()})")
+        self._delivery.turn.closes.append(
+            Close(connection=connection, reason=f"client: {code.name.lower()}")
+        )
+        self._end(connection, now, with_will=not normal)
+
+    def _take_over(self, connection: Connection, now: float) -> None:
+        # [MQTT-3.1.4-3]
+        self.counters.sessions_taken_over += 1
+        self._close(
+            connection,
+            DisconnectReasonCode.SESSION_TAKEN_OVER,
+            "another connection uses the client identifier",
+            now,
+        )
+
+    def _violated(self, connection: Connection, error: ProtocolError, now: float) -> None:
+        if connection.state is State.CLOSED:
+            return
+        self.counters.protocol_errors += 1
+        if connection.state is State.CONNECTED:
+            # [MQTT-4.13.1-1]
+            self._close(connection, DisconnectReasonCode(error.reason_code), str(error), now)
+            return
+        if isinstance(error, UnsupportedProtocol):
+            # [MQTT-3.1.2-2]: in the form that every client of another version understands.
+            self._delivery.turn.send(connection, _V311_UNACCEPTABLE_PROTOCOL)
+        elif connection.state is State.AWAITING_CONNECT and connection.decoder.protocol:
+            # [MQTT-3.1.4-1]
+            connection.v5 = connection.protocol is ProtocolVersion.V5
+            if connection.v5:
+                code = ConnAckReasonCode(error.reason_code)
+                self._handshake.refuse(connection, Refused(code, str(error)))
+        self._notice(connection, f"closed before CONNACK: {error}", warning=True)
+        self._delivery.turn.closes.append(Close(connection=connection, reason=str(error)))
+        self._end(connection, now, with_will=False)
+
+    def _refuse(self, connection: Connection, refusal: Refused, now: float) -> None:
+        self.counters.connections_refused += 1
+        self._notice(
+            connection,
+            f"CONNECT refused ({refusal.reason_code.name.lower()}): {refusal}",
+            warning=True,
+        )
+        self._handshake.refuse(connection, refusal)
+        # [MQTT-3.1.4-6], [MQTT-3.2.2-7]
+        self._delivery.turn.closes.append(Close(connection=connection, reason=str(refusal)))
+        self._end(connection, now, with_will=False)
+
+    def _close(
+        self, connection: Connection, code: DisconnectReasonCode, reason: str, now: float
+    ) -> None:
+        """Ends a connection from this side; a 3.1.1 client is told nothing, for there is no way."""
+        if connection.state is State.CONNECTED:
+            self._notice(connection, f"disconnected ({code.name.lower()}): {reason}", warning=True)
+            if connection.v5:
+                # [MQTT-3.14.0-1] bars it before CONNACK.
+                self._delivery.turn.send(connection, DisconnectPacket(reason_code=code).write())
+        self._delivery.turn.closes.append(Close(connection=connection, reason=reason))
+        self._end(connection, now, with_will=True)
+
+    def _end(self, connection: Connection, now: float, *, with_will: bool) -> None:
+        connection.state = State.CLOSED
+        self._stop_timer(connection)
+        connection.held.clear()
+        connection.aliases.clear()
+        self.connections.discard(connection)
+        session = connection.session
+        if session is None:
+            return
+        connection.session = None
+        will, connection.will = connection.will, None
+        if will is not None and with_will:
+            self._wills.connection_ended(session.client_id, will, session.expiry_seconds, now)
+        self.sessions.detach(session, now)
+
+    def _connect_timeout(self, connection: Connection, now: float) -> None:
+        if connection.state is State.AWAITING_CONNECT:
+            seconds = self.limits.connect_timeout_seconds
+            self._close(
+                connection,
+                DisconnectReasonCode.MAX_CONNECT_TIME,
+                f"no CONNECT within {seconds:g} s",
+                now,
+            )
+
+    def _stop_timer(self, connection: Connection) -> None:
+        if connection.timer is not None:
+            connection.timer.cancel()
+            connection.timer = None
+
+    def _watch_keep_alive(self, connection: Connection) -> None:
+        if connection.keep_alive_seconds:
+            deadline = connection.last_received + connection.keep_alive_seconds * _KEEP_ALIVE_GRACE
+            connection.timer = self._timers.at(
+                deadline, lambda then: self._check_keep_alive(connection, then)
+            )
+
+    def _check_keep_alive(self, connection: Connection, now: float) -> None:
+        if connection.state is not State.CONNECTED:
+            return
+        silent = now - connection.last_received
+        if silent < connection.keep_alive_seconds * _KEEP_ALIVE_GRACE:
+            self._watch_keep_alive(connection)
+            return
+        # [MQTT-3.1.2-22]
+        self.counters.keep_alive_timeouts += 1
+        self._close(
+            connection,
+            DisconnectReasonCode.KEEP_ALIVE_TIMEOUT,
+            f"nothing received for {silent:.0f} s, keep alive {connection.keep_alive_seconds} s",
+            now,
+        )
+
+    def _notice(self, connection: Connection, text: str, *, warning: bool = False) -> None:
+        where = connection.client_id or connection.peer
+        self._delivery.turn.notices.append(Notice(client_id=where, text=text, warning=warning))
+
+
+__all__ = ["Broker", "Connection", "Session", "Turn"]

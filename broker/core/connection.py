@@ -1,0 +1,122 @@
+"""A network connection as the core sees it, and which packets each of its states takes."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from mqtt5 import (
+    AuthPacket,
+    ConnectPacket,
+    DisconnectPacket,
+    Packet,
+    PingReqPacket,
+    PubAckPacket,
+    PubCompPacket,
+    PublishPacket,
+    PubRecPacket,
+    PubRelPacket,
+    SubscribePacket,
+    UnsubscribePacket,
+    Will,
+)
+
+from broker.auth.principal import Principal
+from broker.core.timers import Timer
+from mqtt.codec import Decoder, ProtocolVersion
+
+if TYPE_CHECKING:
+    from broker.core.session import Session
+
+
+class State(enum.Enum):
+    """Where a connection stands."""
+
+    AWAITING_CONNECT = "awaiting CONNECT"
+    AUTHENTICATING = "authenticating"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+TAKES: dict[State, frozenset[type[Packet]]] = {
+    # [MQTT-3.1.0-1]: the first packet is CONNECT; [MQTT-3.1.0-2]: and no other one is.
+    State.AWAITING_CONNECT: frozenset({ConnectPacket}),
+    # [MQTT-3.1.4-6] lets a client send on before CONNACK; nothing is looked at until then.
+    State.AUTHENTICATING: frozenset(),
+    State.CONNECTED: frozenset(
+        {
+            PublishPacket,
+            PubAckPacket,
+            PubRecPacket,
+            PubRelPacket,
+            PubCompPacket,
+            SubscribePacket,
+            UnsubscribePacket,
+            PingReqPacket,
+            DisconnectPacket,
+            AuthPacket,
+        }
+    ),
+    State.CLOSED: frozenset(),
+}
+
+
+class Connection:
+    """One client's connection.
+
+    ``out`` gathers the bytes to write in this turn; ``buffered_bytes`` counts them and those that
+    the transport still holds. ``permitted`` remembers topics that this client was found to be
+    allowed to publish to, or not. ``timer``: for its CONNECT, then for its keep alive. The shell
+    may keep what it needs in ``transport``.
+    """
+
+    __slots__ = (
+        "aliases",
+        "buffered_bytes",
+        "client_id",
+        "connect",
+        "decoder",
+        "dirty",
+        "held",
+        "keep_alive_seconds",
+        "last_received",
+        "maximum_packet_bytes",
+        "out",
+        "peer",
+        "permitted",
+        "principal",
+        "session",
+        "state",
+        "timer",
+        "transport",
+        "v5",
+        "will",
+    )
+
+    def __init__(self, *, peer: str, decoder: Decoder, now: float) -> None:
+        self.peer = peer
+        self.decoder = decoder
+        self.state = State.AWAITING_CONNECT
+        self.transport: object = None
+        self.out: list[bytes] = []
+        self.buffered_bytes = 0
+        self.dirty = False
+        self.last_received = now
+        self.keep_alive_seconds = 0
+        self.connect: ConnectPacket | None = None
+        self.held: list[Packet] = []
+        self.principal: Principal | None = None
+        self.session: Session | None = None
+        self.client_id = ""
+        self.v5 = False
+        self.will: Will | None = None
+        self.maximum_packet_bytes: int | None = None
+        self.aliases: dict[int, str] = {}
+        self.permitted: dict[str, bool] = {}
+        self.timer: Timer | None = None
+
+    @property
+    def protocol(self) -> ProtocolVersion:
+        """The version that this client speaks; known once its CONNECT was read."""
+        assert self.decoder.protocol is not None
+        return self.decoder.protocol

@@ -1,0 +1,303 @@
+"""From an accepted message to the clients that get it.
+
+``route`` finds who gets a message and sends it, or lets it wait: in the session's queue while its
+client is away or has no room, in the share group while no member has room. ``pump`` sends what
+waits when there is room again. Two invariants carry the order [MQTT-4.6.0-6]: nothing new is sent
+to a session while something older waits for it, and a share group's queue is only non-empty while
+no member has room.
+"""
+
+from __future__ import annotations
+
+from broker.core.actions import Notice, Turn
+from broker.core.connection import Connection
+from broker.core.counters import Counters
+from broker.core.limits import Limits, QueueFull
+from broker.core.message import V5, Message
+from broker.core.session import Outgoing, Session
+from broker.core.subscriptions import ShareGroup, Subscription, Subscriptions
+from broker.core.timers import Timers
+
+DROP_REPORT_SECONDS = 10.0
+"""While a session drops messages, how often the log says how many."""
+
+_DUPLICATE = 0x08
+
+
+class Delivery:
+    """Sends messages to sessions and keeps those that must wait."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        subscriptions: Subscriptions,
+        timers: Timers,
+        counters: Counters,
+    ) -> None:
+        self.turn = Turn()
+        self._limits = limits
+        self._write_buffer_bytes = limits.write_buffer_bytes
+        self._subscriptions = subscriptions
+        self._timers = timers
+        self._counters = counters
+
+    def route(self, message: Message, publisher: Session | None, now: float) -> bool:
+        """Delivers to everyone who subscribed. Returns whether anyone did."""
+        routes = self._subscriptions.lookup(message.topic)
+        matched = bool(routes.groups)
+        for route in routes.sessions:
+            if route.session is publisher:
+                own = route.own
+                if own is None:
+                    continue
+                route = own
+            matched = True
+            self.deliver(
+                route.session,
+                Outgoing(
+                    message,
+                    # [MQTT-3.8.4-8]: the lower of the publisher's and the subscriber's.
+                    message.qos if message.qos < route.qos else route.qos,
+                    # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+                    message.retain and route.retain_as_published,
+                    route.subscription_ids,
+                    None,
+                ),
+                now,
+            )
+        for group in routes.groups:
+            self._deal(group, message, now)
+        return matched
+
+    def deliver(self, session: Session, outgoing: Outgoing, now: float) -> None:
+        """Sends one message to one session, or queues it."""
+        connection = session.connection
+        if connection is None:
+            if outgoing.qos:
+                self._enqueue(session, outgoing, now)
+        elif session.queue or session.resend or not session.has_room(self._write_buffer_bytes):
+            self._enqueue(session, outgoing, now)
+        else:
+            self._send(session, connection, outgoing, now)
+
+    def pump(self, session: Session, now: float) -> None:
+        """Sends what waits for the session as long as there is room, in order."""
+        connection = session.connection
+        if connection is None:
+            return
+        limit = self._write_buffer_bytes
+        while session.resend and session.has_room(limit):
+            self._send_again(session, connection, now)
+        if session.resend:
+            return
+        queue = session.queue
+        while queue and session.has_room(limit):
+            outgoing = queue.popleft()
+            session.held_bytes -= outgoing.message.size
+            if outgoing.message.expired(now):
+                # [MQTT-3.3.2-5]
+                self._counters.dropped_expired += 1
+            else:
+                self._send(session, connection, outgoing, now)
+        if queue:
+            return
+        for group in session.groups.values():
+            while group.queue and session.has_room(limit):
+                message = group.take()
+                if message.expired(now):
+                    self._counters.dropped_expired += 1
+                    continue
+                member = group.member(session)
+                assert member is not None
+                self._send(session, connection, _shared(message, member, group), now)
+
+    def send_all_again(self, session: Session, now: float) -> None:
+        """On a resumed session [MQTT-4.4.0-1]: PUBREL first, being the oldest, then PUBLISH."""
+        connection = session.connection
+        assert connection is not None
+        for packet_id in session.released:
+            self.turn.send(connection, b"\x62\x02" + packet_id.to_bytes(2, "big"))
+        self.pump(session, now)
+
+    def hand_on(self, session: Session, now: float) -> None:
+        """Gives a session's undelivered shared messages to the other members of their groups.
+
+        For a session that has ended and whose subscriptions are gone. A QoS 2 message that was
+        already sent goes to nobody else [MQTT-4.8.2-5]; what is not shared ends with the session.
+        """
+        started = list(session.unacknowledged.values()) + list(session.resend.values())
+        waiting = [out for out in started if out.qos < 2] + list(session.queue)
+        for outgoing in waiting:
+            group = outgoing.group
+            if group is not None and group.members and not outgoing.message.expired(now):
+                self._deal(group, outgoing.message, now)
+            elif outgoing.qos:
+                self._counters.dropped_session_ended += 1
+        session.unacknowledged.clear()
+        session.resend.clear()
+        session.released.clear()
+        session.queue.clear()
+        session.held_bytes = 0
+        if session.drop_timer is not None:
+            session.drop_timer.cancel()
+
+    def keep_for(self, session: Session, subscription: Subscription, now: float) -> None:
+        """The last member unsubscribed: what its group still held stays with its session."""
+        group = session.groups[str(subscription.topic_filter)]
+        while group.queue:
+            self.deliver(session, _shared(group.take(), subscription, group), now)
+
+    def abandon(self, group: ShareGroup) -> None:
+        """The last member's session has ended: nobody is left to get what the group held."""
+        self._counters.dropped_session_ended += len(group.queue)
+        group.queue.clear()
+        group.queued_bytes = 0
+
+    def _deal(self, group: ShareGroup, message: Message, now: float) -> None:
+        if not group.queue:
+            member = group.next_with_room(self._write_buffer_bytes)
+            if member is not None:
+                session = member.session
+                assert session.connection is not None
+                self._send(session, session.connection, _shared(message, member, group), now)
+                return
+        if message.qos == 0 and not group.someone_connected():
+            return
+        bounds = [member.session.limits for member in group.members]
+        messages = max(bound.messages for bound in bounds)
+        size = max(bound.bytes for bound in bounds)
+        if len(group.queue) >= messages or group.queued_bytes + message.size > size:
+            while group.queue and group.queue[0].expired(now):
+                group.take()
+                self._counters.dropped_expired += 1
+            if len(group.queue) >= messages or group.queued_bytes + message.size > size:
+                # Any member stands for the group in the log.
+                self._dropped(group.members[0].session, now)
+                if (
+                    self._limits.queue_full is QueueFull.DROP_NEWEST
+                    or not message.qos
+                    or not group.queue
+                ):
+                    return
+                group.take()
+        group.wait(message)
+
+    def _enqueue(self, session: Session, outgoing: Outgoing, now: float) -> None:
+        size = outgoing.message.size
+        queue = session.queue
+        if self._is_full(session, size):
+            while queue and queue[0].message.expired(now):
+                session.held_bytes -= queue.popleft().message.size
+                self._counters.dropped_expired += 1
+            while self._is_full(session, size):
+                victim = self._victim(session, outgoing)
+                self._dropped(session, now)
+                if victim is outgoing:
+                    return
+                queue.remove(victim)
+                session.held_bytes -= victim.message.size
+        queue.append(outgoing)
+        session.held_bytes += size
+
+    def _is_full(self, session: Session, size: int) -> bool:
+        limits = session.limits
+        return len(session.queue) >= limits.messages or session.held_bytes + size > limits.bytes
+
+    def _victim(self, session: Session, newest: Outgoing) -> Outgoing:
+        if not newest.qos or not session.queue:
+            return newest
+        if self._limits.queue_full is QueueFull.DROP_NEWEST:
+            return newest
+        return session.queue[0]
+
+    def _dropped(self, session: Session, now: float) -> None:
+        self._counters.dropped_queue_full += 1
+        session.dropped += 1
+        if session.drop_timer is None:
+            self._report_drops(session, now)
+
+    def _report_drops(self, session: Session, now: float) -> None:
+        if not session.dropped:
+            session.drop_timer = None
+            return
+        limits = session.limits
+        self.turn.notices.append(
+            Notice(
+                client_id=session.client_id,
+                text=f"queue full ({limits.messages} messages, {limits.bytes} bytes):"
+                f" {session.dropped} messages dropped",
+                warning=True,
+            )
+        )
+        session.dropped = 0
+        session.drop_timer = self._timers.at(
+            now + DROP_REPORT_SECONDS, lambda then: self._report_drops(session, then)
+        )
+
+    def _send(
+        self, session: Session, connection: Connection, outgoing: Outgoing, now: float
+    ) -> None:
+        message = outgoing.message
+        qos = outgoing.qos
+        flags = qos << 1 | outgoing.retain
+        if connection.v5:
+            head, tail = message.frame(flags | V5, outgoing.subscription_ids, now)
+        else:
+            head, tail = message.frame(flags, (), now)
+        size = len(head) + len(tail) + (2 if qos else 0)
+        largest = connection.maximum_packet_bytes
+        if largest is not None and size > largest:
+            self._too_large(session, message, size, largest)
+            return
+        self._counters.messages_sent += 1
+        if qos:
+            packet_id = session.take_packet_id()
+            session.unacknowledged[packet_id] = outgoing
+            session.held_bytes += message.size
+            connection.out += (head, packet_id.to_bytes(2, "big"), tail)
+        else:
+            connection.out.append(head)
+        connection.buffered_bytes += size
+        if not connection.dirty:
+            connection.dirty = True
+            self.turn.writes.append(connection)
+
+    def _send_again(self, session: Session, connection: Connection, now: float) -> None:
+        """[MQTT-4.4.0-1], [MQTT-3.3.1-1]: the same packet identifier, DUP set."""
+        packet_id = next(iter(session.resend))
+        outgoing = session.resend.pop(packet_id)
+        flags = outgoing.qos << 1 | outgoing.retain | (V5 if connection.v5 else 0)
+        ids = outgoing.subscription_ids if connection.v5 else ()
+        head, tail = outgoing.message.frame(flags, ids, now)
+        data = bytes((head[0] | _DUPLICATE,)) + head[1:] + packet_id.to_bytes(2, "big") + tail
+        largest = connection.maximum_packet_bytes
+        if largest is not None and len(data) > largest:
+            session.held_bytes -= outgoing.message.size
+            self._too_large(session, outgoing.message, len(data), largest)
+            return
+        session.unacknowledged[packet_id] = outgoing
+        self._counters.messages_redelivered += 1
+        self.turn.send(connection, data)
+
+    def _too_large(self, session: Session, message: Message, size: int, largest: int) -> None:
+        """[MQTT-3.1.2-24], [MQTT-3.1.2-25]: not sent, and taken as delivered."""
+        self._counters.dropped_too_large += 1
+        self.turn.notices.append(
+            Notice(
+                client_id=session.client_id,
+                text=f"message to {message.topic!r} dropped: {size} bytes, the client takes"
+                f" {largest}",
+                warning=True,
+            )
+        )
+
+
+def _shared(message: Message, member: Subscription, group: ShareGroup) -> Outgoing:
+    return Outgoing(
+        message,
+        message.qos if message.qos < member.qos else member.qos,
+        message.retain and member.retain_as_published,
+        () if member.identifier is None else (member.identifier,),
+        group,
+    )

@@ -1,0 +1,159 @@
+"""CONNECT to CONNACK: what is asked for is checked, then who asks, and only then a session touched.
+
+``begin`` checks the packet and asks the shell to authenticate; ``complete`` gets the answer and
+opens the session. A refusal is a ``Refused`` with the CONNACK reason code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mqtt5 import ConnAckPacket, ConnAckReasonCode, ConnectPacket
+
+from broker.auth.principal import Principal
+from broker.core.actions import Authenticate, Turn
+from broker.core.connection import Connection, State
+from broker.core.limits import Limits
+from broker.core.session import Session
+from broker.core.sessions import Sessions
+from mqtt.codec import encode
+from mqtt.errors import TopicError
+from mqtt.topics import check_topic_name
+
+
+class Refused(Exception):
+    """CONNECT is answered with a CONNACK that says no [MQTT-3.1.4-2]."""
+
+    def __init__(self, reason_code: ConnAckReasonCode, text: str) -> None:
+        super().__init__(text)
+        self.reason_code = reason_code
+
+
+class Handshake:
+    """Takes a connection from its CONNECT to its session.
+
+    ``new_token`` returns text that no client identifier has yet.
+    """
+
+    def __init__(
+        self, *, limits: Limits, sessions: Sessions, turn: Turn, new_token: Callable[[], str]
+    ) -> None:
+        self._limits = limits
+        self._sessions = sessions
+        self._turn = turn
+        self._new_token = new_token
+
+    def begin(self, connection: Connection, packet: ConnectPacket) -> None:
+        """Checks CONNECT and asks for authentication. Raises Refused."""
+        connection.connect = packet
+        connection.client_id = packet.client_id
+        if packet.authentication_method is not None:
+            # 4.12: the server does not support this method.
+            raise Refused(
+                ConnAckReasonCode.BAD_AUTHENTICATION_METHOD,
+                f"authentication method {packet.authentication_method!r} is not supported",
+            )
+        if packet.authentication_data is not None:
+            # 3.1.2.11.10
+            raise Refused(ConnAckReasonCode.PROTOCOL_ERROR, "authentication data without a method")
+        if not packet.client_id and not connection.v5 and not packet.clean_start:
+            # [MQTT-3.1.3-8]
+            raise Refused(
+                ConnAckReasonCode.CLIENT_ID_NOT_VALID,
+                "an empty client identifier needs clean session 1",
+            )
+        if packet.will is not None:
+            try:
+                check_topic_name(packet.will.topic)
+            except TopicError as error:
+                raise Refused(ConnAckReasonCode.TOPIC_NAME_INVALID, f"will: {error}") from error
+            if packet.will.payload_format_indicator > 1:
+                raise Refused(
+                    ConnAckReasonCode.MALFORMED_PACKET, "will: payload format indicator above 1"
+                )
+        connection.state = State.AUTHENTICATING
+        self._turn.authentications.append(
+            Authenticate(connection=connection, username=packet.username, password=packet.password)
+        )
+
+    def admit(self, connection: Connection, principal: Principal) -> Session | None:
+        """Checks what the principal asks for. Raises Refused.
+
+        Returns the session that another connection may still hold, for a take-over.
+        """
+        packet = connection.connect
+        assert packet is not None
+        if not packet.client_id:
+            # [MQTT-3.1.3-6], [MQTT-3.1.3-7]
+            connection.client_id = principal.assign_client_id(self._new_token())
+        elif not principal.may_use_client_id(packet.client_id):
+            raise Refused(
+                ConnAckReasonCode.CLIENT_ID_NOT_VALID,
+                f"{principal.kind.value} {principal.name!r} may not use this client identifier",
+            )
+        if packet.will is not None and not principal.may_publish(packet.will.topic):
+            raise Refused(
+                ConnAckReasonCode.NOT_AUTHORIZED,
+                f"will: publishing to {packet.will.topic!r} is not allowed",
+            )
+        session = self._sessions.get(connection.client_id)
+        if session is not None and session.owner != principal.name:
+            raise Refused(
+                ConnAckReasonCode.NOT_AUTHORIZED,
+                f"the session belongs to {session.owner!r}, not to {principal.name!r}",
+            )
+        return session
+
+    def complete(self, connection: Connection, principal: Principal, now: float) -> Session:
+        """Opens the session and sends CONNACK. The session has no other connection any more."""
+        packet = connection.connect
+        assert packet is not None
+        session, present = self._sessions.open(
+            connection, principal, clean_start=packet.clean_start, now=now
+        )
+        limits = self._limits
+        session.expiry_seconds = min(packet.session_expiry_interval, limits.session_expiry_seconds)
+        session.window = min(packet.receive_max, limits.in_flight_messages)
+        connection.session = session
+        connection.principal = principal
+        connection.will = packet.will
+        connection.maximum_packet_bytes = packet.max_packet_size
+        connection.decoder.maximum_packet_bytes = limits.maximum_packet_bytes
+        connection.keep_alive_seconds = packet.keep_alive
+        connection.state = State.CONNECTED
+        self._turn.send(
+            connection,
+            encode(self._connack(connection, packet, session, present), connection.protocol),
+        )
+        return session
+
+    def refuse(self, connection: Connection, refusal: Refused) -> None:
+        """Sends the CONNACK that says no, with Session Present 0 [MQTT-3.2.2-6]."""
+        answer = ConnAckPacket(reason_code=refusal.reason_code)
+        self._turn.send(connection, encode(answer, connection.protocol))
+
+    def _connack(
+        self, connection: Connection, packet: ConnectPacket, session: Session, present: bool
+    ) -> ConnAckPacket:
+        limits = self._limits
+        longest = limits.server_keep_alive_seconds
+        server_keep_alive = None
+        if connection.v5 and longest is not None and not 0 < packet.keep_alive <= longest:
+            # [MQTT-3.1.2-21]; a 3.1.1 client can't be told, so its own value holds.
+            server_keep_alive = connection.keep_alive_seconds = longest
+        shortened = session.expiry_seconds != packet.session_expiry_interval
+        information = limits.response_information
+        return ConnAckPacket(
+            # [MQTT-3.2.2-2], [MQTT-3.2.2-3]
+            session_present=present,
+            session_expiry_interval=session.expiry_seconds if shortened else None,
+            # [MQTT-3.2.2-16]
+            assigned_client_id=None if packet.client_id else connection.client_id,
+            server_keep_alive=server_keep_alive,
+            response_info=information.replace("%client", connection.client_id)
+            if information is not None and packet.request_response_info
+            else None,
+            receive_max=limits.receive_maximum,
+            topic_alias_max=limits.topic_alias_maximum,
+            max_packet_size=limits.maximum_packet_bytes,
+        )

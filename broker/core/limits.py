@@ -1,0 +1,111 @@
+"""Bounds that the broker keeps, so that no client can cost more than was agreed on.
+
+All are checked when the value is built; sizes are in bytes, times in seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, fields
+
+from mqtt.codec import LARGEST_PACKET_BYTES
+
+NEVER = 0xFFFFFFFF
+"""Session expiry interval that means: never [MQTT-3.1.2-23]."""
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+class QueueFull(enum.Enum):
+    """Which message goes when a session's queue is full. QoS 0 never displaces another message."""
+
+    DROP_NEWEST = "drop_newest"
+    DROP_OLDEST = "drop_oldest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLimits:
+    """What one session may hold for its client: queued messages, and bytes queued or in flight."""
+
+    messages: int
+    bytes: int
+
+    def __post_init__(self) -> None:
+        _at_least("messages", self.messages, 1)
+        _at_least("bytes", self.bytes, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of a whole server.
+
+    Attributes:
+      connections: open connections, whether their CONNECT was accepted or not.
+      connect_timeout_seconds: from accepting a connection to its CONNECT.
+      pending_authentications: passwords waiting to be verified; one more is told to come later.
+      connect_packet_bytes: the largest packet that is taken before a client is authenticated.
+      maximum_packet_bytes: the largest packet that is taken (CONNACK: Maximum Packet Size).
+      receive_maximum: QoS 1 and 2 messages that a client may have unacknowledged.
+      in_flight_messages: the same towards a client, where its own Receive Maximum is not lower.
+      topic_alias_maximum: topic aliases that a client may set; 0 forbids them.
+      write_buffer_bytes: bytes written to a connection and not yet taken by the system; beyond it
+        messages wait in the session's queue.
+      server_keep_alive_seconds: the longest keep alive; None leaves it to the client, 0 included.
+      session_expiry_seconds: the longest time that a session outlives its connection; 3.1.1's
+        sessions without ``clean session`` get it too. 4294967295 is for ever.
+      subscriptions_per_session: topic filters of one session.
+      retained_messages, retained_bytes: retained messages in all.
+      device_queue, service_queue: what a session may hold, by the kind of its owner. A pipeline's
+        session must last while its sink is away, a device's commands are few.
+      queue_full: what is dropped when a queue is full.
+      response_information: given to clients that ask for it (CONNACK: Response Information), with
+        ``%client`` for the client identifier; None gives nothing.
+    """
+
+    connections: int = 20_000
+    connect_timeout_seconds: float = 10.0
+    pending_authentications: int = 1_000
+    connect_packet_bytes: int = 512 * KIB
+    maximum_packet_bytes: int = 16 * MIB
+    receive_maximum: int = 5_000
+    in_flight_messages: int = 20_000
+    topic_alias_maximum: int = 100
+    write_buffer_bytes: int = 1 * MIB
+    server_keep_alive_seconds: int | None = None
+    session_expiry_seconds: int = 7 * 24 * 3600
+    subscriptions_per_session: int = 1_000
+    retained_messages: int = 100_000
+    retained_bytes: int = 256 * MIB
+    device_queue: QueueLimits = field(
+        default_factory=lambda: QueueLimits(messages=1_000, bytes=8 * MIB)
+    )
+    service_queue: QueueLimits = field(
+        default_factory=lambda: QueueLimits(messages=1_000_000, bytes=1 * GIB)
+    )
+    queue_full: QueueFull = QueueFull.DROP_NEWEST
+    response_information: str | None = None
+
+    def __post_init__(self) -> None:
+        lowest = {"topic_alias_maximum": 0, "session_expiry_seconds": 0}
+        highest = {
+            "receive_maximum": 65_535,
+            "in_flight_messages": 65_535,
+            "topic_alias_maximum": 65_535,
+            "server_keep_alive_seconds": 65_535,
+            "session_expiry_seconds": NEVER,
+            "maximum_packet_bytes": LARGEST_PACKET_BYTES,
+            "connect_packet_bytes": LARGEST_PACKET_BYTES,
+        }
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, (int, float)):
+                _at_least(item.name, value, lowest.get(item.name, 1))
+                if value > highest.get(item.name, value):
+                    raise ValueError(
+                        f"{item.name} is {value}; at most {highest[item.name]} is possible"
+                    )
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if value < least:
+        raise ValueError(f"{name} is {value}; it must be at least {least}")

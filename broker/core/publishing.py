@@ -1,0 +1,193 @@
+"""PUBLISH from clients: aliases, rights, retained messages, QoS 1 and 2, and their answers."""
+
+from __future__ import annotations
+
+from mqtt5 import (
+    PubAckPacket,
+    PubAckReasonCode,
+    PubCompPacket,
+    PubCompReasonCode,
+    PublishPacket,
+    PubRecPacket,
+    PubRecReasonCode,
+    PubRelPacket,
+)
+
+from broker.core.actions import Notice
+from broker.core.connection import Connection
+from broker.core.counters import Counters
+from broker.core.delivery import Delivery
+from broker.core.limits import Limits
+from broker.core.message import Message
+from broker.core.retained import Retained
+from broker.core.session import Session
+from mqtt.codec import encode
+from mqtt.errors import ProtocolError
+
+REMEMBERED_RIGHTS = 1_000
+"""Topics of one connection whose right to publish is remembered."""
+
+_SUCCESS = 0x00
+_NO_MATCHING_SUBSCRIBERS = 0x10
+_NOT_AUTHORIZED = 0x87
+_QUOTA_EXCEEDED = 0x97
+_TOPIC_ALIAS_INVALID = 0x94
+_RECEIVE_MAXIMUM_EXCEEDED = 0x93
+
+
+class Publishing:
+    """Takes messages in, from clients and from wills."""
+
+    def __init__(
+        self, *, limits: Limits, delivery: Delivery, retained: Retained, counters: Counters
+    ) -> None:
+        self._limits = limits
+        self._delivery = delivery
+        self._retained = retained
+        self._counters = counters
+
+    def publish(self, connection: Connection, packet: PublishPacket, now: float) -> None:
+        """Handles a client's PUBLISH. Raises ProtocolError."""
+        self._counters.messages_received += 1
+        session = connection.session
+        assert session is not None
+        topic = packet.topic
+        if packet.topic_alias is not None:
+            topic = self._resolve_alias(connection, packet)
+        if packet.subscription_ids:
+            # [MQTT-3.3.4-6]
+            raise ProtocolError("PUBLISH from a client carries a subscription identifier")
+        if packet.response_topic is not None and set(packet.response_topic) & {"#", "+", "\0"}:
+            # [MQTT-3.3.2-14]
+            raise ProtocolError("PUBLISH with a wildcard in its response topic")
+        if packet.payload_format_indicator > 1:
+            raise ProtocolError("PUBLISH with a payload format indicator other than 0 or 1")
+        qos = int(packet.qos)
+        if qos == 0:
+            if packet.duplicate:
+                # [MQTT-3.3.1-2]
+                raise ProtocolError("PUBLISH with QoS 0 and DUP", reason_code=0x81)
+            self._take(connection, session, packet, topic, now)
+            return
+        packet_id = packet.packet_id
+        assert packet_id is not None
+        if qos == 1:
+            reason = self._take(connection, session, packet, topic, now)
+            self._answer_qos_1(connection, packet_id, reason)
+        else:
+            self._publish_qos_2(connection, session, packet, packet_id, topic, now)
+
+    def release(self, connection: Connection, packet: PubRelPacket, now: float) -> None:
+        """PUBREL: the identifier is free again [MQTT-4.3.3-11]."""
+        session = connection.session
+        assert session is not None
+        known = packet.packet_id in session.received
+        session.received.discard(packet.packet_id)
+        reason = PubCompReasonCode.SUCCESS if known else PubCompReasonCode.PACKET_ID_NOT_FOUND
+        self._delivery.turn.send(
+            connection,
+            encode(PubCompPacket(packet.packet_id, reason_code=reason), connection.protocol),
+        )
+
+    def accept(self, message: Message, publisher: Session | None, now: float) -> int:
+        """Retains and routes a message that may be published. Returns the reason code.
+
+        Raises nothing: a retained message beyond the limits is refused whole, with 0x97.
+        """
+        if message.retain:
+            if message.packet.payload and not self._retained.has_room_for(message):
+                return _QUOTA_EXCEEDED
+            self._retained.keep(message)
+        if self._delivery.route(message, publisher, now):
+            return _SUCCESS
+        self._counters.messages_without_subscriber += 1
+        return _NO_MATCHING_SUBSCRIBERS
+
+    def _take(
+        self,
+        connection: Connection,
+        session: Session,
+        packet: PublishPacket,
+        topic: str,
+        now: float,
+    ) -> int:
+        permitted = connection.permitted.get(topic)
+        if permitted is None:
+            principal = connection.principal
+            assert principal is not None
+            permitted = principal.may_publish(topic)
+            if len(connection.permitted) >= REMEMBERED_RIGHTS:
+                connection.permitted.clear()
+            connection.permitted[topic] = permitted
+        if not permitted:
+            reason = _NOT_AUTHORIZED
+        else:
+            reason = self.accept(Message(packet, topic, session.client_id, now), session, now)
+        if reason >= 0x80:
+            self._refused(connection, packet, topic, reason)
+        return reason
+
+    def _refused(
+        self, connection: Connection, packet: PublishPacket, topic: str, reason: int
+    ) -> None:
+        self._counters.publishes_refused += 1
+        why = "not allowed" if reason == _NOT_AUTHORIZED else "retained messages are at their limit"
+        text = f"PUBLISH to {topic!r} refused: {why}"
+        if not connection.v5 and packet.packet_id is not None:
+            # [MQTT-3.3.5-2]: 3.1.1 has no refusal; an acknowledgement would be a lie.
+            raise ProtocolError(text, reason_code=reason)
+        self._delivery.turn.notices.append(
+            Notice(client_id=connection.client_id, text=text, warning=True)
+        )
+
+    def _answer_qos_1(self, connection: Connection, packet_id: int, reason: int) -> None:
+        # [MQTT-4.3.2-4]
+        if reason == _SUCCESS or not connection.v5:
+            self._delivery.turn.send(connection, b"\x40\x02" + packet_id.to_bytes(2, "big"))
+        else:
+            code = PubAckReasonCode(reason)
+            self._delivery.turn.send(connection, PubAckPacket(packet_id, reason_code=code).write())
+
+    def _publish_qos_2(
+        self,
+        connection: Connection,
+        session: Session,
+        packet: PublishPacket,
+        packet_id: int,
+        topic: str,
+        now: float,
+    ) -> None:
+        reason = _SUCCESS
+        # [MQTT-4.3.3-10]: an identifier that awaits PUBREL is the same message again.
+        if packet_id not in session.received:
+            if connection.v5 and len(session.received) >= self._limits.receive_maximum:
+                # [MQTT-3.3.4-7]
+                raise ProtocolError(
+                    f"more than {self._limits.receive_maximum} QoS 2 messages are unacknowledged",
+                    reason_code=_RECEIVE_MAXIMUM_EXCEEDED,
+                )
+            reason = self._take(connection, session, packet, topic, now)
+            if reason < 0x80:
+                session.received.add(packet_id)
+        code = PubRecReasonCode(reason if connection.v5 else _SUCCESS)
+        self._delivery.turn.send(
+            connection, encode(PubRecPacket(packet_id, reason_code=code), connection.protocol)
+        )
+
+    def _resolve_alias(self, connection: Connection, packet: PublishPacket) -> str:
+        alias = packet.topic_alias
+        assert alias is not None
+        if not 0 < alias <= self._limits.topic_alias_maximum:
+            # [MQTT-3.3.2-8], [MQTT-3.3.2-9]
+            raise ProtocolError(
+                f"topic alias {alias}; 1 to {self._limits.topic_alias_maximum} are allowed",
+                reason_code=_TOPIC_ALIAS_INVALID,
+            )
+        if packet.topic:
+            connection.aliases[alias] = packet.topic
+            return packet.topic
+        known = connection.aliases.get(alias)
+        if known is None:
+            # [MQTT-3.3.2-12]
+            raise ProtocolError(f"topic alias {alias} was never set")
+        return known

@@ -1,0 +1,113 @@
+"""Retained messages: the last one of each topic, found again by filter [MQTT-3.3.1-5]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from broker.core.message import Message
+from mqtt.topics import TopicFilter
+
+
+class _Level:
+    __slots__ = ("children", "message")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Level] = {}
+        self.message: Message | None = None
+
+
+class Retained:
+    """A tree of topic levels, bounded in messages and bytes."""
+
+    def __init__(self, *, maximum_messages: int, maximum_bytes: int) -> None:
+        self._root = _Level()
+        self._maximum_messages = maximum_messages
+        self._maximum_bytes = maximum_bytes
+        self.messages = 0
+        self.bytes = 0
+
+    def has_room_for(self, message: Message) -> bool:
+        """Whether ``keep`` would stay within the bounds."""
+        level = self._find(message.topic)
+        old = None if level is None else level.message
+        messages = self.messages + (old is None)
+        size = self.bytes + message.size - (0 if old is None else old.size)
+        return messages <= self._maximum_messages and size <= self._maximum_bytes
+
+    def keep(self, message: Message) -> None:
+        """Replaces the topic's retained message; an empty payload clears it [MQTT-3.3.1-6]."""
+        if not message.packet.payload:
+            self.clear(message.topic)
+            return
+        level = self._root
+        for name in message.topic.split("/"):
+            level = level.children.setdefault(name, _Level())
+        if level.message is not None:
+            self.bytes -= level.message.size
+            self.messages -= 1
+        level.message = message
+        self.messages += 1
+        self.bytes += message.size
+
+    def clear(self, topic: str) -> None:
+        """Forgets the topic's retained message, if there is one."""
+        path = [self._root]
+        names = topic.split("/")
+        for name in names:
+            child = path[-1].children.get(name)
+            if child is None:
+                return
+            path.append(child)
+        if path[-1].message is None:
+            return
+        self.messages -= 1
+        self.bytes -= path[-1].message.size
+        path[-1].message = None
+        for index in range(len(names) - 1, -1, -1):
+            level = path[index + 1]
+            if level.children or level.message is not None:
+                break
+            del path[index].children[names[index]]
+
+    def matching(self, topic_filter: TopicFilter, now: float) -> list[Message]:
+        """Retained messages that the filter matches, without those that have expired."""
+        found = list(self._walk(topic_filter.levels))
+        for message in found:
+            if message.expired(now):
+                self.clear(message.topic)
+        return [message for message in found if not message.expired(now)]
+
+    def _find(self, topic: str) -> _Level | None:
+        level: _Level | None = self._root
+        for name in topic.split("/"):
+            if level is None:
+                return None
+            level = level.children.get(name)
+        return level
+
+    def _walk(self, levels: tuple[str, ...]) -> Iterator[Message]:
+        pending = [(self._root, 0)]
+        while pending:
+            node, depth = pending.pop()
+            if depth == len(levels):
+                if node.message is not None:
+                    yield node.message
+                continue
+            wanted = levels[depth]
+            if wanted == "#":
+                if node.message is not None:
+                    yield node.message
+                children = self._visible(node, depth)
+                pending.extend((child, depth) for child in children)
+            elif wanted == "+":
+                pending.extend((child, depth + 1) for child in self._visible(node, depth))
+            else:
+                exact = node.children.get(wanted)
+                if exact is not None:
+                    pending.append((exact, depth + 1))
+
+    def _visible(self, node: _Level, depth: int) -> list[_Level]:
+        # [MQTT-4.7.2-1]: a wildcard at the first level matches no topic that starts with '$'.
+        if node is not self._root or depth:
+            return list(node.children.values())
+        return [child for name, child in node.children.items() if not name.startswith("$")]

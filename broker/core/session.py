@@ -1,0 +1,137 @@
+"""Session state [MQTT-4.1.0-1]: what outlives a connection.
+
+A session's subscriptions, the messages on their way to its client and the identifiers of QoS 2
+messages on their way from it. What the connection alone knows stands in ``connection``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from broker.core.limits import QueueLimits
+from broker.core.message import Message
+from broker.core.timers import Timer
+
+if TYPE_CHECKING:
+    from broker.core.connection import Connection
+    from broker.core.subscriptions import ShareGroup, Subscription
+
+HIGHEST_PACKET_ID = 65_535
+
+
+class Outgoing:
+    """One message on its way to one session: at which QoS, with which flags and identifiers."""
+
+    __slots__ = ("group", "message", "qos", "retain", "subscription_ids")
+
+    def __init__(
+        self,
+        message: Message,
+        qos: int,
+        retain: bool,
+        subscription_ids: tuple[int, ...],
+        group: ShareGroup | None,
+    ) -> None:
+        self.message = message
+        self.qos = qos
+        self.retain = retain
+        self.subscription_ids = subscription_ids
+        self.group = group
+
+
+class Session:
+    """State kept for one client identifier.
+
+    ``unacknowledged``: PUBLISH sent on this connection, by packet identifier, in order of sending.
+    ``resend``: PUBLISH sent on an earlier connection and not yet again on this one.
+    ``released``: QoS 2, PUBREC received and PUBREL sent, waiting for PUBCOMP.
+    ``queue``: not sent yet. ``held_bytes``: of all of these but ``released``.
+    ``received``: QoS 2 identifiers of the client's own messages between PUBLISH and PUBREL.
+    ``window``: how many identifiers may be in use towards the client at once.
+    """
+
+    __slots__ = (
+        "client_id",
+        "connection",
+        "drop_timer",
+        "dropped",
+        "expiry_seconds",
+        "expiry_timer",
+        "groups",
+        "held_bytes",
+        "last_packet_id",
+        "limits",
+        "owner",
+        "queue",
+        "received",
+        "released",
+        "resend",
+        "subscriptions",
+        "unacknowledged",
+        "window",
+    )
+
+    def __init__(self, client_id: str, owner: str, limits: QueueLimits) -> None:
+        self.client_id = client_id
+        self.owner = owner
+        self.limits = limits
+        self.connection: Connection | None = None
+        self.expiry_seconds = 0
+        self.expiry_timer: Timer | None = None
+        self.subscriptions: dict[str, Subscription] = {}
+        self.groups: dict[str, ShareGroup] = {}
+        self.unacknowledged: dict[int, Outgoing] = {}
+        self.resend: dict[int, Outgoing] = {}
+        self.released: dict[int, None] = {}
+        self.queue: deque[Outgoing] = deque()
+        self.held_bytes = 0
+        self.received: set[int] = set()
+        self.last_packet_id = 0
+        self.window = HIGHEST_PACKET_ID
+        self.dropped = 0
+        self.drop_timer: Timer | None = None
+
+    def take_packet_id(self) -> int:
+        """The next identifier that is not in use [MQTT-2.2.1-4]. ``window`` leaves one free."""
+        packet_id = self.last_packet_id
+        while True:
+            packet_id = packet_id + 1 if packet_id < HIGHEST_PACKET_ID else 1
+            if (
+                packet_id not in self.unacknowledged
+                and packet_id not in self.released
+                and packet_id not in self.resend
+            ):
+                self.last_packet_id = packet_id
+                return packet_id
+
+    def has_room(self, write_buffer_bytes: int) -> bool:
+        """Whether one more message may be sent now, what already waits aside."""
+        connection = self.connection
+        return (
+            connection is not None
+            and len(self.unacknowledged) + len(self.released) < self.window
+            and connection.buffered_bytes < write_buffer_bytes
+            and self.held_bytes < self.limits.bytes
+        )
+
+    def has_backlog(self) -> bool:
+        """Whether something waits that could be sent as soon as there is room."""
+        if self.queue or self.resend:
+            return True
+        return any(group.queue for group in self.groups.values())
+
+    def connection_ended(self) -> None:
+        """[MQTT-4.4.0-1]: what is unacknowledged is sent again on the next connection.
+
+        QoS 0 messages that still waited end with the connection that they were waiting for.
+        """
+        self.connection = None
+        # Nothing new is sent while something is to be sent again, so what went out on this
+        # connection comes before what is left over from an earlier one [MQTT-4.6.0-1].
+        self.resend = self.unacknowledged | self.resend
+        self.unacknowledged = {}
+        if self.queue:
+            kept = deque(outgoing for outgoing in self.queue if outgoing.qos)
+            self.held_bytes -= sum(out.message.size for out in self.queue if not out.qos)
+            self.queue = kept

@@ -1,0 +1,85 @@
+"""All sessions by client identifier: opened, resumed, ended when they expire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from broker.auth.principal import Principal, PrincipalKind
+from broker.core.connection import Connection
+from broker.core.limits import NEVER, Limits
+from broker.core.session import Session
+from broker.core.subscribing import Subscribing
+from broker.core.timers import Timers
+from broker.core.wills import Wills
+
+
+class Sessions:
+    """Session state lives here from CONNECT until its expiry interval has passed unused."""
+
+    def __init__(
+        self, *, limits: Limits, subscribing: Subscribing, wills: Wills, timers: Timers
+    ) -> None:
+        self._limits = limits
+        self._subscribing = subscribing
+        self._wills = wills
+        self._timers = timers
+        self._sessions: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._sessions.values())
+
+    def get(self, client_id: str) -> Session | None:
+        """The session of a client identifier, connected or not."""
+        return self._sessions.get(client_id)
+
+    def open(
+        self, connection: Connection, principal: Principal, *, clean_start: bool, now: float
+    ) -> tuple[Session, bool]:
+        """Resumes or begins a session. Returns it and whether it was there (Session Present).
+
+        An earlier connection of the session must have been detached before.
+        """
+        session = self._sessions.get(connection.client_id)
+        if session is not None and clean_start:
+            # [MQTT-3.1.2-4]
+            self.end(session, now)
+            session = None
+        present = session is not None
+        if session is None:
+            # [MQTT-3.1.2-6]
+            limits = self._limits
+            device = principal.kind is PrincipalKind.DEVICE
+            session = Session(
+                connection.client_id,
+                principal.name,
+                limits.device_queue if device else limits.service_queue,
+            )
+            self._sessions[connection.client_id] = session
+        elif session.expiry_timer is not None:
+            session.expiry_timer.cancel()
+            session.expiry_timer = None
+        self._wills.session_resumed(connection.client_id)
+        session.connection = connection
+        return session, present
+
+    def detach(self, session: Session, now: float) -> None:
+        """The connection is gone: the session ends now or when its expiry interval has passed."""
+        session.connection_ended()
+        if session.expiry_seconds == 0:
+            self.end(session, now)
+        elif session.expiry_seconds != NEVER:
+            # [MQTT-3.1.2-23]
+            session.expiry_timer = self._timers.at(
+                now + session.expiry_seconds, lambda then: self.end(session, then)
+            )
+
+    def end(self, session: Session, now: float) -> None:
+        """Forgets the session; a will that still waits is published [MQTT-3.1.2-10]."""
+        del self._sessions[session.client_id]
+        if session.expiry_timer is not None:
+            session.expiry_timer.cancel()
+        self._subscribing.end(session, now)
+        self._wills.session_ended(session.client_id, now)

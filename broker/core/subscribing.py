@@ -1,0 +1,181 @@
+"""SUBSCRIBE and UNSUBSCRIBE: syntax, rights, retained messages, share groups."""
+
+from __future__ import annotations
+
+import mqtt5
+from mqtt5 import (
+    RetainHandling,
+    SubAckPacket,
+    SubAckReasonCode,
+    SubscribePacket,
+    UnsubAckPacket,
+    UnsubAckReasonCode,
+    UnsubscribePacket,
+)
+
+from broker.core.actions import Notice
+from broker.core.connection import Connection
+from broker.core.delivery import Delivery
+from broker.core.limits import Limits
+from broker.core.retained import Retained
+from broker.core.session import Outgoing, Session
+from broker.core.subscriptions import Subscription, Subscriptions
+from mqtt.codec import encode
+from mqtt.errors import MalformedPacket, ProtocolError, TopicError
+from mqtt.topics import TopicFilter
+
+_TOPIC_FILTER_INVALID = 0x8F
+
+
+class Subscribing:
+    """Keeps sessions' subscriptions."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        subscriptions: Subscriptions,
+        delivery: Delivery,
+        retained: Retained,
+    ) -> None:
+        self._limits = limits
+        self._subscriptions = subscriptions
+        self._delivery = delivery
+        self._retained = retained
+
+    def subscribe(self, connection: Connection, packet: SubscribePacket, now: float) -> None:
+        """Handles SUBSCRIBE. Raises ProtocolError."""
+        if packet.packet_id == 0:
+            # [MQTT-2.2.1-3]
+            raise MalformedPacket("SUBSCRIBE with packet identifier 0")
+        if not packet.topic_filters:
+            # [MQTT-3.8.3-2]
+            raise ProtocolError("SUBSCRIBE without a topic filter")
+        wanted = [(_parse(item.pattern), item) for item in packet.topic_filters]
+        for topic_filter, item in wanted:
+            if topic_filter.share is not None and item.no_local:
+                # [MQTT-3.8.3-4]
+                raise ProtocolError(f"shared subscription {item.pattern!r} with No Local")
+        session = connection.session
+        assert session is not None
+        known = [str(topic_filter) in session.subscriptions for topic_filter, _ in wanted]
+        codes = [
+            self._subscribe(connection, session, topic_filter, item, packet.subscription_id)
+            for topic_filter, item in wanted
+        ]
+        # [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]: one code a filter, in their order.
+        self._delivery.turn.send(
+            connection, encode(SubAckPacket(packet.packet_id, codes), connection.protocol)
+        )
+        for (topic_filter, item), code, existed in zip(wanted, codes, known, strict=True):
+            if int(code) < 0x80:
+                self._send_retained(session, topic_filter, item, existed, now)
+        # A new member may be what a share group waited for.
+        self._delivery.pump(session, now)
+
+    def unsubscribe(self, connection: Connection, packet: UnsubscribePacket, now: float) -> None:
+        """Handles UNSUBSCRIBE; what is on its way is still delivered [MQTT-3.10.4-3]."""
+        if packet.packet_id == 0:
+            raise MalformedPacket("UNSUBSCRIBE with packet identifier 0")
+        if not packet.patterns:
+            # [MQTT-3.10.3-2]
+            raise ProtocolError("UNSUBSCRIBE without a topic filter")
+        session = connection.session
+        assert session is not None
+        codes = []
+        for topic_filter in [_parse(pattern) for pattern in packet.patterns]:
+            subscription = session.subscriptions.pop(str(topic_filter), None)
+            if subscription is None:
+                codes.append(UnsubAckReasonCode.NO_SUBSCRIPTION_EXISTED)
+                continue
+            group = self._subscriptions.remove(subscription)
+            if group is not None:
+                if not group.members:
+                    self._delivery.keep_for(session, subscription, now)
+                del session.groups[str(topic_filter)]
+            codes.append(UnsubAckReasonCode.SUCCESS)
+        # [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+        self._delivery.turn.send(
+            connection, encode(UnsubAckPacket(packet.packet_id, codes), connection.protocol)
+        )
+
+    def end(self, session: Session, now: float) -> None:
+        """The session ends: its subscriptions go, its shared messages go to other members."""
+        for subscription in session.subscriptions.values():
+            group = self._subscriptions.remove(subscription)
+            if group is not None and not group.members:
+                self._delivery.abandon(group)
+        session.subscriptions.clear()
+        session.groups.clear()
+        self._delivery.hand_on(session, now)
+
+    def _subscribe(
+        self,
+        connection: Connection,
+        session: Session,
+        topic_filter: TopicFilter,
+        item: mqtt5.TopicFilter,
+        identifier: int | None,
+    ) -> SubAckReasonCode:
+        principal = connection.principal
+        assert principal is not None
+        text = str(topic_filter)
+        if not principal.may_subscribe(topic_filter):
+            self._delivery.turn.notices.append(
+                Notice(
+                    client_id=session.client_id,
+                    text=f"SUBSCRIBE to {text!r} refused: not allowed",
+                    warning=True,
+                )
+            )
+            return SubAckReasonCode.NOT_AUTHORIZED
+        if (
+            text not in session.subscriptions
+            and len(session.subscriptions) >= self._limits.subscriptions_per_session
+        ):
+            return SubAckReasonCode.QUOTA_EXCEEDED
+        subscription = Subscription(
+            session=session,
+            topic_filter=topic_filter,
+            qos=int(item.max_qos),
+            no_local=item.no_local,
+            retain_as_published=item.retain_as_published,
+            identifier=identifier,
+        )
+        session.subscriptions[text] = subscription
+        group = self._subscriptions.add(subscription)
+        if group is not None:
+            session.groups[text] = group
+        return SubAckReasonCode(int(item.max_qos))
+
+    def _send_retained(
+        self,
+        session: Session,
+        topic_filter: TopicFilter,
+        item: mqtt5.TopicFilter,
+        existed: bool,
+        now: float,
+    ) -> None:
+        if topic_filter.share is not None or item.retain_handling == RetainHandling.SEND_NEVER:
+            # [MQTT-3.3.1-11]; and a shared subscription gets none (4.8.2).
+            return
+        if existed and item.retain_handling == RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS:
+            # [MQTT-3.3.1-10]
+            return
+        subscription = session.subscriptions[str(topic_filter)]
+        ids = () if subscription.identifier is None else (subscription.identifier,)
+        # [MQTT-3.3.1-9]
+        for message in self._retained.matching(topic_filter, now):
+            if subscription.no_local and message.publisher == session.client_id:
+                continue
+            qos = min(message.qos, subscription.qos)
+            # [MQTT-3.3.1-8]: marked as retained, whatever Retain As Published says.
+            self._delivery.deliver(session, Outgoing(message, qos, True, ids, None), now)
+
+
+def _parse(pattern: str) -> TopicFilter:
+    try:
+        return TopicFilter.parse(pattern)
+    except TopicError as error:
+        # [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1], [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+        raise ProtocolError(str(error), reason_code=_TOPIC_FILTER_INVALID) from error

@@ -1,0 +1,226 @@
+"""Who gets a topic: a trie of filters, with the answer remembered for each topic.
+
+``Subscriptions.lookup`` walks the trie once for a topic and remembers the answer until a
+subscription that could change it comes or goes. A session with several matching subscriptions
+appears once, with what they amount to together. A shared subscription is a ``ShareGroup``, of
+which one member gets each message [MQTT-4.8.2-5]; what no member has room for waits in the group,
+bound to none of them, so nothing is stranded with a member that never comes back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from broker.core.message import Message
+from broker.core.session import Session
+from mqtt.topics import TopicFilter
+
+CACHED_TOPICS = 100_000
+"""Topics whose subscribers are remembered at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Subscription:
+    """One session's subscription to one filter."""
+
+    session: Session
+    topic_filter: TopicFilter
+    qos: int
+    no_local: bool
+    retain_as_published: bool
+    identifier: int | None
+
+
+class Route:
+    """What one session gets of one topic: the sum of its matching subscriptions.
+
+    ``qos`` is the highest of theirs [MQTT-3.3.4-2]. ``own``: the same for messages that the
+    session published itself, without its No Local subscriptions [MQTT-3.8.3-3], or None.
+    """
+
+    __slots__ = ("own", "qos", "retain_as_published", "session", "subscription_ids")
+
+    def __init__(self, session: Session, matching: list[Subscription]) -> None:
+        self.session = session
+        self.qos = max(item.qos for item in matching)
+        self.retain_as_published = any(item.retain_as_published for item in matching)
+        # [MQTT-3.3.4-3], [MQTT-3.3.4-4]
+        self.subscription_ids = tuple(
+            item.identifier for item in matching if item.identifier is not None
+        )
+        others = [item for item in matching if not item.no_local]
+        self.own: Route | None = self
+        if len(others) < len(matching):
+            self.own = Route(session, others) if others else None
+
+
+class ShareGroup:
+    """The sessions that share a filter under one name, and what waits for any of them."""
+
+    __slots__ = ("_turn", "members", "name", "pattern", "queue", "queued_bytes")
+
+    def __init__(self, name: str, pattern: str) -> None:
+        self.name = name
+        self.pattern = pattern
+        self.members: list[Subscription] = []
+        self.queue: deque[Message] = deque()
+        self.queued_bytes = 0
+        self._turn = 0
+
+    def next_with_room(self, write_buffer_bytes: int) -> Subscription | None:
+        """In turn, the next member that is connected and can take a message now."""
+        members = self.members
+        count = len(members)
+        for offset in range(count):
+            index = (self._turn + offset) % count
+            session = members[index].session
+            if session.has_room(write_buffer_bytes) and not session.queue and not session.resend:
+                self._turn = index + 1
+                return members[index]
+        return None
+
+    def someone_connected(self) -> bool:
+        """Whether a member could take a message once it has room."""
+        return any(member.session.connection is not None for member in self.members)
+
+    def member(self, session: Session) -> Subscription | None:
+        """The session's subscription in this group."""
+        return next((item for item in self.members if item.session is session), None)
+
+    def put(self, subscription: Subscription) -> None:
+        """Adds a member, or replaces its earlier subscription."""
+        self.members = [m for m in self.members if m.session is not subscription.session]
+        self.members.append(subscription)
+
+    def leave(self, session: Session) -> None:
+        """Takes a member out."""
+        self.members = [m for m in self.members if m.session is not session]
+
+    def wait(self, message: Message) -> None:
+        """Appends to what waits for a member with room."""
+        self.queue.append(message)
+        self.queued_bytes += message.size
+
+    def take(self) -> Message:
+        """The message that has waited longest."""
+        message = self.queue.popleft()
+        self.queued_bytes -= message.size
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Everyone who gets a topic."""
+
+    sessions: tuple[Route, ...]
+    groups: tuple[ShareGroup, ...]
+
+
+class _Node:
+    __slots__ = ("children", "groups", "sessions")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.sessions: dict[Session, Subscription] = {}
+        self.groups: dict[str, ShareGroup] = {}
+
+
+class Subscriptions:
+    """All subscriptions of all sessions."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+        self._routes: dict[str, Routes] = {}
+
+    def lookup(self, topic: str) -> Routes:
+        """Everyone whose subscription matches ``topic``, which must be a legal topic name."""
+        found = self._routes.get(topic)
+        if found is None:
+            if len(self._routes) >= CACHED_TOPICS:
+                self._routes.clear()
+            found = self._routes[topic] = self._walk(topic)
+        return found
+
+    def add(self, subscription: Subscription) -> ShareGroup | None:
+        """Adds or replaces [MQTT-3.8.4-3]. Returns the share group, for a shared one."""
+        self._forget(subscription.topic_filter)
+        node = self._root
+        for level in subscription.topic_filter.levels:
+            child = node.children.get(level)
+            if child is None:
+                child = node.children[level] = _Node()
+            node = child
+        name = subscription.topic_filter.share
+        if name is None:
+            node.sessions[subscription.session] = subscription
+            return None
+        group = node.groups.get(name)
+        if group is None:
+            group = node.groups[name] = ShareGroup(name, subscription.topic_filter.pattern)
+        group.put(subscription)
+        return group
+
+    def remove(self, subscription: Subscription) -> ShareGroup | None:
+        """Takes an existing subscription out. Returns the share group that it left."""
+        self._forget(subscription.topic_filter)
+        path = [self._root]
+        for level in subscription.topic_filter.levels:
+            path.append(path[-1].children[level])
+        node = path[-1]
+        group = None
+        name = subscription.topic_filter.share
+        if name is None:
+            del node.sessions[subscription.session]
+        else:
+            group = node.groups[name]
+            group.leave(subscription.session)
+            if not group.members:
+                del node.groups[name]
+        for level, parent in zip(
+            reversed(subscription.topic_filter.levels), reversed(path[:-1]), strict=True
+        ):
+            child = parent.children[level]
+            if child.children or child.sessions or child.groups:
+                break
+            del parent.children[level]
+        return group
+
+    def _forget(self, topic_filter: TopicFilter) -> None:
+        if "+" in topic_filter.levels or "#" in topic_filter.levels:
+            self._routes.clear()
+        else:
+            self._routes.pop(topic_filter.pattern, None)
+
+    def _walk(self, topic: str) -> Routes:
+        matching: dict[Session, list[Subscription]] = {}
+        groups: list[ShareGroup] = []
+        for node in self._matching_nodes(topic):
+            for session, subscription in node.sessions.items():
+                matching.setdefault(session, []).append(subscription)
+            groups.extend(node.groups.values())
+        return Routes(
+            tuple(Route(session, items) for session, items in matching.items()), tuple(groups)
+        )
+
+    def _matching_nodes(self, topic: str) -> Iterator[_Node]:
+        levels = topic.split("/")
+        # [MQTT-4.7.2-1]: a wildcard at the first level matches no topic that starts with '$'.
+        plain_only = topic.startswith("$")
+        pending = [(self._root, 0)]
+        while pending:
+            node, depth = pending.pop()
+            wildcards = depth > 0 or not plain_only
+            rest = node.children.get("#")
+            if rest is not None and wildcards:
+                yield rest
+            if depth == len(levels):
+                yield node
+                continue
+            any_level = node.children.get("+")
+            if any_level is not None and wildcards:
+                pending.append((any_level, depth + 1))
+            child = node.children.get(levels[depth])
+            if child is not None:
+                pending.append((child, depth + 1))

@@ -1,0 +1,49 @@
+"""Wills: published when a connection ends without a normal DISCONNECT [MQTT-3.1.2-8]."""
+
+from __future__ import annotations
+
+from mqtt5 import Will
+
+from broker.core.counters import Counters
+from broker.core.message import Message, will_packet
+from broker.core.publishing import Publishing
+from broker.core.timers import Timer, Timers
+
+
+class Wills:
+    """Wills whose connection has ended and whose delay has not passed yet."""
+
+    def __init__(self, *, publishing: Publishing, timers: Timers, counters: Counters) -> None:
+        self._publishing = publishing
+        self._timers = timers
+        self._counters = counters
+        self._waiting: dict[str, tuple[Will, Timer]] = {}
+
+    def connection_ended(
+        self, client_id: str, will: Will, session_expiry_seconds: int, now: float
+    ) -> None:
+        """Publishes the will after its delay or when the session ends, whichever is sooner."""
+        delay = min(will.will_delay_interval, session_expiry_seconds)
+        if delay <= 0:
+            self._publish(client_id, will, now)
+            return
+        timer = self._timers.at(now + delay, lambda then: self.session_ended(client_id, then))
+        self._waiting[client_id] = (will, timer)
+
+    def session_resumed(self, client_id: str) -> None:
+        """The client is back before the delay passed: nothing is published [MQTT-3.1.3-9]."""
+        waiting = self._waiting.pop(client_id, None)
+        if waiting is not None:
+            waiting[1].cancel()
+
+    def session_ended(self, client_id: str, now: float) -> None:
+        """Publishes what still waits for this client."""
+        waiting = self._waiting.pop(client_id, None)
+        if waiting is not None:
+            waiting[1].cancel()
+            self._publish(client_id, waiting[0], now)
+
+    def _publish(self, client_id: str, will: Will, now: float) -> None:
+        self._counters.wills_published += 1
+        packet = will_packet(will)
+        self._publishing.accept(Message(packet, packet.topic, client_id, now), None, now)

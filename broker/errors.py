@@ -1,0 +1,27 @@
+"""Errors of the broker package.
+
+::
+
+    BrokerError
+    ├── ConfigError     the configuration file: the key, the value and what would be right
+    ├── RegistryError   the registry file: the entry, the value and what would be right
+    └── ListenError     an address cannot be listened on
+"""
+
+from __future__ import annotations
+
+
+class BrokerError(Exception):
+    """Root of this package's errors. All of them are the operator's to mend, before a restart."""
+
+
+class ConfigError(BrokerError, ValueError):
+    """The broker's configuration is wrong; the message names the key and what would be right."""
+
+
+class RegistryError(BrokerError, ValueError):
+    """The device registry is wrong; the message names the entry and what would be right."""
+
+
+class ListenError(BrokerError):
+    """A listener's address is taken or is not of this machine."""

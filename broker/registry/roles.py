@@ -1,0 +1,108 @@
+"""Roles: named rights, with ``%device`` for the device's own id.
+
+``STANDARD_ROLES`` keep the contract of the two topic layouts (``default`` and ``iot-core``): a
+device publishes and subscribes only under its own name, a pipeline does only what it is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.auth.principal import Rights, Rules
+from mqtt.topics import TopicFilter
+
+DEVICE = "%device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patterns:
+    """Filters as they stand in the registry, ``%device`` included. Checked when built."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for pattern in self.allow + self.deny:
+            # '%device' is legal text for a level; it must stand alone in its own.
+            if any(DEVICE in level and level != DEVICE for level in pattern.split("/")):
+                raise ValueError(f"filter {pattern!r}: '%device' must be a whole level")
+            if TopicFilter.parse(pattern).share is not None:
+                raise ValueError(
+                    f"filter {pattern!r}: rights are about topics; leave '$share/NAME/' out"
+                )
+
+    def rules(self, device: str | None) -> Rules:
+        """The rules of one principal; ``device`` is None for a service."""
+        return Rules(allow=_filters(self.allow, device), deny=_filters(self.deny, device))
+
+    @property
+    def for_devices_only(self) -> bool:
+        """Whether ``%device`` stands in a filter."""
+        return any(DEVICE in pattern for pattern in self.allow + self.deny)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What its holders may publish and subscribe to."""
+
+    publish: Patterns = Patterns()
+    subscribe: Patterns = Patterns()
+
+    def rights(self, device: str | None) -> Rights:
+        """The rights of one principal; ``device`` is its id, or None for a service."""
+        if device is None and (self.publish.for_devices_only or self.subscribe.for_devices_only):
+            raise ValueError("its role uses '%device', which only a device has")
+        return Rights(publish=self.publish.rules(device), subscribe=self.subscribe.rules(device))
+
+
+def _filters(patterns: tuple[str, ...], device: str | None) -> tuple[TopicFilter, ...]:
+    return tuple(
+        TopicFilter.parse(pattern if device is None else pattern.replace(DEVICE, device))
+        for pattern in patterns
+    )
+
+
+STANDARD_ROLES = {
+    "device": Role(
+        publish=Patterns(
+            allow=(
+                "devices/%device/telemetry/#",
+                "devices/%device/state",
+                "devices/%device/responses/#",
+                "/devices/%device/events/#",
+                "/devices/%device/state",
+            )
+        ),
+        subscribe=Patterns(
+            allow=(
+                "devices/%device/commands/#",
+                "devices/%device/config",
+                "/devices/%device/commands/#",
+                "/devices/%device/config",
+            )
+        ),
+    ),
+    "telemetry-pipeline": Role(
+        subscribe=Patterns(
+            allow=(
+                "devices/+/telemetry/#",
+                "devices/+/state",
+                "/devices/+/events/#",
+                "/devices/+/state",
+            )
+        )
+    ),
+    "command-pipeline": Role(
+        publish=Patterns(
+            allow=(
+                "devices/+/commands/#",
+                "devices/+/config",
+                "/devices/+/commands/#",
+                "/devices/+/config",
+            )
+        ),
+        subscribe=Patterns(allow=("devices/+/responses/#",)),
+    ),
+    "observer": Role(subscribe=Patterns(allow=("#",))),
+}
+"""Roles that every registry has, unless it defines one of the same name."""

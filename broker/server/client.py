@@ -1,0 +1,123 @@
+"""One client's connection as an asyncio protocol: bytes in, bytes out, back-pressure both ways.
+
+Towards the client: the core stops sending messages when ``write_buffer_bytes`` are unwritten, and
+hears when there is room again. From the client: nothing more is read while it leaves a multiple of
+that unread, which only its own requests can have caused, or while its login is being verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from broker.core.connection import Connection
+    from broker.server.shell import Shell
+
+CLOSE_GRACE_SECONDS = 5.0
+"""How long a client that is being closed may take to read what was written before."""
+
+_UNREAD_ANSWERS_FACTOR = 4
+
+
+class ClientProtocol(asyncio.Protocol):
+    """Connects a transport to the core's ``Connection``."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._loop = shell.loop
+        self._core = shell.core
+        self._limit = shell.core.limits.write_buffer_bytes
+        self._transport: asyncio.Transport | None = None
+        self._connection: Connection | None = None
+        self._paused_for_answers = False
+        self._paused_for_login = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asks the shell whether there is a place for one more."""
+        self._transport = cast("asyncio.Transport", transport)
+        # One byte less than the core's limit: what it takes for full has always paused writing.
+        self._transport.set_write_buffer_limits(high=self._limit - 1, low=self._limit // 4)
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            # An acknowledgement must not wait for Nagle's algorithm.
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")
+        self._connection = self._shell.accept(self, _address(peer))
+        if self._connection is None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Everything that one read gave goes into the core at once."""
+        if self._connection is not None:
+            self._core.feed(self._connection, data, self._loop.time())
+            self._shell.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is closed, by whichever side."""
+        self._shell.gone(self)
+        if self._connection is not None:
+            reason = "closed by the client" if exc is None else str(exc) or type(exc).__name__
+            self._core.lost(self._connection, self._loop.time(), reason)
+            self._connection = None
+            self._shell.wake()
+
+    def resume_writing(self) -> None:
+        """The transport has passed on most of what it held."""
+        if self._connection is None or self._transport is None:
+            return
+        if self._paused_for_answers:
+            self._paused_for_answers = False
+            self._continue_reading()
+        unwritten = self._transport.get_write_buffer_size()
+        self._core.written(self._connection, unwritten, self._loop.time())
+        self._shell.wake()
+
+    def write(self, data: bytes) -> int:
+        """Writes, and returns how many bytes the transport could not pass on yet."""
+        transport = self._transport
+        assert transport is not None
+        transport.write(data)
+        unwritten = transport.get_write_buffer_size()
+        if unwritten > self._limit * _UNREAD_ANSWERS_FACTOR and not self._paused_for_answers:
+            self._paused_for_answers = True
+            transport.pause_reading()
+        return unwritten
+
+    def pause_reading(self) -> None:
+        """Until the login is verified, what the client sends stays with the system."""
+        self._paused_for_login = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The login is decided."""
+        self._paused_for_login = False
+        self._continue_reading()
+
+    def close(self) -> None:
+        """Closes once what was written is read, or after a while all the same."""
+        transport = self._transport
+        assert transport is not None
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._loop.call_later(CLOSE_GRACE_SECONDS, transport.abort)
+
+    def abort(self) -> None:
+        """Closes at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _continue_reading(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not self._paused_for_answers and not self._paused_for_login:
+            self._transport.resume_reading()
+
+
+def _address(peer: object) -> str:
+    if isinstance(peer, tuple) and len(peer) >= 2:
+        host, port = peer[0], peer[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return "unknown"

@@ -1,0 +1,73 @@
+"""Listeners: TCP and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from broker.config import Listener, ListenerType
+from broker.errors import ConfigError, ListenError
+
+_SCHEMES = {ListenerType.TCP: "mqtt", ListenerType.TLS: "mqtts"}
+
+_BACKLOG = 1_024
+"""Devices come back all at once after an outage."""
+
+
+class OpenListener:
+    """An address that is being listened on. ``url`` bears the port that the system chose."""
+
+    def __init__(self, server: asyncio.Server, listener: Listener) -> None:
+        self._server = server
+        host = f"[{listener.host}]" if ":" in listener.host else listener.host
+        port: int = server.sockets[0].getsockname()[1]
+        self.url = f"{_SCHEMES[listener.type]}://{host}:{port}"
+
+    def close(self) -> None:
+        """Takes no more connections; those that are open stay."""
+        self._server.close()
+
+
+async def open_listener(
+    listener: Listener,
+    factory: Callable[[], asyncio.Protocol],
+    loop: asyncio.AbstractEventLoop,
+) -> OpenListener:
+    """Starts to listen.
+
+    Raises:
+      ConfigError: the certificate or its key cannot be used.
+      ListenError: the address cannot be had.
+    """
+    context = tls_context(listener) if listener.type is ListenerType.TLS else None
+    try:
+        server = await loop.create_server(
+            factory,
+            listener.host,
+            listener.port,
+            ssl=context,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=10.0 if context else None,
+            ssl_shutdown_timeout=2.0 if context else None,
+        )
+    except OSError as error:
+        raise ListenError(
+            f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}"
+        ) from error
+    return OpenListener(server, listener)
+
+
+def tls_context(listener: Listener) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the listener's certificate. Raises ConfigError."""
+    assert listener.certificate_file is not None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(listener.certificate_file, listener.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"certificate {listener.certificate_file} with key {listener.key_file} cannot be"
+            f" used: {error}"
+        ) from error
+    return context

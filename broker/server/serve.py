@@ -1,0 +1,97 @@
+"""Starting and stopping a server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from broker.auth.passwords import PasswordAuthenticator
+from broker.config import BrokerConfig, load_config
+from broker.registry import Registry, load_registry
+from broker.server.listeners import OpenListener, open_listener
+from broker.server.shell import Shell
+
+LOG = logging.getLogger("broker")
+
+
+class Server:
+    """A running broker, for whoever has an event loop of their own."""
+
+    def __init__(
+        self, shell: Shell, listeners: list[OpenListener], shutdown_seconds: float
+    ) -> None:
+        self.core = shell.core
+        self._shell = shell
+        self._listeners = listeners
+        self._shutdown_seconds = shutdown_seconds
+
+    @classmethod
+    async def start(cls, config: BrokerConfig) -> Server:
+        """Reads the registry and opens every listener, or none.
+
+        Raises:
+          BrokerError: the registry is wrong, a certificate cannot be used, an address is taken.
+        """
+        if config.registry_file is None:
+            LOG.warning("no registry is configured: nobody can connect")
+            registry = Registry(accounts={})
+        else:
+            registry = load_registry(config.registry_file)
+        loop = asyncio.get_running_loop()
+        shell = Shell(
+            limits=config.limits,
+            authenticator=PasswordAuthenticator(registry.accounts),
+            loop=loop,
+        )
+        listeners: list[OpenListener] = []
+        with ExitStack() as opened:
+            for listener in config.listeners:
+                listeners += [await open_listener(listener, shell.protocol, loop)]
+                opened.callback(listeners[-1].close)
+            opened.pop_all()
+        return cls(shell, listeners, config.shutdown_seconds)
+
+    @property
+    def urls(self) -> list[str]:
+        """Where clients connect to, such as ``mqtt://127.0.0.1:1883``."""
+        return [listener.url for listener in self._listeners]
+
+    async def stop(self) -> None:
+        """Takes no more connections and says goodbye to every client (DISCONNECT 0x8B)."""
+        for listener in self._listeners:
+            listener.close()
+        await self._shell.stop(timeout_seconds=self._shutdown_seconds)
+
+
+def serve(config_path: Path) -> None:
+    """Runs a broker until SIGTERM or SIGINT; logs to standard error.
+
+    When every listener is open, one line ``ready URL…`` goes to standard output.
+
+    Raises:
+      BrokerError: what is wrong with the configuration, the registry or an address.
+    """
+    config = load_config(config_path)
+    logging.basicConfig(
+        level=config.log_level.name,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    asyncio.run(_serve(config))
+
+
+async def _serve(config: BrokerConfig) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server = await Server.start(config)
+    sys.stdout.write(f"ready {' '.join(server.urls)}\n")
+    sys.stdout.flush()
+    await stopping.wait()
+    LOG.info("stopping")
+    await server.stop()

@@ -1,0 +1,163 @@
+"""The event loop's side of the core: one flush for everything that one turn of the loop brought.
+
+Whatever arrives in a turn goes into the core at once; what the core decided is done in the next
+turn: bytes of a connection in one write, then closings, then logins. A store can put its commit at
+the top of ``_flush``: no acknowledgement leaves before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+
+from broker.auth.passwords import PasswordAuthenticator
+from broker.auth.principal import Principal
+from broker.core.actions import Authenticate
+from broker.core.broker import Broker
+from broker.core.connection import Connection
+from broker.core.limits import Limits
+from broker.server.client import ClientProtocol
+
+LOG = logging.getLogger("broker")
+
+_VERIFYING_THREADS = 2
+"""Each verification of argon2id at its usual cost takes 64 MiB and a core for some 50 ms."""
+
+
+class Shell:
+    """Runs the core in an event loop. ``protocol`` is the factory that listeners need."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        authenticator: PasswordAuthenticator,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.core = Broker(limits=limits, new_token=lambda: secrets.token_hex(12))
+        self.loop = loop
+        self._authenticator = authenticator
+        self._threads = ThreadPoolExecutor(_VERIFYING_THREADS, thread_name_prefix="verify")
+        self._verifying = 0
+        self._flush_scheduled = False
+        self._tick_handle: asyncio.TimerHandle | None = None
+        self._tick_at = float("inf")
+        self._protocols: set[ClientProtocol] = set()
+
+    def protocol(self) -> ClientProtocol:
+        """A protocol for one new connection."""
+        return ClientProtocol(self)
+
+    def accept(self, protocol: ClientProtocol, peer: str) -> Connection | None:
+        """A connection was made. None where there are as many as are allowed."""
+        if len(self._protocols) >= self.core.limits.connections:
+            LOG.warning("%s: refused, %d connections are open", peer, len(self._protocols))
+            return None
+        self._protocols.add(protocol)
+        connection = self.core.opened(peer, self.loop.time())
+        connection.transport = protocol
+        self._arm()
+        return connection
+
+    def gone(self, protocol: ClientProtocol) -> None:
+        """The protocol's transport is closed for good."""
+        self._protocols.discard(protocol)
+
+    def wake(self) -> None:
+        """Sees to it that what the core decided is done in the next turn of the loop."""
+        if not self._flush_scheduled and self.core.has_work:
+            self._flush_scheduled = True
+            self.loop.call_soon(self._flush)
+
+    async def stop(self, *, timeout_seconds: float) -> None:
+        """Says goodbye to every client and waits until they took it or the time is over."""
+        self.core.shut_down(self.loop.time())
+        self._flush()
+        deadline = self.loop.time() + timeout_seconds
+        while self._protocols and self.loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for protocol in list(self._protocols):
+            protocol.abort()
+        while self._protocols:
+            await asyncio.sleep(0)
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        turn = self.core.take_turn()
+        for connection in turn.writes:
+            connection.dirty = False
+            protocol = connection.transport
+            assert isinstance(protocol, ClientProtocol)
+            data = connection.out[0] if len(connection.out) == 1 else b"".join(connection.out)
+            connection.out.clear()
+            self.core.written(connection, protocol.write(data), self.loop.time())
+        for close in turn.closes:
+            protocol = close.connection.transport
+            assert isinstance(protocol, ClientProtocol)
+            protocol.close()
+        for authentication in turn.authentications:
+            self._authenticate(authentication)
+        for notice in turn.notices:
+            level = logging.WARNING if notice.warning else logging.INFO
+            LOG.log(level, "%s: %s", notice.client_id, notice.text)
+        self._arm()
+        self.wake()
+
+    def _authenticate(self, request: Authenticate) -> None:
+        connection = request.connection
+        known = self._authenticator.remembered(request.username, request.password)
+        if known is not None:
+            self._authenticated(connection, known)
+            return
+        if self._verifying >= self.core.limits.pending_authentications:
+            self.core.authentication_postponed(connection, self.loop.time())
+            return
+        protocol = connection.transport
+        assert isinstance(protocol, ClientProtocol)
+        protocol.pause_reading()
+        self._verifying += 1
+        future = self.loop.run_in_executor(
+            self._threads, self._authenticator.verify, request.username, request.password
+        )
+        future.add_done_callback(lambda done: self._verified(connection, protocol, done))
+
+    def _verified(
+        self,
+        connection: Connection,
+        protocol: ClientProtocol,
+        done: asyncio.Future[Principal | None],
+    ) -> None:
+        self._verifying -= 1
+        if done.cancelled() or done.exception() is not None:
+            protocol.abort()
+            if not done.cancelled():
+                LOG.error("%s: login could not be verified", connection.peer)
+                done.result()
+            return
+        self._authenticated(connection, done.result())
+        protocol.resume_reading()
+
+    def _authenticated(self, connection: Connection, principal: Principal | None) -> None:
+        self.core.authenticated(connection, principal, self.loop.time())
+        self.wake()
+
+    def _arm(self) -> None:
+        deadline = self.core.next_deadline()
+        if deadline is None or deadline >= self._tick_at:
+            return
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+        self._tick_at = deadline
+        self._tick_handle = self.loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_handle = None
+        self._tick_at = float("inf")
+        self.core.tick(self.loop.time())
+        self._arm()
+        self.wake()

@@ -1,0 +1,148 @@
+"""YAML files read strictly: a key twice, a key unknown or a value of the wrong kind is an error.
+
+Every error names the file, the key with its path, the value, and what would be right. Values are
+never shown where the key says that they are secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+Value = TypeVar("Value")
+
+_KINDS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a mapping",
+}
+
+
+class _StrictLoader(yaml.CSafeLoader):
+    """Refuses a mapping with the same key twice, where YAML libraries silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} must be text; put it in quotes", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands here twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+class Section:
+    """One mapping of a file. ``take`` its keys, then ``finish``, which refuses what is left.
+
+    ``error`` is the exception class that every complaint is raised as.
+    """
+
+    def __init__(
+        self, values: dict[str, Any], *, path: str, where: str, error: type[Exception]
+    ) -> None:
+        self._left = dict(values)
+        self._known: list[str] = []
+        self._path = path
+        self._where = where
+        self._error = error
+
+    @classmethod
+    def load(cls, path: Path, error: type[Exception]) -> Section:
+        """Reads a whole file; its top level must be a mapping."""
+        try:
+            # _StrictLoader is a safe loader: it builds nothing but plain values.
+            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506
+        except OSError as problem:
+            raise error(f"{path}: cannot be read: {problem.strerror}") from problem
+        except (yaml.YAMLError, UnicodeDecodeError) as problem:
+            raise error(f"{path}: not valid YAML: {problem}") from problem
+        if values is None:
+            values = {}
+        if not isinstance(values, dict):
+            raise error(f"{path}: the top level must be a mapping of keys to values")
+        return cls(values, path="", where=str(path), error=error)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._left
+
+    def names(self) -> list[str]:
+        """The keys that are left."""
+        return list(self._left)
+
+    def name(self, key: str) -> str:
+        """The key with its path, as errors write it."""
+        return f"{self._path}.{key}" if self._path else key
+
+    def fail(self, key: str, complaint: str) -> Exception:
+        """The error for a key; the caller raises it."""
+        return self._error(f"{self._where}: {self.name(key)}: {complaint}")
+
+    def take(self, key: str, kind: type[Value], default: Value | None = None) -> Value:
+        """The value of ``key``, which must be of ``kind``; without a default it must be there."""
+        self._known.append(key)
+        if key not in self._left:
+            if default is None:
+                raise self.fail(key, f"is missing; it must be {_KINDS[kind]}")
+            return default
+        return self._checked(key, self._left.pop(key), kind)
+
+    def take_optional(self, key: str, kind: type[Value]) -> Value | None:
+        """The value of ``key``, or None where it is not there or null."""
+        self._known.append(key)
+        value = self._left.pop(key, None)
+        return None if value is None else self._checked(key, value, kind)
+
+    def section(self, key: str) -> Section:
+        """The mapping under ``key``; an empty one where there is none."""
+        return self._inner(key, self.take(key, dict, {}))
+
+    def sections(self, key: str) -> list[Section]:
+        """The list of mappings under ``key``."""
+        items = self.take(key, list, [])
+        for index, item in enumerate(items):
+            if not isinstance(item, dict):
+                raise self.fail(f"{key}[{index}]", f"is {item!r}; it must be a mapping")
+        return [self._inner(f"{key}[{index}]", item) for index, item in enumerate(items)]
+
+    def texts(self, key: str) -> list[str]:
+        """The list of texts under ``key``; an empty one where there is none."""
+        items = self.take(key, list, [])
+        return [self._checked(f"{key}[{i}]", item, str) for i, item in enumerate(items)]
+
+    def build(self, key: str, make: Callable[[], Value]) -> Value:
+        """Calls ``make``; a ValueError of its is reported for ``key``."""
+        try:
+            return make()
+        except ValueError as problem:
+            raise self.fail(key, str(problem)) from problem
+
+    def finish(self) -> None:
+        """Refuses keys that nobody took."""
+        for key in self._left:
+            raise self.fail(key, f"is not known here; known are: {_listed(self._known)}")
+
+    def _inner(self, key: str, values: dict[str, Any]) -> Section:
+        return Section(values, path=self.name(key), where=self._where, error=self._error)
+
+    def _checked(self, key: str, value: Any, kind: type[Value]) -> Value:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.fail(key, f"is {value!r}; it must be {_KINDS[kind]}")
+        return value
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
