@@ -1,0 +1,286 @@
+"""The bench's command line: ``python -m bench --help``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from bench import latency, report, soak, throughput
+from bench.latency import Pace
+from bench.peers.benthos import Benthos
+from bench.peers.mqttbeam import MqttBeam
+from bench.peers.peer import Direction, Peer
+from bench.peers.script import Script
+from bench.processes import BenchError
+from bench.services import PUBSUB_COMMAND, Services
+from bench.throughput import Load, Mode
+
+PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (MqttBeam, Script, Benthos)}
+
+_EXAMPLES = """\
+examples:
+  python -m bench                                   all of it, some 30 minutes
+  python -m bench telemetry --rounds 3
+  python -m bench commands --peers mqttbeam,benthos --mode live
+  python -m bench soak --seconds 600 --write        and put the figures into bench/RESULTS.md
+"""
+
+Figure = TypeVar("Figure")
+
+
+def main() -> int:
+    """Runs the measurements that were asked for; the exit status is 1 where one could not."""
+    options = _parser().parse_args()
+    chosen = MEASUREMENTS if options.what == "all" else {options.what: MEASUREMENTS[options.what]}
+    try:
+        _publish("machine", report.machine(), options)
+        for section, measure in chosen.items():
+            if options.what == "all":
+                defaults = _parser().parse_args([section])
+                defaults.write, defaults.pubsub_command = options.write, options.pubsub_command
+                _publish(section, measure(defaults), defaults, _repeat([section]))
+            else:
+                _publish(section, measure(options), options, _repeat(sys.argv[1:]))
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _telemetry(options: argparse.Namespace) -> str:
+    load = Load(
+        messages=options.messages, mode=options.mode, device_properties=options.device_properties
+    )
+    figures = report.throughput(
+        _rounds(
+            options,
+            Direction.TELEMETRY,
+            lambda peer, services: throughput.measure(peer, load, services),
+        )
+    )
+    return f"{options.messages:,} messages of 200 bytes, mode {options.mode.value}\n\n{figures}"
+
+
+def _commands(options: argparse.Namespace) -> str:
+    load = Load(messages=options.messages, mode=options.mode)
+    figures = report.throughput(
+        _rounds(
+            options,
+            Direction.COMMANDS,
+            lambda peer, services: throughput.measure(peer, load, services),
+        )
+    )
+    return f"{options.messages:,} commands of 200 bytes, mode {options.mode.value}\n\n{figures}"
+
+
+def _latency(options: argparse.Namespace) -> str:
+    pace = _pace(options)
+    figures = report.latency(
+        _rounds(
+            options,
+            Direction.TELEMETRY,
+            lambda peer, services: latency.measure(peer, pace, services),
+        )
+    )
+    return f"{pace.rate:g} messages a second for {pace.seconds:g} s\n\n{figures}"
+
+
+def _soak(options: argparse.Namespace) -> str:
+    pace = _pace(options)
+
+    def measure(peer: Peer, services: Services) -> soak.Soak:
+        return soak.measure(
+            peer, pace, services, options.csv.with_stem(f"{options.csv.stem}-{peer.name}")
+        )
+
+    (runs,) = _rounds(options, Direction.TELEMETRY, measure)
+    return f"{pace.rate:g} messages a second for {pace.seconds:g} s\n\n{report.soak(runs)}"
+
+
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], str]] = {
+    "telemetry": _telemetry,
+    "latency": _latency,
+    "commands": _commands,
+    "soak": _soak,
+}
+
+
+def _pace(options: argparse.Namespace) -> Pace:
+    return Pace(
+        rate=options.rate,
+        seconds=options.seconds,
+        warm_up_seconds=options.warm_up_seconds,
+        device_properties=options.device_properties,
+    )
+
+
+def _rounds(
+    options: argparse.Namespace,
+    direction: Direction,
+    measure: Callable[[Peer, Services], Figure],
+) -> list[list[Figure]]:
+    """Measures the peers in turn, A B C A B C …, each between services of its own."""
+    peers = [PEERS[name](direction) for name in options.peers]
+    present: list[Peer] = []
+    for peer in peers:
+        reason = peer.unavailable()
+        if reason is None:
+            present.append(peer)
+        else:
+            print(f"skipped {peer.name}: {reason}", file=sys.stderr)
+    if not present:
+        raise BenchError("none of the peers can be measured here")
+    rounds: list[list[Figure]] = []
+    for number in range(1, options.rounds + 1):
+        figures: list[Figure] = []
+        for peer in present:
+            with Services(options.pubsub_command) as services:
+                figure = measure(peer, services)
+            print(f"round {number} of {options.rounds}: {figure}", file=sys.stderr, flush=True)
+            figures.append(figure)
+        rounds.append(figures)
+    return rounds
+
+
+def _repeat(arguments: Sequence[str]) -> str:
+    return f"\n\nRepeat: `python -m bench {shlex.join(arguments)}`"
+
+
+def _publish(section: str, body: str, options: argparse.Namespace, repeat: str = "") -> None:
+    print(f"\n{report.SECTIONS[section]}\n\n{body}", flush=True)
+    if options.write:
+        report.write(section, body + repeat)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures this project beside what users would run instead, on loopback.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(what="all", write=False, pubsub_command=PUBSUB_COMMAND)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--write", action="store_true", help="put the figures into bench/RESULTS.md, too"
+    )
+    common.add_argument(
+        "--pubsub-command",
+        default=PUBSUB_COMMAND,
+        metavar="COMMAND",
+        help="what serves Pub/Sub, at the port that replaces {port} (default: our own)",
+    )
+    kinds = parser.add_subparsers(dest="what", metavar="telemetry|latency|commands|soak|all")
+    kinds.add_parser("all", parents=[common], help="everything with its defaults (the default)")
+    _throughput_options(
+        kinds.add_parser("telemetry", parents=[common], help="messages a second, MQTT to Pub/Sub"),
+        telemetry=True,
+    )
+    _pace_options(
+        kinds.add_parser("latency", parents=[common], help="p50 and p99 at a steady rate"),
+        rate=500,
+        seconds=20,
+        warm_up_seconds=3,
+        rounds=3,
+        peers=list(PEERS),
+    )
+    _throughput_options(
+        kinds.add_parser("commands", parents=[common], help="commands a second, Pub/Sub to MQTT"),
+        telemetry=False,
+    )
+    soaking = kinds.add_parser("soak", parents=[common], help="memory under a steady load")
+    _pace_options(
+        soaking, rate=2000, seconds=600, warm_up_seconds=0, rounds=1, peers=[MqttBeam.name]
+    )
+    soaking.add_argument(
+        "--csv",
+        type=Path,
+        default=Path("bench/.build/soak.csv"),
+        help="where resident memory goes, each peer's name added (default: %(default)s)",
+    )
+    return parser
+
+
+def _throughput_options(parser: argparse.ArgumentParser, *, telemetry: bool) -> None:
+    parser.add_argument("--messages", type=_positive, default=60_000, help="default: %(default)s")
+    parser.add_argument(
+        "--mode",
+        type=Mode,
+        choices=list(Mode),
+        default=Mode.BACKLOG,
+        metavar="backlog|live",
+        help="work off a backlog with nothing else running, which ratios are quoted from, or"
+        " while the messages are published (default: backlog)",
+    )
+    _peer_options(parser, rounds=5, peers=list(PEERS))
+    if telemetry:
+        _device_options(parser)
+
+
+def _pace_options(
+    parser: argparse.ArgumentParser,
+    *,
+    rate: float,
+    seconds: float,
+    warm_up_seconds: float,
+    rounds: int,
+    peers: list[str],
+) -> None:
+    parser.add_argument("--rate", type=float, default=rate, help="messages a second (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=seconds, help="default: %(default)s")
+    parser.add_argument(
+        "--warm-up-seconds",
+        type=float,
+        default=warm_up_seconds,
+        help="at the same rate, not measured (default: %(default)s)",
+    )
+    _device_options(parser)
+    _peer_options(parser, rounds=rounds, peers=peers)
+
+
+def _device_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device-properties",
+        action="store_true",
+        help="devices send MQTT 5 user properties message-id and event-time and a content type",
+    )
+
+
+def _peer_options(parser: argparse.ArgumentParser, *, rounds: int, peers: list[str]) -> None:
+    parser.add_argument(
+        "--peers",
+        type=_peers,
+        default=peers,
+        metavar="NAME,…",
+        help=f"of {', '.join(PEERS)}; ratios are of the first to the others"
+        f" (default: {','.join(peers)})",
+    )
+    if rounds > 1:
+        parser.add_argument("--rounds", type=_positive, default=rounds, help="default: %(default)s")
+    else:
+        parser.set_defaults(rounds=rounds)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return value
+
+
+def _peers(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in PEERS]
+    if unknown or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text}: must be different ones of {', '.join(PEERS)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())
