@@ -96,8 +96,8 @@ def parse_moment(text: str) -> datetime:
 
 
 def device_id(name: str) -> str:
-    """Make a device id of a name in a recording: what topics can't hold becomes `-`."""
-    return re.sub(r"[/+#\0\s]+", "-", name.strip()).lstrip("$")
+    """Make a device id of a name in a recording: what the broker's registry can't hold is `-`."""
+    return re.sub(r"[^A-Za-z0-9._~:@=-]+", "-", name.strip()).lstrip("-._~:@=")[:128]
 
 
 class Recording:

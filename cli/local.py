@@ -1,0 +1,245 @@
+"""The commands for a local cloud: start one, and use the one that runs in this folder."""
+
+import json
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from localcloud.endpoints import RunningCloud
+
+_EXIT_NO_CLOUD = 3
+_EXIT_TIMEOUT = 4
+
+
+class Topic(StrEnum):
+    """What `tail` follows."""
+
+    TELEMETRY = "telemetry"
+    COMMANDS = "commands"
+    DEAD_LETTERS = "dead-letters"
+    RESULTS = "results"
+
+
+def fail(message: str, *, status: int = 1) -> NoReturn:
+    """Say what is wrong and end."""
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def run(
+    devices: Annotated[
+        int | None,
+        typer.Option(help="Simulated sensors, beside this machine itself.", show_default="25"),
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Messages a second in all.")] = 100.0,
+    duration: Annotated[
+        float | None,
+        typer.Option(help="Seconds; then it stops by itself and prints its figures as JSON."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what the last run stored.")] = False,
+    recording: Annotated[
+        Path | None,
+        typer.Option("--input", help="CSV file to replay in place of the simulated sensors."),
+    ] = None,
+    device_column: Annotated[
+        str | None, typer.Option(help="The CSV file's column that names the device.")
+    ] = None,
+    time_column: Annotated[
+        str | None, typer.Option(help="The CSV file's column that names the time.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the simulation.")] = 1,
+) -> None:
+    """Start a whole IoT backend on this machine: broker, pipelines, Pub/Sub, BigQuery, devices.
+
+    Ctrl-C stops it, in order: what the devices sent is stored first. A second Ctrl-C
+    stops it at once. What it stores is in .mqttbeam, each process's log in .mqttbeam/logs.
+
+    Examples:
+
+      mqttbeam run
+
+      mqttbeam run --devices 200 --rate 1000 --duration 60
+
+      mqttbeam run --input readings.csv --rate 20
+    """
+    from localcloud.devices.errors import DevicesError
+    from localcloud.prism import PrismUnavailable
+    from localcloud.run.children import ChildEnded
+    from localcloud.run.settings import RunSettings, RunSettingsError
+
+    try:
+        settings = RunSettings(
+            devices=devices,
+            rate_per_second=rate,
+            duration_seconds=duration,
+            keep=keep,
+            recording=recording,
+            device_column=device_column,
+            time_column=time_column,
+            seed=seed,
+        )
+    except RunSettingsError as error:
+        fail(str(error), status=2)
+
+    from localcloud.run import runner
+
+    try:
+        status = runner.run(settings, program=program_name(sys.argv[0]))
+    except (runner.RunFailed, ChildEnded, DevicesError, PrismUnavailable) as error:
+        fail(str(error))
+    raise typer.Exit(status)
+
+
+def send(
+    device: Annotated[str, typer.Argument(help="The device's id.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The command's name.", show_default=False)],
+    data: Annotated[
+        str, typer.Argument(metavar="JSON", help="What the device gets.", show_default=False)
+    ] = "{}",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the outcome.")] = 10.0,
+    expires_in: Annotated[
+        float | None, typer.Option(help="Seconds after which it is not to be delivered any more.")
+    ] = None,
+) -> None:
+    """Send a command to a device through Pub/Sub, and print what became of it.
+
+    Exit status: 0 if it was accepted or acknowledged, 1 for any other outcome, 3 if no local
+    cloud runs here, 4 if nothing was heard in time.
+
+    Example:
+
+      mqttbeam send climate-0001 report '{"interval_seconds": 5}'
+    """
+    try:
+        json.loads(data)
+    except ValueError as error:
+        fail(f"{data!r} is no JSON: {error}", status=2)
+    cloud = _running_cloud()
+
+    from localcloud.commanding import NoOutcome, make_command, outcome_line, send_and_wait
+    from localcloud.subscriber import PubSub
+    from schemas.errors import InvalidCommand
+    from schemas.messages import Outcome
+
+    try:
+        command = make_command(device, name, data.encode(), expires_in_seconds=expires_in)
+        with PubSub(cloud.endpoints.pubsub) as pubsub:
+            outcome = send_and_wait(pubsub, command, timeout_seconds=timeout)
+    except InvalidCommand as error:
+        fail(str(error), status=2)
+    except NoOutcome as error:
+        fail(str(error), status=_EXIT_TIMEOUT)
+    typer.echo(outcome_line(outcome))
+    if device not in cloud.devices:
+        typer.echo(f"{device} is no device of this run; some are: {_some(cloud.devices)}", err=True)
+    good = outcome.outcome in (Outcome.ACCEPTED, Outcome.ACKNOWLEDGED)
+    raise typer.Exit(0 if good else 1)
+
+
+def query(
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", help="A query in GoogleSQL.", show_default=False)
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a row instead of a table.")
+    ] = False,
+) -> None:
+    """Ask the local BigQuery.
+
+    The dataset is mqttbeam; it holds the tables telemetry and dead_letters and the view
+    telemetry_distinct.
+
+    Examples:
+
+      mqttbeam query 'SELECT device_id, COUNT(*) AS n FROM mqttbeam.telemetry GROUP BY device_id'
+
+      mqttbeam query --json 'SELECT * FROM mqttbeam.dead_letters LIMIT 3'
+    """
+    cloud = _running_cloud()
+
+    from cli.show import json_rows, rows_table
+    from localcloud.bigquery import BigQueryError, LocalBigQuery
+
+    try:
+        result = LocalBigQuery(cloud.endpoints.bigquery).query(sql)
+    except BigQueryError as error:
+        fail(str(error))
+    if as_json:
+        for line in json_rows(result):
+            typer.echo(line)
+    else:
+        from rich.console import Console
+
+        Console().print(rows_table(result))
+
+
+def tail(
+    topic: Annotated[Topic, typer.Argument(help="The Pub/Sub topic.", show_default=False)],
+    count: Annotated[
+        int | None, typer.Option(help="Stop after so many messages.", show_default="until Ctrl-C")
+    ] = None,
+) -> None:
+    """Follow a Pub/Sub topic: what is published from now on, one line a message.
+
+    It reads from a subscription of its own, which is deleted at the end; nobody else misses
+    anything.
+
+    Examples:
+
+      mqttbeam tail telemetry
+
+      mqttbeam tail dead-letters --count 1
+    """
+    cloud = _running_cloud()
+
+    import grpc
+
+    from cli.show import message_line
+    from localcloud.endpoints import RESULTS_TOPIC
+    from localcloud.subscriber import PubSub
+
+    name = RESULTS_TOPIC if topic is Topic.RESULTS else topic.value
+    seen = 0
+    try:
+        with (
+            PubSub(cloud.endpoints.pubsub) as pubsub,
+            pubsub.temporary_subscription(name, what="tail") as subscription,
+        ):
+            while count is None or seen < count:
+                for message in pubsub.pull(subscription, timeout_seconds=1.0):
+                    typer.echo(message_line(message))
+                    seen += 1
+                    if seen == count:
+                        break
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    except grpc.RpcError:
+        fail("the local cloud has gone", status=_EXIT_NO_CLOUD)
+
+
+def program_name(argv0: str) -> str:
+    """Return how this program is best called from this folder."""
+    path = Path(argv0).absolute()
+    on_path = shutil.which(path.name)
+    if on_path is not None and Path(on_path).absolute() == path:
+        return path.name
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _running_cloud() -> "RunningCloud":
+    from localcloud.endpoints import NoRunningCloud, RunningCloud
+
+    try:
+        return RunningCloud.find()
+    except NoRunningCloud as error:
+        fail(str(error), status=_EXIT_NO_CLOUD)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

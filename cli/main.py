@@ -1,0 +1,58 @@
+"""The command line `mqttbeam`: arguments in, one call, words out.
+
+What a command needs is imported when it runs, so that `--help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import local
+
+app = typer.Typer(
+    name="mqttbeam",
+    help="MQTT device data into Pub/Sub and BigQuery, and commands back to the devices.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+broker_app = typer.Typer(no_args_is_help=True, help="The broker on its own.")
+app.add_typer(broker_app, name="broker")
+app.command("run")(local.run)
+app.command("send")(local.send)
+app.command("query")(local.query)
+app.command("tail")(local.tail)
+
+
+@broker_app.command(
+    "serve",
+    epilog="Example:  mqttbeam broker serve --config broker.yaml",
+)
+def broker_serve(
+    config: Annotated[Path, typer.Option(help="YAML file: listeners, registry, limits.")],
+) -> None:
+    """Serve MQTT 3.1.1 and 5.0 until SIGTERM or Ctrl-C.
+
+    Listens on 127.0.0.1 unless the file says otherwise; nobody may connect whom its registry
+    does not name.
+    """
+    from broker.errors import BrokerError
+    from broker.server.serve import serve
+
+    try:
+        serve(config)
+    except BrokerError as error:
+        local.fail(str(error), status=2)
+
+
+def main() -> None:
+    """Entry point of the command `mqttbeam`."""
+    try:
+        app()
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has seen enough.
+        sys.stderr.close()
+        sys.exit(0)

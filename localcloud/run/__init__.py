@@ -1,0 +1,14 @@
+"""A whole cloud in one terminal: `mqttbeam run`.
+
+settings.py    what a person asks for, checked
+children.py    the processes: started, watched, stopped
+watchdog.py    ends them where the runner itself is killed
+servers.py     the broker, Pub/Sub and BigQuery
+jobs.py        the pipelines and the devices
+taps.py        what the run sees on its Pub/Sub topics
+warehouse.py   what BigQuery says
+latency.py     percentiles in little memory
+figures.py     what a run is judged by
+display.py     the live table, or a line now and then
+runner.py      all of it in order
+"""

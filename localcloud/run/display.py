@@ -1,0 +1,199 @@
+"""How a run looks: a live table on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+LINE_SECONDS = 5.0
+_EXAMPLE_QUERY = "SELECT device_id, COUNT(*) AS n FROM mqttbeam.telemetry GROUP BY device_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A run at one moment; `state` is in words."""
+
+    state: str
+    seconds: float
+    seconds_left: float | None
+    devices: int
+    connected: int
+    published: int
+    published_per_second: float
+    pubsub_messages: int
+    bigquery_rows: int
+    bigquery_rows_per_second: float
+    dead_letters: int
+    last_dead_letter: str
+    commands_sent: int
+    commands_received: int
+    outcomes: Mapping[str, int]
+    recent_outcomes: Sequence[str]
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    example_device: str
+
+
+class Display(Protocol):
+    """Shows a run; a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def say(self, line: str) -> None:
+        """Say something once."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show how things stand."""
+
+
+def progress_line(snapshot: Snapshot) -> str:
+    """Return a snapshot as one line."""
+    outcomes = ", ".join(f"{count} {name}" for name, count in snapshot.outcomes.items())
+    return (
+        f"{snapshot.seconds:5.0f} s  {snapshot.state}: "
+        f"{snapshot.connected}/{snapshot.devices} devices, "
+        f"{snapshot.published} published ({snapshot.published_per_second:.0f}/s), "
+        f"{snapshot.bigquery_rows} rows, {snapshot.dead_letters} dead letters, "
+        f"{snapshot.commands_sent} commands ({outcomes or 'no outcome yet'}), "
+        f"latency p50 {_milliseconds(snapshot.latency_p50_ms)} "
+        f"p99 {_milliseconds(snapshot.latency_p99_ms)}"
+    )
+
+
+def table(snapshot: Snapshot, *, program: str) -> RenderableType:
+    """Return a snapshot as what a terminal shows; `program` is the command that works there."""
+    figures = Table.grid(padding=(0, 2))
+    figures.add_column(style="dim", min_width=10)
+    figures.add_column(justify="right", min_width=9)
+    figures.add_column(overflow="fold")
+    figures.add_row("devices", f"{snapshot.connected}", f"of {snapshot.devices} connected")
+    figures.add_row(
+        "published",
+        f"{snapshot.published:,}",
+        f"{snapshot.published_per_second:,.0f} a second, acknowledged by the broker",
+    )
+    figures.add_row(
+        "Pub/Sub",
+        f"{snapshot.pubsub_messages:,}",
+        f"latency p50 {_milliseconds(snapshot.latency_p50_ms)}, "
+        f"p99 {_milliseconds(snapshot.latency_p99_ms)}",
+    )
+    figures.add_row(
+        "BigQuery",
+        f"{snapshot.bigquery_rows:,}",
+        f"rows, {snapshot.bigquery_rows_per_second:,.0f} a second",
+    )
+    letters = "red" if snapshot.dead_letters else ""
+    figures.add_row(
+        "dead letters",
+        Text(f"{snapshot.dead_letters:,}", style=letters),
+        Text(snapshot.last_dead_letter, no_wrap=True, overflow="ellipsis"),
+    )
+    outcomes = ", ".join(f"{count} {name}" for name, count in snapshot.outcomes.items())
+    figures.add_row(
+        "commands",
+        f"{snapshot.commands_sent:,}",
+        f"sent, {snapshot.commands_received:,} received by devices; {outcomes or 'no outcome yet'}",
+    )
+    for line in snapshot.recent_outcomes:
+        figures.add_row("", "", Text(line, style="dim", no_wrap=True, overflow="ellipsis"))
+    tries = Text(
+        f"{program} send {snapshot.example_device} report '{{\"interval_seconds\": 5}}'\n"
+        f"{program} query '{_EXAMPLE_QUERY}'\n"
+        f"{program} tail telemetry\n"
+        f"{program} tail dead-letters",
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+    title = f"mqttbeam  {snapshot.state}  {snapshot.seconds:.0f} s"
+    if snapshot.seconds_left is not None:
+        title += f", {max(snapshot.seconds_left, 0):.0f} s left"
+    return Group(
+        Panel(figures, title=title, subtitle="Ctrl-C stops it", title_align="left"),
+        Panel(tries, title="try in a second terminal, in this folder", title_align="left"),
+    )
+
+
+class LiveDisplay:
+    """The table, redrawn in place."""
+
+    def __init__(self, console: Console, *, program: str) -> None:
+        self._console = console
+        self._program = program
+        self._live = Live(console=console, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def say(self, line: str) -> None:
+        """Print a line above the table."""
+        self._console.print(Text(line))
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Redraw the table."""
+        self._live.update(table(snapshot, program=self._program))
+
+
+class PlainDisplay:
+    """Lines on standard error."""
+
+    def __init__(self) -> None:
+        self._said = -LINE_SECONDS
+        self._state = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Print a line if the last one was a while ago, or the state has changed."""
+        now = time.monotonic()
+        if now - self._said >= LINE_SECONDS or snapshot.state != self._state:
+            self._said, self._state = now, snapshot.state
+            self.say(progress_line(snapshot))
+
+
+def display_for(*, program: str) -> Display:
+    """Return the table where standard output is a terminal, lines elsewhere."""
+    console = Console()
+    return LiveDisplay(console, program=program) if console.is_terminal else PlainDisplay()
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g} ms"

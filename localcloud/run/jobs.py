@@ -1,0 +1,121 @@
+"""The jobs of a run: the three pipelines on the DirectRunner, and the devices."""
+
+import json
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from localcloud.endpoints import (
+    DATASET,
+    DEAD_LETTERS_TOPIC,
+    PROJECT,
+    RESULTS_TOPIC,
+    TELEMETRY_TOPIC,
+    Endpoints,
+)
+from localcloud.run.children import Child, Children
+from localcloud.run.servers import COMMANDS_CLIENT, TELEMETRY_CLIENT, Credentials
+from localcloud.run.settings import RunSettings
+from localcloud.subscriber import subscription_path, topic_path
+from schemas.layout import DEFAULT
+
+
+def pipeline_commands(endpoints: Endpoints, credentials: Credentials) -> dict[str, list[str]]:
+    """Return the command line of each pipeline, by its name."""
+    dead_letters = f"--dead_letter_topic={topic_path(DEAD_LETTERS_TOPIC)}"
+
+    def pipeline(name: str, *options: str) -> list[str]:
+        return [sys.executable, "-m", f"pipelines.{name}", "--runner=DirectRunner", *options]
+
+    def login(client: str) -> list[str]:
+        return [
+            f"--broker={endpoints.broker_url}",
+            f"--client_id={client}",
+            f"--username={client}",
+            f"--password=file:{credentials.pipelines[client]}",
+        ]
+
+    return {
+        "telemetry": pipeline(
+            "telemetry",
+            *login(TELEMETRY_CLIENT),
+            f"--topics={','.join(DEFAULT.telemetry_filters())}",
+            f"--output_topic={topic_path(TELEMETRY_TOPIC)}",
+            dead_letters,
+        ),
+        "commands": pipeline(
+            "commands",
+            *login(COMMANDS_CLIENT),
+            f"--input_subscription={subscription_path('commands-mqtt')}",
+            f"--results_topic={topic_path(RESULTS_TOPIC)}",
+        ),
+        "warehouse": pipeline(
+            "warehouse",
+            f"--input_subscription={subscription_path('telemetry-warehouse')}",
+            f"--output_table={PROJECT}:{DATASET}.telemetry",
+            dead_letters,
+        ),
+    }
+
+
+def start_pipelines(
+    children: Children, endpoints: Endpoints, credentials: Credentials, env: Mapping[str, str]
+) -> list[Child]:
+    """Start all three at once."""
+    return [
+        children.start(name, command, environment=env)
+        for name, command in pipeline_commands(endpoints, credentials).items()
+    ]
+
+
+class Devices:
+    """The devices' process; `counters` is the last line that it reported."""
+
+    def __init__(
+        self,
+        children: Children,
+        settings: RunSettings,
+        *,
+        endpoints: Endpoints,
+        credentials: Credentials,
+        journal: Path,
+        run_id: str,
+        env: Mapping[str, str],
+    ) -> None:
+        self.journal = journal
+        self.counters: dict[str, int | str] = {}
+        command = [
+            *(sys.executable, "-m", "localcloud.devices"),
+            *("--broker", endpoints.broker_url),
+            *("--credentials", str(credentials.devices)),
+            *("--journal", str(journal)),
+            *("--run-id", run_id),
+            *("--rate", str(settings.rate_per_second)),
+            *("--seed", str(settings.seed)),
+            *("--devices", str(settings.sensor_count)),
+        ]
+        for name, value in (
+            ("--input", settings.recording),
+            ("--device-column", settings.device_column),
+            ("--time-column", settings.time_column),
+        ):
+            if value is not None:
+                command += [name, str(value)]
+        self.child = children.start("devices", command, environment=env, read_output=True)
+        # It ends with the process, whose output is what it reads.
+        threading.Thread(target=self._read, name="devices", daemon=True).start()
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether all are connected and have begun."""
+        return self.counters.get("state") == "publishing"
+
+    def count(self, name: str) -> int:
+        """Return a counter of `localcloud.devices.fleet.Counters`."""
+        return int(self.counters.get(name, 0))
+
+    def _read(self) -> None:
+        assert self.child.process.stdout is not None
+        for line in self.child.process.stdout:
+            self.counters = json.loads(line)

@@ -1,0 +1,379 @@
+"""A run from its first process to its last figure.
+
+    start    servers -> pipelines and devices -> taps
+    run      until the duration is over, or Ctrl-C
+    end      commands -> devices -> wait until all is stored -> pipelines -> figures -> servers
+
+A second Ctrl-C leaves out what takes time: nothing is waited for, and no figures are made.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from localcloud import prism
+from localcloud.commanding import outcome_line
+from localcloud.devices import host
+from localcloud.devices import journal as journals
+from localcloud.devices.recording import Recording
+from localcloud.devices.sensor import fleet
+from localcloud.endpoints import (
+    STATE_FILE,
+    STATE_FOLDER,
+    Endpoints,
+    RunningCloud,
+    without_endpoints,
+)
+from localcloud.run.children import Child, Children, own_environment
+from localcloud.run.commander import Commander
+from localcloud.run.display import Display, Snapshot, display_for
+from localcloud.run.figures import Figures, judge, lost_ids
+from localcloud.run.jobs import Devices, start_pipelines
+from localcloud.run.servers import Servers, make_credentials
+from localcloud.run.settings import RunSettings
+from localcloud.run.taps import CommandsTap, DeadLettersTap, Puller, ResultsTap, TelemetryTap
+from localcloud.run.warehouse import RowCounter, Warehouse
+
+TICK_SECONDS = 0.25
+RATE_WINDOW_SECONDS = 5.0
+CONNECT_TIMEOUT_SECONDS = 90.0
+OUTCOMES_TIMEOUT_SECONDS = 10.0
+DEVICES_STOP_SECONDS = 40.0
+PIPELINES_STOP_SECONDS = 30.0
+# Draining is given up when nothing more has arrived for so long.
+STALLED_SECONDS = 20.0
+ASK_AGAIN_SECONDS = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class RunFailed(Exception):
+    """The run could not start, or broke; the message is for the person at the keyboard."""
+
+
+class _HasError(Protocol):
+    error: Exception | None
+
+
+class Interrupts:
+    """Counts requests to stop; a context manager that listens for them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGINT, SIGTERM and SIGHUP while the context is open."""
+        before = {number: signal.signal(number, self._take) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> bool:
+        """Whether the run is to stop."""
+        return self.count > 0
+
+    def hurry(self) -> bool:
+        """Whether it is to stop without waiting for anything."""
+        return self.count > 1
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a state folder; raises RunFailed where another run holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.seek(0)
+            raise RunFailed(
+                f"a local cloud runs in this folder already (process {held.read().strip()}): "
+                "stop it first, or start another one in another folder"
+            ) from None
+        held.truncate(0)
+        held.write(str(os.getpid()))
+        held.flush()
+        yield
+
+
+def run(settings: RunSettings, *, folder: Path = STATE_FOLDER, program: str = "mqttbeam") -> int:
+    """Run a local cloud; return the exit status: 0, or 1 if anything was lost.
+
+    The last line on standard output is the figures, if there is a duration. Raises RunFailed,
+    ChildEnded, PrismUnavailable, RecordingError and what the run's own clients raise.
+    """
+    interrupts = Interrupts()
+    with alone_in(folder), interrupts.listening():
+        prism.ensure()
+        device_ids = _device_ids(settings)
+        _prepare(folder, keep=settings.keep)
+        with ExitStack() as stack:
+            display = stack.enter_context(display_for(program=program))
+            children = stack.enter_context(Children(logs=folder / "logs"))
+            try:
+                figures = _Run(
+                    settings, folder, device_ids, children, display, interrupts, stack
+                ).run()
+            finally:
+                (folder / STATE_FILE).unlink(missing_ok=True)
+        return _tell(figures, settings)
+
+
+def _tell(figures: Figures | None, settings: RunSettings) -> int:
+    if figures is None:
+        sys.stderr.write("stopped; no figures were made\n")
+        return 1 if settings.duration_seconds is not None else 0
+    if settings.duration_seconds is not None:
+        sys.stdout.write(figures.to_json() + "\n")
+        sys.stdout.flush()
+    else:
+        sys.stderr.write(
+            f"stopped: {figures.published} published, {figures.bigquery_rows} rows in BigQuery "
+            f"({figures.duplicates} duplicates), {figures.dead_letters} dead letters, "
+            f"{figures.lost} lost, {figures.commands_accepted} of {figures.commands_sent} "
+            "commands accepted\n"
+        )
+    return 1 if figures.lost else 0
+
+
+def _device_ids(settings: RunSettings) -> tuple[str, ...]:
+    """Return the ids of all devices, this machine's first."""
+    if settings.recording is not None:
+        recording = Recording(
+            settings.recording,
+            device_column=settings.device_column,
+            time_column=settings.time_column,
+        )
+        others = recording.device_ids
+    else:
+        sensors = fleet(seed=settings.seed, count=settings.sensor_count)
+        others = tuple(sensor.device_id for sensor in sensors)
+    return tuple(dict.fromkeys((host.device_id(), *others)))
+
+
+def _prepare(folder: Path, *, keep: bool) -> None:
+    shutil.rmtree(folder / "logs", ignore_errors=True)
+    if not keep:
+        shutil.rmtree(folder / "bigquery", ignore_errors=True)
+    (folder / "bigquery").mkdir(exist_ok=True)
+
+
+class _Run:
+    """One run: what is started, what is seen, and the order of things."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        folder: Path,
+        device_ids: tuple[str, ...],
+        children: Children,
+        display: Display,
+        interrupts: Interrupts,
+        stack: ExitStack,
+    ) -> None:
+        self._settings, self._folder = settings, folder
+        self._device_ids = device_ids
+        self._children, self._display, self._interrupts = children, display, interrupts
+        self._stack = stack
+        self._started = time.monotonic()
+        self._end: float | None = None
+        self._state = "starting"
+        self._run_id = secrets.token_hex(4)
+        self._telemetry = TelemetryTap(self._run_id)
+        self._commands = CommandsTap()
+        self._results = ResultsTap()
+        self._dead_letters = DeadLettersTap()
+        self._threads: list[_HasError] = []
+        self._history: deque[tuple[float, int, int]] = deque()
+        self._said_first_row = False
+
+    def run(self) -> Figures | None:
+        """Run it; None where it was stopped in a hurry or before it had begun."""
+        credentials = make_credentials(self._folder, self._device_ids)
+        env = without_endpoints(own_environment())
+        servers = Servers(self._children, folder=self._folder, credentials=credentials, env=env)
+        endpoints = servers.wait()
+        env |= endpoints.environment()
+        pipelines = start_pipelines(self._children, endpoints, credentials, env)
+        self._devices = Devices(
+            self._children,
+            self._settings,
+            endpoints=endpoints,
+            credentials=credentials,
+            journal=self._folder / "journal",
+            run_id=self._run_id,
+            env=env,
+        )
+        self._look_on(endpoints)
+        RunningCloud(
+            endpoints=endpoints,
+            runner_pid=os.getpid(),
+            run_id=self._run_id,
+            devices=self._device_ids,
+        ).write(self._folder)
+
+        self._watch(lambda: self._devices.is_publishing, timeout_seconds=CONNECT_TIMEOUT_SECONDS)
+        commander = Commander(endpoints.pubsub, self._device_ids, seed=self._settings.seed)
+        self._threads.append(commander)
+        self._stack.callback(commander.close)
+        self._state = "running"
+        if self._settings.duration_seconds is not None:
+            self._end = time.monotonic() + self._settings.duration_seconds
+        self._watch(lambda: self._end is not None and time.monotonic() >= self._end)
+
+        self._state, self._end = "stopping", None
+        commander.close()
+        self._watch(self._all_commands_told, timeout_seconds=OUTCOMES_TIMEOUT_SECONDS, ending=True)
+        self._stop("devices", [self._devices.child], DEVICES_STOP_SECONDS)
+        if self._interrupts.hurry() or not self._devices.journal.exists():
+            return None
+        journal = journals.read(self._devices.journal)
+        self._state = "draining"
+        self._drain(journal)
+        self._state = "stopping"
+        self._stop("pipelines", pipelines, PIPELINES_STOP_SECONDS)
+        if self._interrupts.hurry():
+            return None
+        figures = self._judge(journal)
+        self._children.stop(servers.all)
+        return figures
+
+    def _look_on(self, endpoints: Endpoints) -> None:
+        self._warehouse = Warehouse(endpoints.bigquery, run_id=self._run_id)
+        takes: dict[str, Callable[[Any], None]] = {
+            "telemetry-run": self._telemetry.take,
+            "commands-run": self._commands.take,
+            "command-results-run": self._results.take,
+            "dead-letters-run": self._dead_letters.take,
+        }
+        pullers = [Puller(endpoints.pubsub, name, take) for name, take in takes.items()]
+        self._rows = RowCounter(self._warehouse)
+        self._stack.callback(self._rows.close)
+        for puller in pullers:
+            self._stack.callback(puller.close)
+        self._threads += [*pullers, self._rows]
+
+    def _watch(
+        self, until: Callable[[], bool], *, timeout_seconds: float = 1e9, ending: bool = False
+    ) -> bool:
+        """Show the run until something is so, the time is over or it is to stop.
+
+        Raises ChildEnded, and RunFailed for an error of a thread that looks on. Returns whether
+        it became so. With `ending` it takes a second Ctrl-C to cut it short.
+        """
+        cut_short = self._interrupts.hurry if ending else self._interrupts.stop
+        deadline = time.monotonic() + timeout_seconds
+        while not cut_short() and time.monotonic() < deadline:
+            self._children.check()
+            for thread in self._threads:
+                if thread.error is not None:
+                    raise RunFailed(f"the run lost its view: {thread.error}") from thread.error
+            self._show()
+            if until():
+                return True
+            time.sleep(TICK_SECONDS)
+        return False
+
+    def _all_commands_told(self) -> bool:
+        return (
+            self._commands.sent <= self._results.outcomes.keys()
+            and self._devices.count("commands_received") >= self._results.accepted
+        )
+
+    def _stop(self, what: str, children: list[Child], timeout_seconds: float) -> None:
+        killed = self._children.stop(
+            children, timeout_seconds=timeout_seconds, hurry=self._interrupts.hurry
+        )
+        if killed and not self._interrupts.hurry():
+            names = ", ".join(child.name for child in killed)
+            self._display.say(f"{what}: {names} did not stop within {timeout_seconds:.0f} s")
+
+    def _drain(self, journal: journals.Journal) -> None:
+        """Wait until all that was acknowledged is stored, or nothing more comes."""
+        stored = -1
+        changed_at = asked_at = time.monotonic()
+
+        def drained() -> bool:
+            nonlocal stored, changed_at, asked_at
+            now = time.monotonic()
+            if self._rows.rows + len(self._dead_letters.ids) != stored:
+                stored = self._rows.rows + len(self._dead_letters.ids)
+                changed_at = now
+            if now - changed_at > STALLED_SECONDS:
+                return True
+            # Asking for every id costs something, and is no use before there are enough rows.
+            if stored < len(journal.acknowledged) or now - asked_at < ASK_AGAIN_SECONDS:
+                return False
+            asked_at = now
+            copies = self._warehouse.copies()
+            return not lost_ids(journal, stored=copies, dead=self._all_dead_letters())
+
+        self._watch(drained, ending=True)
+
+    def _all_dead_letters(self) -> set[str]:
+        return self._dead_letters.ids | self._warehouse.dead_letters()
+
+    def _judge(self, journal: journals.Journal) -> Figures:
+        return judge(
+            journal,
+            copies=self._warehouse.copies(),
+            dead_letters=self._all_dead_letters(),
+            pubsub_messages=self._telemetry.messages,
+            commands_sent=len(self._commands.sent),
+            commands_accepted=self._results.accepted,
+            latencies=self._telemetry.latencies,
+        )
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        published = self._devices.count("published")
+        rows = self._rows.rows
+        if not self._said_first_row and self._rows.first_row_at is not None:
+            self._said_first_row = True
+            after = self._rows.first_row_at - self._started
+            self._display.say(f"first row in BigQuery after {after:.1f} s")
+        self._history.append((now, published, rows))
+        while now - self._history[0][0] > RATE_WINDOW_SECONDS and len(self._history) > 2:
+            self._history.popleft()
+        then, published_then, rows_then = self._history[0]
+        seconds = max(now - then, TICK_SECONDS)
+        self._display.show(
+            Snapshot(
+                state=self._state,
+                seconds=now - self._started,
+                seconds_left=None if self._end is None else self._end - now,
+                devices=len(self._device_ids),
+                connected=self._devices.count("connected"),
+                published=published,
+                published_per_second=(published - published_then) / seconds,
+                pubsub_messages=self._telemetry.messages,
+                bigquery_rows=rows,
+                bigquery_rows_per_second=(rows - rows_then) / seconds,
+                dead_letters=len(self._dead_letters.ids),
+                last_dead_letter=self._dead_letters.last_reason,
+                commands_sent=len(self._commands.sent),
+                commands_received=self._devices.count("commands_received"),
+                outcomes=self._results.counts(),
+                recent_outcomes=[
+                    f"{each.device_id}  {outcome_line(each)}" for each in self._results.recent()
+                ],
+                latency_p50_ms=self._telemetry.latencies.percentile(50),
+                latency_p99_ms=self._telemetry.latencies.percentile(99),
+                example_device=self._device_ids[-1],
+            )
+        )

@@ -1,0 +1,136 @@
+"""What a run sees on its Pub/Sub topics, by subscriptions of its own."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import grpc
+
+from localcloud.devices.journal import published_at
+from localcloud.endpoints import (
+    COMMANDS_TOPIC,
+    DEAD_LETTERS_TOPIC,
+    RESULTS_TOPIC,
+    TELEMETRY_TOPIC,
+)
+from localcloud.pubsub.protobufs import Protobuf
+from localcloud.run.latency import Latencies
+from localcloud.subscriber import PubSub
+from schemas.messages import CommandOutcome, Outcome, strongest
+
+PULL_TIMEOUT_SECONDS = 1.0
+RECENT_COMMANDS = 5
+
+SUBSCRIPTIONS = {
+    "telemetry-run": TELEMETRY_TOPIC,
+    "commands-run": COMMANDS_TOPIC,
+    "command-results-run": RESULTS_TOPIC,
+    "dead-letters-run": DEAD_LETTERS_TOPIC,
+}
+
+
+class TelemetryTap:
+    """Counts the run's telemetry and how long it took to Pub/Sub.
+
+    Latency: from the time of publishing that the device put into the message id to the publish
+    time that Pub/Sub gave the message when it accepted it.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        self.messages = 0
+        self.latencies = Latencies()
+        self._prefix = f"{run_id}-"
+
+    def take(self, message: Protobuf) -> None:
+        """Count one message, if a device of this run published it."""
+        message_id = message.attributes.get("messageId", "")
+        if not message_id.startswith(self._prefix):
+            return
+        self.messages += 1
+        if (published := published_at(message_id)) is not None:
+            accepted = message.publish_time.seconds + message.publish_time.nanos / 1e9
+            self.latencies.add((accepted - published) * 1000)
+
+
+class CommandsTap:
+    """Counts commands, distinct by their ids."""
+
+    def __init__(self) -> None:
+        self.sent: set[str] = set()
+
+    def take(self, message: Protobuf) -> None:
+        """Note one command."""
+        self.sent.add(message.attributes.get("commandId") or message.message_id)
+
+
+class ResultsTap:
+    """Keeps the strongest outcome of each command."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, CommandOutcome] = {}
+
+    def take(self, message: Protobuf) -> None:
+        """Note one outcome."""
+        outcome = CommandOutcome.from_json(message.data)
+        known = self.outcomes.pop(outcome.command_id, outcome)
+        self.outcomes[outcome.command_id] = strongest((known, outcome))
+
+    @property
+    def accepted(self) -> int:
+        """How many commands the broker took for a device, answered ones among them."""
+        taken = (Outcome.ACCEPTED, Outcome.ACKNOWLEDGED)
+        return sum(each.outcome in taken for each in tuple(self.outcomes.values()))
+
+    def counts(self) -> Counter[str]:
+        """Return how many commands ended in which outcome."""
+        return Counter(each.outcome.value for each in tuple(self.outcomes.values()))
+
+    def recent(self) -> list[CommandOutcome]:
+        """Return the last few outcomes, the latest first."""
+        return list(self.outcomes.values())[: -RECENT_COMMANDS - 1 : -1]
+
+
+class DeadLettersTap:
+    """Keeps the ids of dead letters, distinct; the last reason is for the display."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.last_reason = ""
+
+    def take(self, message: Protobuf) -> None:
+        """Note one dead letter: by the id its device gave it, else by Pub/Sub's."""
+        self.ids.add(message.attributes.get("messageId") or message.message_id)
+        self.last_reason = message.attributes.get("deadLetterReason", "")
+
+
+class Puller:
+    """A thread that pulls a subscription until it is closed.
+
+    An error of its own is kept in `error`, for the runner to raise.
+    """
+
+    def __init__(self, endpoint: str, subscription: str, take: Callable[[Protobuf], None]) -> None:
+        self.error: Exception | None = None
+        self._pubsub = PubSub(endpoint)
+        self._subscription = subscription
+        self._take = take
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"pull {subscription}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join()
+        self._pubsub.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                messages = self._pubsub.pull(
+                    self._subscription, timeout_seconds=PULL_TIMEOUT_SECONDS
+                )
+                for message in messages:
+                    self._take(message)
+        except (grpc.RpcError, ValueError) as error:
+            self.error = error

@@ -1,0 +1,77 @@
+"""The command line as a person meets it: a real process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def _mqttbeam(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["send", "climate-0001", "report", "{}"],
+        ["query", "SELECT 1"],
+        ["tail", "telemetry"],
+    ],
+)
+def test_without_a_running_cloud_the_way_to_one_is_told(command: list[str], tmp_path: Path) -> None:
+    done = _mqttbeam(*command, cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: no local cloud runs in")
+    assert "make run" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["run", "--devices", "0"], "error: DEVICES=0: expected a number from 1 to 5000"),
+        (["run", "--rate", "-1"], "error: RATE=-1: expected messages a second"),
+        (["run", "--duration", "0"], "error: DURATION=0: expected seconds"),
+        (["run", "--input", "none.csv"], "error: INPUT=none.csv: there is no such file"),
+        (["send", "d", "n", "{x"], "error: '{x' is no JSON"),
+        (["broker", "serve", "--config", "none.yaml"], "error: "),
+    ],
+)
+def test_what_can_t_be_is_one_line_and_exit_status_2(
+    command: list[str], message: str, tmp_path: Path
+) -> None:
+    done = _mqttbeam(*command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["run", "send", "query", "tail"])
+def test_help_shows_examples(command: str, tmp_path: Path) -> None:
+    done = _mqttbeam(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"mqttbeam {command}" in done.stdout.split("Example")[1]
+
+
+def test_help_imports_no_beam_and_no_grpc(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "from cli.main import app\n"
+        "print([name for name in ('apache_beam', 'grpc', 'duckdb') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout == "[]\n"

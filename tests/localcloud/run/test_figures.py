@@ -1,0 +1,55 @@
+import json
+
+from localcloud.devices.journal import Journal
+from localcloud.run.figures import judge
+from localcloud.run.latency import Latencies
+
+
+def _journal(*acknowledged: str, malformed: frozenset[str] = frozenset()) -> Journal:
+    return Journal(
+        acknowledged=frozenset(acknowledged),
+        malformed=malformed,
+        commands=frozenset({"c1"}),
+        complete=True,
+    )
+
+
+def _judged(journal: Journal, copies: dict[str, int], dead: set[str]) -> dict[str, object]:
+    latencies = Latencies()
+    latencies.add(12.0)
+    figures = judge(
+        journal,
+        copies=copies,
+        dead_letters=dead,
+        pubsub_messages=7,
+        commands_sent=2,
+        commands_accepted=1,
+        latencies=latencies,
+    )
+    decoded: dict[str, object] = json.loads(figures.to_json())
+    return decoded
+
+
+def test_what_is_in_bigquery_or_among_the_dead_letters_is_not_lost() -> None:
+    figures = _judged(_journal("a", "b", "c"), {"a": 1, "b": 1}, {"c"})
+    assert figures["lost"] == 0
+    assert figures["published"] == 3
+
+
+def test_ids_are_compared_one_by_one_and_not_by_their_number() -> None:
+    figures = _judged(_journal("a", "b"), {"a": 1, "x": 1}, {"y"})
+    assert figures["lost"] == 1
+
+
+def test_duplicates_are_the_rows_beyond_the_first() -> None:
+    figures = _judged(_journal("a", "b"), {"a": 3, "b": 1}, set())
+    assert (figures["bigquery_rows"], figures["bigquery_distinct"]) == (4, 2)
+    assert figures["duplicates"] == 2
+
+
+def test_the_object_has_the_promised_keys() -> None:
+    assert list(_judged(_journal("a"), {"a": 1}, set())) == [
+        "published", "pubsub_messages", "bigquery_rows", "bigquery_distinct", "lost",
+        "duplicates", "dead_letters", "commands_sent", "commands_received", "commands_accepted",
+        "latency_p50_ms", "latency_p99_ms",
+    ]  # fmt: skip
