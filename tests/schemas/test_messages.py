@@ -22,9 +22,9 @@ TOPIC = "devices/pump-7/telemetry/motor"
 
 
 def telemetry(**changes: Any) -> Telemetry:
-    return Telemetry.from_mqtt(
-        **({"topic": TOPIC, "payload": b"\xff\0", "received_time": NOON.timestamp()} | changes)
-    )
+    given = {"topic": TOPIC, "payload": b"\xff\0", "received_time": NOON.timestamp()}
+    arguments: dict[str, Any] = given | changes
+    return Telemetry.from_mqtt(**arguments)
 
 
 def test_a_publish_becomes_the_attributes_of_the_contract() -> None:
