@@ -41,6 +41,8 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 SESSION_EXPIRY_SECONDS = 3600
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
+# A PUBACK's word for it; the message is accepted, and kept for nobody [MQTT-5 3.4.2.1].
+_NO_MATCHING_SUBSCRIBERS = 0x10
 # Bad user name or password, not authorized, banned, client identifier not valid [MQTT-5 3.2.2.2].
 _FOR_GOOD = frozenset({0x85, 0x86, 0x87, 0x8A})
 
@@ -56,9 +58,10 @@ class Outgoing:
 class DeviceConnection:
     """Keeps one device connected until it is stopped, and tells what came of each message.
 
-    `on_acknowledged` gets each message once; `on_command` a command's id (its topic where it
-    brings none) as often as it arrives; `on_rejected` a message that the broker refused, with
-    the reason. All are called in the loop's thread.
+    `on_acknowledged` gets each message once, and whether anyone subscribes to it; `on_rejected`
+    a message that the broker refused, with the reason; `on_command` the device's id and the
+    command's (its topic where it brings none), as often as it arrives. All are called in the
+    loop's thread.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class DeviceConnection:
         host: str,
         port: int,
         executor: Executor,
-        on_acknowledged: Callable[[Outgoing], None],
+        on_acknowledged: Callable[[Outgoing, bool], None],
         on_rejected: Callable[[Outgoing, str], None],
         on_command: Callable[[str, str], None],
     ) -> None:
@@ -230,7 +233,7 @@ class DeviceConnection:
         if reason.is_failure:
             self._on_rejected(outgoing, str(reason))
         else:
-            self._on_acknowledged(outgoing)
+            self._on_acknowledged(outgoing, reason.value != _NO_MATCHING_SUBSCRIBERS)
         self._send_waiting()
 
     def _received(self, client: paho.Client, _: object, message: paho.MQTTMessage) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from localcloud.devices.connection import DeviceConnection, Outgoing
 from localcloud.devices.journal import JournalWriter, MessageIds
+from localcloud.devices.reading import Reading
 from localcloud.devices.schedule import Schedule
 from localcloud.devices.sensor import utc
 
@@ -38,7 +39,8 @@ class Fleet:
     """All devices of one process.
 
     `passwords` holds one password a device id. A reading of a device that is too far behind
-    (the broker is away for long) is not taken, and counted as such.
+    (the broker is away for long) is not taken, and counted as such. With `wait_for_subscriber`
+    nothing counts until the broker says that someone subscribes to this machine's telemetry.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Fleet:
         port: int,
         passwords: Mapping[str, str],
         schedule: Schedule,
+        wait_for_subscriber: bool,
         message_ids: MessageIds,
         journal: JournalWriter,
         report: Callable[[Counters], None],
@@ -55,6 +58,8 @@ class Fleet:
         self.counters = Counters(devices=len(passwords))
         self._schedule, self._message_ids, self._journal = schedule, message_ids, journal
         self._report = report
+        self._wait_for_subscriber = wait_for_subscriber
+        self._heard = False
         self._commands: set[tuple[str, str]] = set()
         self._executor = ThreadPoolExecutor(CONNECT_AT_ONCE, thread_name_prefix="connect")
         self._devices = {
@@ -130,18 +135,36 @@ class Fleet:
                     f"{connect_timeout_seconds:.0f} s, {away[0]} among them"
                 )
             await asyncio.sleep(TICK_SECONDS)
+        if self._wait_for_subscriber:
+            self.counters.state = "waiting"
+            await self._be_heard(stop, deadline)
         self.counters.state = "publishing"
         self._count_and_report()
         end = math.inf if duration_seconds is None else time.monotonic() + duration_seconds
         while not stop.is_set() and (now := time.monotonic()) < end:
             for reading in self._schedule.due(now, utc(time.time())):
-                device = self._devices[reading.device_id]
-                if device.is_full:
-                    self.counters.not_taken += 1
-                    continue
-                message_id = self._message_ids.next(time.time())
-                device.publish(Outgoing(message_id=message_id, reading=reading))
+                self._send(reading)
             await asyncio.sleep(TICK_SECONDS)
+
+    async def _be_heard(self, stop: asyncio.Event, deadline: float) -> None:
+        """Publish this machine's readings until someone subscribes; none of them counts before.
+
+        What is published while nobody subscribes is accepted, and gone.
+        """
+        while not self._heard and not stop.is_set():
+            if time.monotonic() > deadline:
+                raise TimeoutError("nobody subscribes to the devices' telemetry")
+            self._send(self._schedule.host_reading(utc(time.time())))
+            await self._drain(max(deadline - time.monotonic(), 0))
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _send(self, reading: Reading) -> None:
+        device = self._devices[reading.device_id]
+        if device.is_full:
+            self.counters.not_taken += 1
+            return
+        message_id = self._message_ids.next(time.time())
+        device.publish(Outgoing(message_id=message_id, reading=reading))
 
     async def _drain(self, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds
@@ -164,7 +187,10 @@ class Fleet:
         self._journal.flush()
         self._report(self.counters)
 
-    def _acknowledged(self, outgoing: Outgoing) -> None:
+    def _acknowledged(self, outgoing: Outgoing, has_subscribers: bool) -> None:
+        if self._wait_for_subscriber and not self._heard and not has_subscribers:
+            return
+        self._heard = True
         self.counters.published += 1
         self.counters.malformed += outgoing.reading.malformed
         self._journal.acknowledged(outgoing.message_id, malformed=outgoing.reading.malformed)

@@ -53,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--drain-timeout", type=float, default=30, help="seconds for the PUBACKs (%(default)s)"
     )
+    parser.add_argument(
+        "--wait-for-subscriber",
+        action="store_true",
+        help="begin once the broker says that someone subscribes to the telemetry (MQTT 5)",
+    )
     return parser
 
 
@@ -100,6 +105,7 @@ async def _run(options: argparse.Namespace, host_name: str, port: int) -> bool:
             port=port,
             passwords={device_id: known[device_id] for device_id in device_ids},
             schedule=schedule,
+            wait_for_subscriber=options.wait_for_subscriber,
             message_ids=MessageIds(options.run_id),
             journal=journal,
             report=_report,

@@ -25,7 +25,7 @@ class Reading:
     malformed: bool = False
 
 
-def encode(device_id: str, time: datetime, values: Mapping[str, float]) -> bytes:
+def encode(time: datetime, values: Mapping[str, float | str]) -> bytes:
     """Write a payload of schema `reading.v1` as JSON."""
-    record = {"device_id": device_id, "time": format_time(time), "readings": values}
+    record = {"timestamp": format_time(time), "readings": values}
     return json.dumps(record, separators=(",", ":")).encode()

@@ -1,8 +1,8 @@
 """A recording, a CSV file, as readings: one column names the device, one the time.
 
 The first line names the columns; the delimiter is found out (comma, semicolon, tab, bar).
-Cells of the other columns that hold a number are readings, empty ones are left out, and text
-is refused, since a reading is a number. A time is ISO 8601 (UTC where it names no zone) or
+Cells of the other columns are readings, as numbers where they are some and as text where not;
+empty ones and NaN are left out. A time is ISO 8601 (UTC where it names no zone) or
 seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by size.
 The whole file is checked when it is opened: a bad line is found before anything starts.
 """
@@ -168,22 +168,21 @@ def _reading(row: Sequence[str], columns: Columns) -> Reading:
             f"{row[columns.time]!r} is neither an ISO 8601 time such as 2026-01-31T12:00:00Z "
             "nor a number of seconds or milliseconds since 1970"
         ) from None
-    values = {}
-    for place, name in columns.readings:
-        cell = row[place].strip() if place < len(row) else ""
-        if cell:
-            values[name] = _number(name, cell)
-    return Reading(device_id=made, time=time, payload=encode(made, time, values))
+    values = {
+        name: value
+        for place, name in columns.readings
+        if place < len(row) and (value := _value(row[place].strip())) is not None
+    }
+    return Reading(device_id=made, time=time, payload=encode(time, values))
 
 
-def _number(name: str, cell: str) -> float:
+def _value(cell: str) -> float | str | None:
     try:
         number = float(cell)
     except ValueError:
-        raise RecordingError(f"column {name!r}: {cell!r} is no number") from None
-    if not math.isfinite(number):
-        raise RecordingError(f"column {name!r}: {cell!r} is no finite number")
-    return number
+        return cell or None
+    # JSON has no NaN and no infinity.
+    return number if math.isfinite(number) else None
 
 
 def _delimiter(sample: str) -> str:

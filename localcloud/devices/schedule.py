@@ -95,11 +95,15 @@ class Schedule:
         """Return what is to be said now; `now_seconds` is of a steady clock."""
         readings = []
         if self._host_pace.due(now_seconds):
-            payload = encode(self._host_id, time, self._read_host())
-            readings.append(Reading(device_id=self._host_id, time=time, payload=payload))
+            readings.append(self.host_reading(time))
         for _ in range(self._other_pace.due(now_seconds)):
             reading = self._others.next(time)
             if reading is None:
                 break
             readings.append(reading)
         return readings
+
+    def host_reading(self, time: datetime) -> Reading:
+        """Return what this machine says now."""
+        payload = encode(time, self._read_host())
+        return Reading(device_id=self._host_id, time=time, payload=payload)

@@ -167,7 +167,7 @@ class Sensor:
         # One integer mixes all three: seeding by a string costs a hash of it for each message.
         draws = Random((self.seed * 1_000_003 + self.number) << 64 | sequence)  # noqa: S311 - a simulation
         malformed = draws.random() < MALFORMED_SHARE
-        payload = encode(self.device_id, time, self._values(seconds, now, draws))
+        payload = encode(time, self._values(seconds, now, draws))
         if malformed:
             payload = _spoiled(payload, draws)
         return Reading(device_id=self.device_id, time=time, payload=payload, malformed=malformed)

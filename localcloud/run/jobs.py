@@ -14,59 +14,58 @@ from localcloud.endpoints import (
     TELEMETRY_TOPIC,
     Endpoints,
 )
-from localcloud.run.children import Child, Children
+from localcloud.run.children import Children
 from localcloud.run.servers import COMMANDS_CLIENT, TELEMETRY_CLIENT, Credentials
 from localcloud.run.settings import RunSettings
 from localcloud.subscriber import subscription_path, topic_path
 from schemas.layout import DEFAULT
+from schemas.tables import TELEMETRY
+
+_DEAD_LETTERS = f"--dead_letter_topic={topic_path(DEAD_LETTERS_TOPIC)}"
 
 
-def pipeline_commands(endpoints: Endpoints, credentials: Credentials) -> dict[str, list[str]]:
-    """Return the command line of each pipeline, by its name."""
-    dead_letters = f"--dead_letter_topic={topic_path(DEAD_LETTERS_TOPIC)}"
-
-    def pipeline(name: str, *options: str) -> list[str]:
-        return [sys.executable, "-m", f"pipelines.{name}", "--runner=DirectRunner", *options]
-
-    def login(client: str) -> list[str]:
-        return [
-            f"--broker={endpoints.broker_url}",
-            f"--client_id={client}",
-            f"--username={client}",
-            f"--password=file:{credentials.pipelines[client]}",
-        ]
-
-    return {
-        "telemetry": pipeline(
-            "telemetry",
-            *login(TELEMETRY_CLIENT),
-            f"--topics={','.join(DEFAULT.telemetry_filters())}",
-            f"--output_topic={topic_path(TELEMETRY_TOPIC)}",
-            dead_letters,
-        ),
-        "commands": pipeline(
-            "commands",
-            *login(COMMANDS_CLIENT),
-            f"--input_subscription={subscription_path('commands-mqtt')}",
-            f"--results_topic={topic_path(RESULTS_TOPIC)}",
-        ),
-        "warehouse": pipeline(
-            "warehouse",
-            f"--input_subscription={subscription_path('telemetry-warehouse')}",
-            f"--output_table={PROJECT}:{DATASET}.telemetry",
-            dead_letters,
-        ),
-    }
+def telemetry_command(broker: str, credentials: Credentials) -> list[str]:
+    """Return the command line of the telemetry pipeline."""
+    return _pipeline(
+        "telemetry",
+        *_login(broker, TELEMETRY_CLIENT, credentials),
+        f"--topics={','.join(DEFAULT.telemetry_filters())}",
+        f"--output_topic={topic_path(TELEMETRY_TOPIC)}",
+        _DEAD_LETTERS,
+    )
 
 
-def start_pipelines(
-    children: Children, endpoints: Endpoints, credentials: Credentials, env: Mapping[str, str]
-) -> list[Child]:
-    """Start all three at once."""
-    return [
-        children.start(name, command, environment=env)
-        for name, command in pipeline_commands(endpoints, credentials).items()
-    ]
+def commands_command(broker: str, credentials: Credentials) -> list[str]:
+    """Return the command line of the command pipeline."""
+    return _pipeline(
+        "commands",
+        *_login(broker, COMMANDS_CLIENT, credentials),
+        f"--input_subscription={subscription_path('commands-mqtt')}",
+        f"--results_topic={topic_path(RESULTS_TOPIC)}",
+    )
+
+
+def warehouse_command() -> list[str]:
+    """Return the command line of the warehouse pipeline."""
+    return _pipeline(
+        "warehouse",
+        f"--input_subscription={subscription_path('telemetry-warehouse')}",
+        f"--output_table={PROJECT}:{DATASET}.{TELEMETRY.name}",
+        _DEAD_LETTERS,
+    )
+
+
+def _pipeline(name: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", f"pipelines.{name}", "--runner=DirectRunner", *options]
+
+
+def _login(broker: str, client: str, credentials: Credentials) -> tuple[str, ...]:
+    return (
+        f"--broker=mqtt://{broker}",
+        f"--client_id={client}",
+        f"--username={client}",
+        f"--password=file:{credentials.pipelines[client]}",
+    )
 
 
 class Devices:
@@ -94,6 +93,7 @@ class Devices:
             *("--rate", str(settings.rate_per_second)),
             *("--seed", str(settings.seed)),
             *("--devices", str(settings.sensor_count)),
+            "--wait-for-subscriber",
         ]
         for name, value in (
             ("--input", settings.recording),

@@ -9,6 +9,7 @@ A second Ctrl-C leaves out what takes time: nothing is waited for, and no figure
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -38,7 +39,7 @@ from localcloud.run.children import Child, Children, own_environment
 from localcloud.run.commander import Commander
 from localcloud.run.display import Display, Snapshot, display_for
 from localcloud.run.figures import Figures, judge, lost_ids
-from localcloud.run.jobs import Devices, start_pipelines
+from localcloud.run.jobs import Devices, commands_command, telemetry_command, warehouse_command
 from localcloud.run.servers import Servers, make_credentials
 from localcloud.run.settings import RunSettings
 from localcloud.run.taps import CommandsTap, DeadLettersTap, Puller, ResultsTap, TelemetryTap
@@ -49,10 +50,13 @@ RATE_WINDOW_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 90.0
 OUTCOMES_TIMEOUT_SECONDS = 10.0
 DEVICES_STOP_SECONDS = 40.0
-PIPELINES_STOP_SECONDS = 30.0
+PIPELINE_START_SECONDS = 90.0
+# A pipeline gives itself 30 s to finish what it has read.
+PIPELINES_STOP_SECONDS = 40.0
 # Draining is given up when nothing more has arrived for so long.
 STALLED_SECONDS = 20.0
 ASK_AGAIN_SECONDS = 1.0
+_TELEMETRY_RUNNING = re.compile("telemetry: running")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -206,10 +210,25 @@ class _Run:
         """Run it; None where it was stopped in a hurry or before it had begun."""
         credentials = make_credentials(self._folder, self._device_ids)
         env = without_endpoints(own_environment())
+        # What takes long is started as soon as what it needs is there.
         servers = Servers(self._children, folder=self._folder, credentials=credentials, env=env)
-        endpoints = servers.wait()
+        broker, pubsub = servers.wait_for_messaging()
+        env["PUBSUB_EMULATOR_HOST"] = pubsub
+        telemetry, commands = (
+            self._children.start(name, command(broker, credentials), environment=env)
+            for name, command in (("telemetry", telemetry_command), ("commands", commands_command))
+        )
+        bigquery, storage = servers.wait_for_bigquery()
+        endpoints = Endpoints(
+            broker=broker, pubsub=pubsub, bigquery=bigquery, bigquery_storage=storage
+        )
         env |= endpoints.environment()
-        pipelines = start_pipelines(self._children, endpoints, credentials, env)
+        warehouse = self._children.start("warehouse", warehouse_command(), environment=env)
+        pipelines = [telemetry, commands, warehouse]
+        # Before it subscribes, the broker has nobody to keep a message for.
+        self._children.wait_for_line(
+            telemetry, _TELEMETRY_RUNNING, timeout_seconds=PIPELINE_START_SECONDS
+        )
         self._devices = Devices(
             self._children,
             self._settings,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from broker.registry.generate import Service, generate
 from localcloud.bigquery import LocalBigQuery
-from localcloud.endpoints import DATASET, TOPICS, Endpoints
+from localcloud.endpoints import DATASET, TOPICS
 from localcloud.run.children import Child, Children
 from localcloud.run.taps import SUBSCRIPTIONS
 from localcloud.subscriber import PubSub
@@ -89,17 +89,24 @@ class Servers:
         """Their processes."""
         return [self._broker, self._pubsub, self._bigquery]
 
-    def wait(self) -> Endpoints:
-        """Wait until all are up and hold what the run needs; raises ChildEnded."""
+    def wait_for_messaging(self) -> tuple[str, str]:
+        """Wait for the broker and Pub/Sub, which then has the run's topics and subscriptions.
+
+        Returns the addresses of both. Raises ChildEnded.
+        """
         pubsub = self._ready(self._pubsub, _PUBSUB_READY)[1]
         with PubSub(pubsub) as client:
             client.create_all(TOPICS, PIPELINE_SUBSCRIPTIONS | SUBSCRIPTIONS)
-        broker = self._ready(self._broker, _BROKER_READY)[1]
-        bigquery = self._ready(self._bigquery, _BIGQUERY_READY)
-        LocalBigQuery(bigquery[1]).create(DATASET)
-        return Endpoints(
-            broker=broker, pubsub=pubsub, bigquery=bigquery[1], bigquery_storage=bigquery[2]
-        )
+        return self._ready(self._broker, _BROKER_READY)[1], pubsub
+
+    def wait_for_bigquery(self) -> tuple[str, str]:
+        """Wait for BigQuery, which then has the dataset, its tables and views.
+
+        Returns its addresses, for REST and for gRPC. Raises ChildEnded.
+        """
+        ready = self._ready(self._bigquery, _BIGQUERY_READY)
+        LocalBigQuery(ready[1]).create(DATASET)
+        return ready[1], ready[2]
 
     def _ready(self, child: Child, pattern: re.Pattern[str]) -> re.Match[str]:
         return self._children.wait_for_line(child, pattern, timeout_seconds=READY_TIMEOUT_SECONDS)

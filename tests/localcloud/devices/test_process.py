@@ -150,6 +150,14 @@ def test_a_recording_is_replayed_with_its_own_times(site: Site) -> None:
     assert 9 <= lines[-1]["published"] <= 10
 
 
+def test_nothing_counts_before_someone_subscribes(site: Site) -> None:
+    status, lines, errors = site.run("--wait-for-subscriber", "--connect-timeout", "2")
+    assert status == 1
+    assert lines[-1]["published"] == 0
+    assert "nobody subscribes" in errors
+    assert not site.journal().acknowledged
+
+
 def _written(site: Site) -> bool:
     path = site.folder / "journal"
     return path.exists() and path.read_text().endswith("\n")

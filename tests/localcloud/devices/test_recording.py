@@ -63,14 +63,15 @@ def test_other_text_is_no_time(text: str) -> None:
 
 
 def test_rows_keep_their_order_and_their_own_times(tmp_path: Path) -> None:
-    text = "\ufefftime;device;temperature;humidity\n1769860800;b/1;21.5;\n1769860700;a;-3;40\n\n"
+    text = "\ufefftime;device;temperature;humidity\n1769860800;b/1;21.5;\n1769860700;a;-3;wet\n\n1769860700;a;nan;\n"
     recording = Recording(_file(tmp_path, text))
     assert recording.device_ids == ("b-1", "a")
-    assert recording.rows == 2
-    first, second = recording.readings()
+    assert recording.rows == 3
+    first, second, third = recording.readings()
     assert first.time == datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert json.loads(first.payload)["readings"] == {"temperature": 21.5}
-    assert json.loads(second.payload)["readings"] == {"temperature": -3, "humidity": 40}
+    assert json.loads(second.payload)["readings"] == {"temperature": -3, "humidity": "wet"}
+    assert json.loads(third.payload)["readings"] == {}
 
 
 @pytest.mark.parametrize(
