@@ -19,6 +19,7 @@ LARGEST_PACKET_BYTES = 268_435_460
 
 _CONNECT = 1
 _PUBLISH = 3
+_SUBSCRIBE = 8
 
 
 class ProtocolVersion(enum.IntEnum):
@@ -105,6 +106,10 @@ class Decoder:
             result = codec311.read(packet, header_bytes)
         else:
             result = codec5.read(packet)
+            if kind == _CONNECT:
+                codec5.check_connect(packet, header_bytes)
+            elif kind == _SUBSCRIBE:
+                codec5.check_subscribe(packet, header_bytes)
         if kind == _PUBLISH:
             _check_publish(result)
         return result

@@ -5,17 +5,63 @@ from __future__ import annotations
 import mqtt5
 from mqtt5 import Packet
 
-from mqtt.errors import MalformedPacket
+from mqtt.errors import MalformedPacket, ProtocolError
+
+# What mqtt5 says of packets that are well formed and forbidden all the same (4.13.1).
+_PROTOCOL_ERRORS = {
+    "Topic alias must be != 0": 0x94,
+    "Topic alias must be set": 0x82,
+    "Receive maximum must be != 0": 0x82,
+    "Maximum packet size must be != 0": 0x82,
+    "Subscription ID must be != 0": 0x82,
+    "Duplicate value for unique property": 0x82,
+    "Invalid boolean": 0x82,
+}
 
 
 def read(packet: memoryview | bytes) -> Packet:
-    """Reads exactly one packet. Raises MalformedPacket."""
+    """Reads exactly one packet. Raises ProtocolError, mostly MalformedPacket."""
     try:
         return mqtt5.read(memoryview(packet))[0]
     except (ValueError, IndexError, OverflowError) as error:
+        text = str(error)
+        for begin, reason_code in _PROTOCOL_ERRORS.items():
+            if text.startswith(begin):
+                raise ProtocolError(text, reason_code=reason_code) from error
         raise MalformedPacket(f"malformed packet: {error}") from error
     except BaseException as error:
         # The codec panics on text that is no UTF-8; pyo3's exception can't be imported by name.
         if type(error).__name__ != "PanicException":
             raise
         raise MalformedPacket("malformed packet: text is not valid UTF-8") from None
+
+
+def check_connect(packet: memoryview, header_bytes: int) -> None:
+    """Checks the flags of a CONNECT that ``read`` has taken. Raises MalformedPacket."""
+    flags = packet[header_bytes + 7]
+    if flags & 0x01:
+        # [MQTT-3.1.2-3]
+        raise MalformedPacket("CONNECT with the reserved flag set")
+    if not flags & 0x04 and flags & 0x38:
+        # [MQTT-3.1.2-11], [MQTT-3.1.2-13]
+        raise MalformedPacket("CONNECT with will QoS or retain and no will")
+
+
+def check_subscribe(packet: memoryview, header_bytes: int) -> None:
+    """Checks the options of a SUBSCRIBE that ``read`` has taken. Raises MalformedPacket."""
+    at = header_bytes + 2
+    properties = shift = 0
+    while True:
+        byte = packet[at]
+        at += 1
+        properties |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            break
+    at += properties
+    while at < len(packet):
+        at += 2 + int.from_bytes(packet[at : at + 2], "big")
+        if packet[at] & 0xC0:
+            # [MQTT-3.8.3-5]
+            raise MalformedPacket(f"SUBSCRIBE with reserved option bits ({packet[at]:#04x})")
+        at += 1
