@@ -14,6 +14,7 @@ from broker.auth.principal import Principal
 from broker.core.actions import Authenticate, Turn
 from broker.core.connection import Connection, State
 from broker.core.limits import Limits
+from broker.core.message import complaint
 from broker.core.session import Session
 from broker.core.sessions import Sessions
 from mqtt.codec import encode
@@ -62,15 +63,19 @@ class Handshake:
                 ConnAckReasonCode.CLIENT_ID_NOT_VALID,
                 "an empty client identifier needs clean session 1",
             )
+        if "\0" in packet.client_id:
+            # [MQTT-1.5.4-2]
+            raise Refused(
+                ConnAckReasonCode.CLIENT_ID_NOT_VALID, "the client identifier contains U+0000"
+            )
         if packet.will is not None:
             try:
                 check_topic_name(packet.will.topic)
             except TopicError as error:
                 raise Refused(ConnAckReasonCode.TOPIC_NAME_INVALID, f"will: {error}") from error
-            if packet.will.payload_format_indicator > 1:
-                raise Refused(
-                    ConnAckReasonCode.MALFORMED_PACKET, "will: payload format indicator above 1"
-                )
+            wrong = complaint(packet.will)
+            if wrong is not None:
+                raise Refused(ConnAckReasonCode.PROTOCOL_ERROR, f"will: {wrong}")
         connection.state = State.AUTHENTICATING
         self._turn.authentications.append(
             Authenticate(connection=connection, username=packet.username, password=packet.password)

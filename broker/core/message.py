@@ -7,6 +7,8 @@ from math import ceil
 from mqtt5 import PublishPacket, QoS, Will
 
 from mqtt.codec import ProtocolVersion, encode
+from mqtt.errors import TopicError
+from mqtt.topics import check_topic_name
 
 _QOS = (QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE, QoS.EXACTLY_ONCE)
 
@@ -101,12 +103,28 @@ class Message:
         return raw[:identifier_at], raw[identifier_at + 2 :]
 
 
+def complaint(message: PublishPacket | Will) -> str | None:
+    """What is wrong with the properties of a PUBLISH or a will, None where nothing is."""
+    response_topic = message.response_topic
+    if response_topic is not None:
+        try:
+            check_topic_name(response_topic)
+        except TopicError as error:
+            # [MQTT-3.3.2-14]
+            return f"response topic: {error}"
+    if message.payload_format_indicator > 1:
+        return "payload format indicator above 1"
+    return None
+
+
 def will_packet(will: Will) -> PublishPacket:
     """The PUBLISH that a will stands for [MQTT-3.1.2-8]."""
     return PublishPacket(
         will.topic,
         will.payload or b"",
         qos=will.qos,
+        # Never sent: each subscriber's copy gets an identifier of its own.
+        packet_id=1 if int(will.qos) else None,
         retain=will.retain,
         payload_format_indicator=will.payload_format_indicator,
         message_expiry_interval=will.message_expiry_interval,

@@ -18,7 +18,7 @@ from broker.core.connection import Connection
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.limits import Limits
-from broker.core.message import Message
+from broker.core.message import Message, complaint
 from broker.core.retained import Retained
 from broker.core.session import Session
 from mqtt.codec import encode
@@ -57,11 +57,9 @@ class Publishing:
         if packet.subscription_ids:
             # [MQTT-3.3.4-6]
             raise ProtocolError("PUBLISH from a client carries a subscription identifier")
-        if packet.response_topic is not None and set(packet.response_topic) & {"#", "+", "\0"}:
-            # [MQTT-3.3.2-14]
-            raise ProtocolError("PUBLISH with a wildcard in its response topic")
-        if packet.payload_format_indicator > 1:
-            raise ProtocolError("PUBLISH with a payload format indicator other than 0 or 1")
+        wrong = complaint(packet)
+        if wrong is not None:
+            raise ProtocolError(f"PUBLISH with {wrong}")
         qos = int(packet.qos)
         if qos == 0:
             if packet.duplicate:

@@ -1,0 +1,175 @@
+"""What breaks the protocol is answered with its reason code and the connection is closed."""
+
+from __future__ import annotations
+
+import pytest
+from mqtt5 import (
+    DisconnectPacket,
+    PubAckPacket,
+    PublishPacket,
+    QoS,
+    SubscribePacket,
+    TopicFilter,
+)
+
+from broker.auth.principal import Rights, Rules
+from mqtt import topics
+from tests.broker.core.harness import V311, Client, House, device
+
+
+def disconnected(client: Client) -> int:
+    code = int(client.one(DisconnectPacket).reason_code)
+    assert client.closed is not None
+    return code
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(b"\x30\x05\x00\x03a/#\x00", 0x81, id="MQTT-3.3.2-2 wildcard in a topic"),
+        pytest.param(b"\x30\x04\x00\x01\xff\x00", 0x81, id="MQTT-1.5.4-1 topic is no UTF-8"),
+        pytest.param(b"\x36\x06\x00\x01a\x00\x01\x00", 0x81, id="MQTT-3.3.1-4 QoS 3"),
+        pytest.param(b"\x38\x04\x00\x01a\x00", 0x81, id="MQTT-3.3.1-2 QoS 0 with DUP"),
+        pytest.param(b"\x32\x06\x00\x01a\x00\x00\x00", 0x81, id="MQTT-2.2.1-3 identifier 0"),
+        pytest.param(b"\x30\x03\x00\x00\x00", 0x82, id="neither topic nor alias"),
+        pytest.param(b"\x20\x03\x00\x00\x00", 0x82, id="CONNACK from a client"),
+        pytest.param(b"\xff\xff\xff\xff\xff\x01", 0x81, id="remaining length of five bytes"),
+        pytest.param(b"\x82\x03\x00\x01\x00", 0x82, id="MQTT-3.8.3-2 SUBSCRIBE without filters"),
+        pytest.param(b"\xa2\x03\x00\x01\x00", 0x82, id="MQTT-3.10.3-2 UNSUBSCRIBE without filters"),
+        pytest.param(b"\x82\x07\x00\x01\x00\x00\x01a\x40", 0x81, id="MQTT-3.8.3-5 reserved bits"),
+        pytest.param(b"\x30\x08\x00\x01a\x03\x23\x00\x00x", 0x94, id="MQTT-3.3.2-8 alias 0"),
+        pytest.param(b"\x82\x07\x00\x00\x00\x00\x01a\x00", 0x81, id="MQTT-2.2.1-3 SUBSCRIBE 0"),
+    ],
+)
+def test_bytes_that_break_the_protocol(data: bytes, code: int) -> None:
+    client = House().connect()
+    client.send_bytes(data)
+    assert disconnected(client) == code
+
+
+def test_what_came_before_the_bad_packet_is_still_handled() -> None:
+    house = House()
+    subscriber = house.connect("c1")
+    subscriber.subscribe("a")
+    publisher = house.connect("c2")
+    publisher.send_bytes(PublishPacket("a", b"good").write() + b"\x36\x03\x00\x01a")
+    assert subscriber.payloads() == [b"good"]
+    assert disconnected(publisher) == 0x81
+
+
+def test_mqtt_4_13_a_3_1_1_client_is_closed_without_a_word() -> None:
+    client = House().connect("c", V311)
+    client.inbox.clear()
+    client.send_bytes(b"\x30\x05\x00\x03a/#")
+    assert client.inbox == []
+    assert client.closed
+
+
+def test_mqtt_3_3_4_6_a_subscription_identifier_from_a_client_is_a_protocol_error() -> None:
+    client = House().connect()
+    client.publish("a", subscription_ids=[1])
+    assert disconnected(client) == 0x82
+
+
+def test_a_wildcard_in_a_response_topic_is_a_protocol_error() -> None:
+    client = House().connect()
+    client.send_bytes(PublishPacket("a", b"", response_topic="r/x").write().replace(b"r/x", b"r/#"))
+    assert disconnected(client) == 0x82
+
+
+@pytest.mark.parametrize("pattern", ["a/#/b", "a+", "$share/g", "$share//a", "$share/g+/a"])
+def test_mqtt_4_7_1_a_filter_that_is_no_filter_is_answered_with_0x8f(pattern: str) -> None:
+    text = len(pattern).to_bytes(2, "big") + pattern.encode()
+    for body, first in ((text + b"\x00", 0x82), (text, 0xA2)):
+        client = House().connect()
+        client.send_bytes(bytes((first, 3 + len(body))) + b"\x00\x01\x00" + body)
+        assert disconnected(client) == 0x8F
+
+
+def test_mqtt_3_8_3_4_no_local_on_a_shared_subscription_is_a_protocol_error() -> None:
+    client = House().connect()
+    client.send(SubscribePacket(1, [TopicFilter("$share/g/a", no_local=True)]))
+    assert disconnected(client) == 0x82
+
+
+def test_a_packet_larger_than_announced_is_answered_with_0x95() -> None:
+    client = House(maximum_packet_bytes=100).connect()
+    client.publish("a", b"x" * 200)
+    assert disconnected(client) == 0x95
+
+
+def test_mqtt_3_3_4_7_more_than_receive_maximum_is_answered_with_0x93() -> None:
+    client = House(receive_maximum=2).connect()
+    for number in range(2):
+        client.publish("a", qos=2, packet_id=number + 1)
+    assert client.closed is None
+    client.publish("a", qos=2, packet_id=3)
+    assert disconnected(client) == 0x93
+
+
+def test_topic_aliases_are_resolved() -> None:
+    house = House()
+    subscriber = house.connect("c1")
+    subscriber.subscribe("a/b", "c")
+    publisher = house.connect("c2")
+    publisher.publish("a/b", b"1", topic_alias=1)
+    publisher.publish("", b"2", topic_alias=1)
+    publisher.publish("c", b"3", topic_alias=1)
+    publisher.publish("", b"4", topic_alias=1)
+    got = subscriber.take(PublishPacket)
+    assert [(packet.topic, packet.payload) for packet in got] == [
+        ("a/b", b"1"),
+        ("a/b", b"2"),
+        ("c", b"3"),
+        ("c", b"4"),
+    ]
+    assert all(packet.topic_alias is None for packet in got)
+
+
+def test_mqtt_3_3_2_8_an_alias_above_the_maximum_is_answered_with_0x94() -> None:
+    client = House(topic_alias_maximum=2).connect()
+    client.publish("a", topic_alias=3)
+    assert disconnected(client) == 0x94
+
+
+def test_an_alias_that_was_never_set_is_a_protocol_error() -> None:
+    house = House()
+    first = house.connect("c1")
+    first.publish("a", topic_alias=1)
+    second = house.connect("c1")
+    second.publish("", topic_alias=1)
+    assert disconnected(second) == 0x82
+
+
+def test_a_publish_without_the_right_is_refused_with_0x87() -> None:
+    house = House()
+    rights = Rights(publish=Rules(allow=(topics.TopicFilter("mine/#"),)))
+    house.principals["d1"] = device("d1", rights=rights)
+    client = house.connect("d1", username="d1")
+    client.publish("other", qos=1)
+    assert int(client.one(PubAckPacket).reason_code) == 0x87
+    client.publish("mine/x", qos=1)
+    assert int(client.one(PubAckPacket).reason_code) == 0x10
+    client.publish("other", qos=0)
+    assert client.closed is None
+    assert house.core.counters.publishes_refused == 2
+
+
+def test_mqtt_3_3_5_2_a_3_1_1_client_that_may_not_publish_is_closed_not_acknowledged() -> None:
+    house = House()
+    house.principals["d1"] = device("d1", rights=Rights())
+    client = house.connect("d1", V311, username="d1")
+    client.publish("a", qos=1)
+    assert client.take(PubAckPacket) == []
+    assert client.closed
+
+
+@pytest.mark.parametrize("qos", [QoS.AT_LEAST_ONCE, QoS.EXACTLY_ONCE])
+def test_a_refused_publish_reaches_nobody(qos: QoS) -> None:
+    house = House()
+    house.principals["d1"] = device("d1", rights=Rights())
+    subscriber = house.connect("c1")
+    subscriber.subscribe("#")
+    house.connect("d1", username="d1").publish("a", qos=int(qos), retain=True)
+    assert subscriber.payloads() == []
+    assert house.core.retained.messages == 0

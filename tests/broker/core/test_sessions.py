@@ -1,0 +1,194 @@
+"""A session outlives its connection for as long as was agreed, and no longer."""
+
+from __future__ import annotations
+
+import pytest
+from mqtt5 import (
+    ConnAckPacket,
+    DisconnectPacket,
+    DisconnectReasonCode,
+    PublishPacket,
+)
+
+from broker.core.limits import QueueFull, QueueLimits
+from mqtt.codec import ProtocolVersion
+from tests.broker.core.harness import NEVER, V5, V311, House
+
+
+@pytest.mark.parametrize("protocol", [V311, V5])
+def test_mqtt_3_1_2_5_a_session_is_resumed_with_subscriptions_and_messages(
+    protocol: ProtocolVersion,
+) -> None:
+    house = House()
+    first = house.resume("c1", protocol)
+    assert not first.one(ConnAckPacket).session_present
+    first.subscribe("a")
+    first.drop()
+    house.connect("c2").publish("a", b"kept", qos=1)
+    second = house.resume("c1", protocol)
+    assert second.one(ConnAckPacket).session_present
+    assert second.payloads() == [b"kept"]
+
+
+def test_mqtt_3_1_2_4_clean_start_discards_the_session() -> None:
+    house = House()
+    house.resume("c1").subscribe("a")
+    again = house.connect("c1")
+    assert not again.one(ConnAckPacket).session_present
+    house.connect("c2").publish("a")
+    assert again.payloads() == []
+
+
+def test_mqtt_3_1_2_23_a_session_ends_when_its_expiry_interval_has_passed() -> None:
+    house = House()
+    house.resume("c1", session_expiry_interval=10).drop()
+    house.wait(9)
+    second = house.resume("c1", session_expiry_interval=10)
+    assert second.one(ConnAckPacket).session_present
+    house.wait(20)
+    second.drop()
+    house.wait(11)
+    assert len(house.core.sessions) == 0
+
+
+def test_a_session_without_an_expiry_interval_ends_with_its_connection() -> None:
+    house = House()
+    house.connect("c1").drop()
+    assert len(house.core.sessions) == 0
+
+
+def test_the_servers_limit_holds_for_sessions_that_would_never_expire() -> None:
+    house = House(session_expiry_seconds=100)
+    house.resume("c1", session_expiry_interval=NEVER).drop()
+    house.resume("c2", V311).drop()
+    house.wait(101)
+    assert len(house.core.sessions) == 0
+
+
+def test_a_session_can_last_for_ever() -> None:
+    house = House(session_expiry_seconds=NEVER)
+    house.resume("c1", session_expiry_interval=NEVER).drop()
+    house.wait(10 * 365 * 86_400)
+    assert len(house.core.sessions) == 1
+
+
+def test_disconnect_may_change_the_expiry_interval() -> None:
+    house = House()
+    client = house.resume("c1")
+    client.send(DisconnectPacket(session_expiry_interval=0))
+    assert client.closed
+    assert len(house.core.sessions) == 0
+
+
+def test_mqtt_3_14_2_2_disconnect_may_not_set_an_expiry_where_connect_had_none() -> None:
+    client = House().connect("c1")
+    client.send(DisconnectPacket(session_expiry_interval=10))
+    assert int(client.one(DisconnectPacket).reason_code) == 0x82
+
+
+@pytest.mark.parametrize("protocol", [V311, V5])
+def test_mqtt_3_1_4_3_a_second_connection_takes_the_session_over(
+    protocol: ProtocolVersion,
+) -> None:
+    house = House()
+    old = house.resume("c1", protocol)
+    old.subscribe("a")
+    new = house.resume("c1", protocol)
+    assert old.closed
+    said = [int(packet.reason_code) for packet in old.take(DisconnectPacket)]
+    assert said == ([0x8E] if protocol is V5 else [])
+    assert new.one(ConnAckPacket).session_present
+    old.drop()
+    house.connect("c2").publish("a", b"x")
+    assert new.payloads() == [b"x"]
+
+
+def test_a_queue_is_bounded_and_its_losses_are_counted_and_logged() -> None:
+    house = House(service_queue=QueueLimits(messages=3, bytes=10_000))
+    away = house.resume("c1")
+    away.subscribe("a")
+    away.drop()
+    publisher = house.connect("c2")
+    for number in range(10):
+        publisher.publish("a", b"%d" % number, qos=1)
+    assert house.core.counters.dropped_queue_full == 7
+    assert sum("queue full" in notice for notice in house.notices) == 1
+    house.wait(10)
+    assert "6 messages dropped" in house.notices[-1]
+    assert house.resume("c1").payloads() == [b"0", b"1", b"2"]
+
+
+def test_the_oldest_can_be_dropped_instead() -> None:
+    house = House(
+        service_queue=QueueLimits(messages=2, bytes=10_000), queue_full=QueueFull.DROP_OLDEST
+    )
+    away = house.resume("c1")
+    away.subscribe("a")
+    away.drop()
+    publisher = house.connect("c2")
+    for number in range(4):
+        publisher.publish("a", b"%d" % number, qos=1)
+    assert house.resume("c1").payloads() == [b"2", b"3"]
+
+
+def test_a_queue_is_bounded_in_bytes_too_what_is_in_flight_included() -> None:
+    house = House(service_queue=QueueLimits(messages=1_000, bytes=1_000))
+    subscriber = house.connect("c1")
+    subscriber.subscribe("a")
+    publisher = house.connect("c2")
+    for _ in range(20):
+        publisher.publish("a", b"x" * 99, qos=1)
+    sent = subscriber.take(PublishPacket)
+    session = house.core.sessions.get("c1")
+    assert session is not None
+    assert session.held_bytes <= 1_000
+    assert len(sent) == 10
+    for packet in sent:
+        subscriber.acknowledge(packet)
+    assert session.held_bytes == 0
+
+
+def test_a_client_that_reads_nothing_is_sent_no_more_than_the_write_buffer() -> None:
+    house = House(
+        write_buffer_bytes=10_000, service_queue=QueueLimits(messages=100_000, bytes=50_000)
+    )
+    stalled = house.connect("c1")
+    stalled.subscribe("a")
+    stalled.reads = False
+    publisher = house.connect("c2")
+    for _ in range(1_000):
+        publisher.publish("a", b"x" * 1_000, qos=0)
+        publisher.publish("a", b"x" * 1_000, qos=1)
+    assert stalled.connection.buffered_bytes < 12_000
+    session = house.core.sessions.get("c1")
+    assert session is not None
+    assert session.held_bytes <= 50_000
+    assert publisher.closed is None
+
+
+def test_shutting_down_tells_every_client_with_0x8b() -> None:
+    house = House()
+    clients = [house.connect(f"c{number}") for number in range(2)]
+    house.core.shut_down(house.now)
+    house.settle()
+    for client in clients:
+        said = client.one(DisconnectPacket).reason_code
+        assert said == DisconnectReasonCode.SERVER_SHUTTING_DOWN
+        assert client.closed
+
+
+def test_packet_identifiers_are_not_used_twice_at_once() -> None:
+    house = House()
+    subscriber = house.connect("c1", receive_max=65_535)
+    subscriber.subscribe("a")
+    session = house.core.sessions.get("c1")
+    assert session is not None
+    session.last_packet_id = 65_534
+    publisher = house.connect("c2")
+    for _ in range(3):
+        publisher.publish("a", qos=1)
+    first = subscriber.take(PublishPacket)
+    assert [packet.packet_id for packet in first] == [65_535, 1, 2]
+    session.last_packet_id = 65_535
+    publisher.publish("a", qos=1)
+    assert subscriber.one(PublishPacket).packet_id == 3

@@ -1,0 +1,106 @@
+"""A will is published when its connection ends without a normal DISCONNECT, after its delay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mqtt5 import DisconnectPacket, DisconnectReasonCode, PublishPacket, QoS, Will
+
+from tests.broker.core.harness import V311, Client, House
+
+
+def watched(house: House) -> Client:
+    watcher = house.connect("c-watcher")
+    watcher.subscribe("will")
+    return watcher
+
+
+def will(**options: Any) -> Will:
+    return Will("will", payload=b"gone", **options)
+
+
+def test_mqtt_3_1_2_8_a_lost_connection_publishes_the_will() -> None:
+    house = House()
+    watcher = watched(house)
+    house.connect("c1", will=will(qos=QoS.AT_LEAST_ONCE, content_type="t")).drop()
+    got = watcher.one(PublishPacket)
+    assert (got.payload, int(got.qos), got.content_type) == (b"gone", 1, "t")
+
+
+def test_mqtt_3_14_4_3_a_normal_disconnect_publishes_nothing() -> None:
+    house = House()
+    watcher = watched(house)
+    house.connect("c1", will=will()).send(DisconnectPacket())
+    house.connect("c1", V311, will=Will("will", payload=b"gone")).send(DisconnectPacket())
+    house.wait(10_000)
+    assert watcher.payloads() == []
+
+
+def test_disconnect_with_will_message_publishes_it() -> None:
+    house = House()
+    watcher = watched(house)
+    code = DisconnectReasonCode.DISCONNECT_WITH_WILL_MESSAGE
+    house.connect("c1", will=will()).send(DisconnectPacket(reason_code=code))
+    assert watcher.payloads() == [b"gone"]
+
+
+def test_a_protocol_error_and_a_keep_alive_timeout_publish_it() -> None:
+    house = House()
+    watcher = watched(house)
+    house.connect("c1", will=will()).send_bytes(b"\xff\xff\xff\xff\xff\x01")
+    house.connect("c2", will=will(), keep_alive=10)
+    house.wait(16)
+    assert watcher.payloads() == [b"gone", b"gone"]
+
+
+def test_mqtt_3_1_3_9_a_reconnect_within_the_delay_publishes_nothing() -> None:
+    house = House()
+    watcher = watched(house)
+    house.resume("c1", will=will(will_delay_interval=10)).drop()
+    house.wait(9)
+    house.resume("c1")
+    house.wait(100)
+    assert watcher.payloads() == []
+
+
+def test_the_delay_passes_and_the_will_is_published() -> None:
+    house = House()
+    watcher = watched(house)
+    house.resume("c1", will=will(will_delay_interval=10)).drop()
+    house.wait(9.9)
+    assert watcher.payloads() == []
+    house.wait(0.2)
+    assert watcher.payloads() == [b"gone"]
+
+
+def test_mqtt_3_1_2_10_the_end_of_the_session_publishes_it_before_its_delay() -> None:
+    house = House()
+    watcher = watched(house)
+    house.resume("c1", will=will(will_delay_interval=100), session_expiry_interval=10).drop()
+    house.wait(10.1)
+    assert watcher.payloads() == [b"gone"]
+
+
+def test_clean_start_ends_the_session_and_so_publishes_the_delayed_will() -> None:
+    house = House()
+    watcher = watched(house)
+    house.resume("c1", will=will(will_delay_interval=100)).drop()
+    house.connect("c1")
+    assert watcher.payloads() == [b"gone"]
+
+
+def test_a_take_over_publishes_a_will_without_delay_and_spares_a_delayed_one() -> None:
+    house = House()
+    watcher = watched(house)
+    house.resume("c1", will=will())
+    house.resume("c1", will=will(will_delay_interval=5))
+    assert watcher.payloads() == [b"gone"]
+    house.resume("c1")
+    house.wait(10)
+    assert watcher.payloads() == []
+
+
+def test_mqtt_3_1_2_17_a_retained_will_is_retained() -> None:
+    house = House()
+    house.connect("c1", will=will(retain=True)).drop()
+    assert watched(house).payloads() == [b"gone"]
