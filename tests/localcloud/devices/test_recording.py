@@ -63,7 +63,8 @@ def test_other_text_is_no_time(text: str) -> None:
 
 
 def test_rows_keep_their_order_and_their_own_times(tmp_path: Path) -> None:
-    text = "\ufefftime;device;temperature;humidity\n1769860800;b/1;21.5;\n1769860700;a;-3;wet\n\n1769860700;a;nan;\n"
+    head = "\ufefftime;device;temperature;humidity\n"
+    text = head + "1769860800;b/1;21.5;\n1769860700;a;-3;wet\n\n1769860700;a;nan;\n"
     recording = Recording(_file(tmp_path, text))
     assert recording.device_ids == ("b-1", "a")
     assert recording.rows == 3
