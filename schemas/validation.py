@@ -30,6 +30,24 @@ _WORDS = {
     "array": "a list",
     "map": "an object",
     "record": "an object",
+    "enum": "a symbol",
+    "timestamp": "an RFC 3339 time",
+}
+# What json.loads and fastavro make of each kind; bool is no int here.
+_PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "null": (type(None),),
+    "boolean": (bool,),
+    "int": (int,),
+    "long": (int,),
+    "float": (float, int),
+    "double": (float, int),
+    "string": (str,),
+    "bytes": (bytes, str),
+    "array": (list,),
+    "map": (dict,),
+    "record": (dict,),
+    "enum": (str,),
+    "timestamp": (str, int, datetime),
 }
 _TIME_LOGICAL_TYPES = ("timestamp-millis", "timestamp-micros")
 
@@ -163,27 +181,40 @@ def _enum(symbols: list[str]) -> Check:
 
 
 def _union(branches: list[Any], named: dict[str, Check]) -> Check:
-    checks = [_compile(branch, named) for branch in branches]
-    primitive = [branch for branch in branches if isinstance(branch, str) and branch in _WORDS]
-    others = [branch for branch in branches if branch not in primitive]
+    by_type: dict[type, list[Check]] = {}
+    words: list[str] = []
+    for branch in branches:
+        check_branch = _compile(branch, named)
+        kind = _kind(branch)
+        words.append(_WORDS[kind])
+        for python_type in _PYTHON_TYPES[kind]:
+            by_type.setdefault(python_type, []).append(check_branch)
+    *first, last = dict.fromkeys(words)
+    expected = f"{', '.join(first)} or {last}" if first else last
 
     def check(value: Any) -> None:
-        problem = None
-        for check_branch in checks:
+        candidates = by_type.get(type(value))
+        if candidates is None:
+            raise _Mismatch(f"expected {expected}, got {show(value)}")
+        for check_branch in candidates[:-1]:
             try:
                 check_branch(value)
-            except _Mismatch as mismatch:
-                problem = mismatch
-            else:
-                return
-        assert problem is not None  # a union has at least one branch
-        if others and value is not None and len(others) == len(branches) - branches.count("null"):
-            # The one branch that means something says best what is wrong.
-            raise problem
-        words = list(dict.fromkeys(_WORDS[branch] for branch in primitive))
-        raise _Mismatch(f"expected {', '.join(words[:-1])} or {words[-1]}, got {show(value)}")
+            except _Mismatch:
+                continue
+            return
+        candidates[-1](value)
 
-    return check if len(checks) > 1 else checks[0]
+    return check
+
+
+def _kind(branch: Any) -> str:
+    """Return the kind of a schema, one of _WORDS; another schema's name stands for a record."""
+    if isinstance(branch, str):
+        return branch if branch in _WORDS else "record"
+    if branch.get("logicalType") in _TIME_LOGICAL_TYPES:
+        return "timestamp"
+    kind = branch["type"]
+    return kind if isinstance(kind, str) else _kind(kind)
 
 
 def _primitive(kind: str) -> Check:
