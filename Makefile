@@ -34,7 +34,7 @@ run: $(STAMP) prism
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 test: $(STAMP) prism
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -m "not faults" $(TESTS)
 
 test-faults: $(STAMP) prism
 	@$(BIN)/python -m pytest -m faults $(TESTS)
