@@ -44,7 +44,7 @@ class Publisher:
                 "the PublishRequest is not valid: attributes, keys and ids must be UTF-8"
             ) from error
         topic = self._state.topics.get(request.topic) or self._topic(request.topic)
-        messages = check_publish(request, request_bytes=len(serialized))
+        messages = check_publish(request, serialized)
         ids = self._state.publish(
             topic,
             messages,

@@ -66,6 +66,54 @@ def unframe(frame: bytes) -> bytes:
     return frame[position + 1 :]
 
 
+def split_publish_request(serialized: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """The messages of a PublishRequest, cut out of it, and what of each follows its data.
+
+    `serialized` must have been parsed before, so that it is known to be well formed. The second
+    list holds b"" for a message that does not begin with data (field 1). None: the request holds
+    something beside topic and messages, or a field of more than 2 MiB.
+    """
+    messages: list[bytes] = []
+    rests: list[bytes] = []
+    position, end = 0, len(serialized)
+    while position < end:
+        tag, size = serialized[position], serialized[position + 1]
+        start = position + 2
+        if size > 0x7F:
+            middle = serialized[position + 2]
+            size = size & 0x7F | (middle & 0x7F) << 7
+            start += 1
+            if middle > 0x7F:
+                high = serialized[position + 3]
+                if high > 0x7F:
+                    return None
+                size |= high << 14
+                start += 1
+        position = start + size
+        if tag != 0x12:
+            if tag != 0x0A:
+                return None
+            continue
+        message = serialized[start:position]
+        messages.append(message)
+        rests.append(_after_data(message))
+    return messages, rests
+
+
+def _after_data(message: bytes) -> bytes:
+    if message[:1] != b"\x0a" or message[1] == 0:
+        return b""
+    size = message[1]
+    if size < 0x80:
+        return message[size + 2 :]
+    size = size & 0x7F | (message[2] & 0x7F) << 7
+    if message[2] < 0x80:
+        return message[size + 3 :]
+    if message[3] < 0x80:
+        return message[(size | message[3] << 14) + 4 :]
+    return b""
+
+
 def received_messages(deliveries: Iterable[tuple[str, bytes, int]]) -> bytes:
     """A StreamingPullResponse, or a PullResponse: both have received_messages as field 1.
 
