@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import latency, report, soak, throughput
+from bench.brokers import BrokerKind, default_broker
 from bench.latency import Pace
 from bench.peers.benthos import Benthos
 from bench.peers.mqttbeam import MqttBeam
@@ -37,11 +38,12 @@ def main() -> int:
     options = _parser().parse_args()
     chosen = MEASUREMENTS if options.what == "all" else {options.what: MEASUREMENTS[options.what]}
     try:
-        _publish("machine", report.machine(), options)
+        _publish("machine", report.machine(options.broker), options)
         for section, measure in chosen.items():
             if options.what == "all":
                 defaults = _parser().parse_args([section])
-                defaults.write, defaults.pubsub_command = options.write, options.pubsub_command
+                for shared in ("write", "broker", "pubsub_command"):
+                    setattr(defaults, shared, getattr(options, shared))
                 _publish(section, measure(defaults), defaults, _repeat([section]))
             else:
                 _publish(section, measure(options), options, _repeat(sys.argv[1:]))
@@ -140,7 +142,7 @@ def _rounds(
     for number in range(1, options.rounds + 1):
         figures: list[Figure] = []
         for peer in present:
-            with Services(options.pubsub_command) as services:
+            with Services(options.broker, options.pubsub_command) as services:
                 figure = measure(peer, services)
             print(f"round {number} of {options.rounds}: {figure}", file=sys.stderr, flush=True)
             figures.append(figure)
@@ -165,10 +167,20 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(what="all", write=False, pubsub_command=PUBSUB_COMMAND)
+    parser.set_defaults(
+        what="all", write=False, broker=default_broker(), pubsub_command=PUBSUB_COMMAND
+    )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--write", action="store_true", help="put the figures into bench/RESULTS.md, too"
+    )
+    common.add_argument(
+        "--broker",
+        type=BrokerKind,
+        choices=list(BrokerKind),
+        default=default_broker(),
+        metavar="mosquitto|own",
+        help="default: mosquitto where it is installed",
     )
     common.add_argument(
         "--pubsub-command",

@@ -8,11 +8,13 @@ import socket
 import threading
 import time
 from array import array
+from itertools import pairwise
 from typing import Any
 
 import grpc
 import mqtt5
 
+from bench.brokers import CLIENT_ID_PREFIX, USER
 from bench.load import event_time_of, number_of
 from bench.processes import LOOPBACK, BenchError
 from bench.pubsub import PubSub, StreamingPull
@@ -58,6 +60,11 @@ class Arrivals:
         if not self.distinct:
             raise BenchError("nothing arrived")
         return min(moment for moment in self._times if moment), max(self._times)
+
+    def longest_pause(self) -> float:
+        """The longest time in seconds in which nothing arrived."""
+        moments = sorted(moment for moment in self._times if moment)
+        return max((later - sooner for sooner, later in pairwise(moments)), default=0.0)
 
     def rate(self) -> float:
         """Messages a second from the first arrival to the last.
@@ -140,11 +147,18 @@ class MqttWatcher:
     ``arrivals``: where they are noted; it may be changed while this runs.
     """
 
-    def __init__(self, port: int, topic_filter: str) -> None:
+    def __init__(self, port: int, topic_filter: str, *, password: str) -> None:
         self.arrivals = Arrivals(range(0))
         self._socket = socket.create_connection((LOOPBACK, port), timeout=30)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(mqtt5.ConnectPacket("bench-watcher", clean_start=True).write())
+        self._socket.sendall(
+            mqtt5.ConnectPacket(
+                f"{CLIENT_ID_PREFIX}watcher",
+                username=USER,
+                password=password.encode(),
+                clean_start=True,
+            ).write()
+        )
         self._expect(mqtt5.ConnAckPacket)
         self._socket.sendall(
             mqtt5.SubscribePacket(

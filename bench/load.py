@@ -1,7 +1,8 @@
 """The load: device telemetry over MQTT, commands over Pub/Sub, each in a process of its own.
 
 Run by the measurements as ``python -m bench.load telemetry|commands …`` so that the generator
-shares no interpreter with what is measured. The last line on standard output is a JSON object with
+shares no interpreter with what is measured; BENCH_PASSWORD is the broker's.
+The last line on standard output is a JSON object with
 ``published`` (accepted by the broker or by Pub/Sub) and ``seconds``.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import select
 import socket
 import time
@@ -16,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import mqtt5
 
+from bench.brokers import CLIENT_ID_PREFIX, USER
 from bench.processes import LOOPBACK, BenchError
 from bench.pubsub import MESSAGES_A_REQUEST, PubSub
 
@@ -60,7 +63,7 @@ class Devices:
     carry a hundred topics.
     """
 
-    def __init__(self, port: int, *, properties: bool) -> None:
+    def __init__(self, port: int, *, password: bytes, properties: bool) -> None:
         self._properties = properties
         self._socket = socket.create_connection((LOOPBACK, port), timeout=_ACK_WAIT_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -68,7 +71,12 @@ class Devices:
         self.sent = 0
         self.acknowledged = 0
         self._socket.sendall(
-            mqtt5.ConnectPacket("bench-devices", clean_start=True, keep_alive=0).write()
+            mqtt5.ConnectPacket(
+                f"{CLIENT_ID_PREFIX}devices",
+                username=USER,
+                password=password,
+                clean_start=True,
+            ).write()
         )
         answer, _ = mqtt5.read(memoryview(self._socket.recv(4096)))
         if not isinstance(answer, mqtt5.ConnAckPacket) or int(answer.reason_code):
@@ -197,7 +205,11 @@ def main() -> None:
     numbers = range(options.first, options.first + options.count)
     begin = time.monotonic()
     if options.kind == "telemetry":
-        devices = Devices(options.port, properties=options.device_properties)
+        devices = Devices(
+            options.port,
+            password=os.environ["BENCH_PASSWORD"].encode(),
+            properties=options.device_properties,
+        )
         if options.rate:
             pace_telemetry(devices, numbers, options.rate)
         else:

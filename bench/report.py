@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from bench.brokers import BrokerKind, describe
 from bench.latency import Latency
 from bench.peers import benthos
-from bench.services import mosquitto_version
 from bench.soak import Soak
 from bench.throughput import Throughput
 
@@ -71,12 +71,13 @@ def throughput(rounds: Rounds) -> str:
     peers = [one.peer for one in rounds[0]]
     by_peer = {peer: [each[place] for each in rounds] for place, peer in enumerate(peers)}
     figures = table(
-        ["peer", "messages a second", "CPU s per 10,000", "lost", "duplicates"],
+        ["peer", "messages a second", "CPU s per 10,000", "longest pause s", "lost", "duplicates"],
         [
             [
                 peer,
                 spread([one.messages_a_second for one in runs], "{:,.0f}"),
                 spread([one.cpu_seconds for one in runs], "{:.2f}"),
+                f"{max(one.longest_pause_seconds for one in runs):.2f}",
                 str(sum(one.lost for one in runs)),
                 str(sum(one.duplicates for one in runs)),
             ]
@@ -151,7 +152,7 @@ def soak(runs: Sequence[Soak]) -> str:
     return f"{memory}\n\n{carried}"
 
 
-def machine() -> str:
+def machine(broker: BrokerKind) -> str:
     """Cores, processor and versions."""
     rows = [
         ["cores", str(os.cpu_count())],
@@ -160,7 +161,7 @@ def machine() -> str:
         ["load average at the start", " ".join(f"{value:.1f}" for value in os.getloadavg())],
         ["Python", platform.python_version()],
         *([name, metadata.version(name)] for name in _PACKAGES),
-        ["broker", mosquitto_version()],
+        ["broker", describe(broker)],
         ["Benthos", benthos.VERSION],
     ]
     return table(["", ""], rows)

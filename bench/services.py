@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,27 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from bench.processes import LOOPBACK, BenchError, free_port, start, stop, wait_for_port
+from bench import brokers
+from bench.brokers import BrokerKind
+from bench.processes import LOOPBACK, free_port, start, stop, wait_for_port
 from bench.pubsub import PubSub
-
-# Unlimited queues, and a window in flight that leaves packet identifiers to spare (65,535 in
-# all): with mosquitto's defaults (20 in flight, 1,000 queued) it would drop what it cannot
-# deliver at once. QoS 1 to a slow peer is then never lost at the broker.
-_MOSQUITTO = """\
-listener {port} 127.0.0.1
-allow_anonymous true
-persistence false
-max_inflight_messages 20000
-max_queued_messages 0
-set_tcp_nodelay true
-sys_interval 0
-log_type error
-log_type warning
-"""
-
-# mosquitto names its user even where it is started by hand, and Debian puts it into sbin, which
-# is not on everybody's PATH.
-_MOSQUITTO_PLACES = ("mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto")
 
 PUBSUB_COMMAND = f"{shlex.quote(sys.executable)} -m localcloud.pubsub --port {{port}}"
 
@@ -57,27 +40,25 @@ def subscription_path(subscription: str) -> str:
     return f"projects/{PROJECT}/subscriptions/{subscription}"
 
 
-def find_mosquitto() -> str | None:
-    """The path of mosquitto where it is installed."""
-    return next((found for place in _MOSQUITTO_PLACES if (found := shutil.which(place))), None)
-
-
-def mosquitto_version() -> str:
-    """What mosquitto says it is, for the report."""
-    path = find_mosquitto()
-    if path is None:
-        return "not installed"
-    said = subprocess.run([path, "-h"], capture_output=True, text=True, check=False).stdout
-    return said.splitlines()[0] if said else "mosquitto"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoints:
-    """What a peer must know. ``pubsub_address``: "host:port"; ``folder``: for its files and log."""
+    """What a peer must know. ``pubsub_address``: "host:port"; ``password``: the broker's, of user
+    ``brokers.USER``; ``folder``: for its files and log.
+    """
 
     broker_port: int
     pubsub_address: str
+    password: str
     folder: Path
+
+    def environment(self) -> dict[str, str]:
+        """The same as environment variables, for child processes."""
+        return {
+            "PUBSUB_EMULATOR_HOST": self.pubsub_address,
+            "BENCH_BROKER_PORT": str(self.broker_port),
+            "BENCH_USER": brokers.USER,
+            "BENCH_PASSWORD": self.password,
+        }
 
 
 class Services:
@@ -86,7 +67,8 @@ class Services:
     ``pubsub_command``: the command line that serves Pub/Sub on the port that replaces ``{port}``.
     """
 
-    def __init__(self, pubsub_command: str = PUBSUB_COMMAND) -> None:
+    def __init__(self, broker: BrokerKind, pubsub_command: str = PUBSUB_COMMAND) -> None:
+        self._broker = broker
         self._command = pubsub_command
         self._stack = ExitStack()
 
@@ -94,19 +76,19 @@ class Services:
         with self._stack as stack:
             temporary = tempfile.TemporaryDirectory(prefix="mqttbeam-bench-")
             folder = Path(stack.enter_context(temporary))
-            broker_port = self._start_broker(stack, folder)
-            pubsub_port = free_port()
-            process, log = self._start(
-                stack,
-                [part.format(port=pubsub_port) for part in shlex.split(self._command)],
-                folder / "pubsub.log",
-            )
-            wait_for_port(pubsub_port, process, log=log)
-            self._pubsub_process = psutil.Process(process.pid)
             self.endpoints = Endpoints(
-                broker_port=broker_port,
-                pubsub_address=f"{LOOPBACK}:{pubsub_port}",
+                broker_port=free_port(),
+                pubsub_address=f"{LOOPBACK}:{(pubsub_port := free_port())}",
+                password=secrets.token_urlsafe(),
                 folder=folder,
+            )
+            broker_port = self.endpoints.broker_port
+            self._start(
+                stack, brokers.command(self._broker, broker_port, folder), "broker", broker_port
+            )
+            serve = [part.format(port=pubsub_port) for part in shlex.split(self._command)]
+            self._pubsub_process = psutil.Process(
+                self._start(stack, serve, "pubsub", pubsub_port).pid
             )
             self.pubsub = stack.enter_context(PubSub(self.endpoints.pubsub_address))
             for topic in (TELEMETRY_TOPIC, COMMANDS_TOPIC, RESULTS_TOPIC):
@@ -122,24 +104,14 @@ class Services:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _start_broker(self, stack: ExitStack, folder: Path) -> int:
-        mosquitto = find_mosquitto()
-        if mosquitto is None:
-            raise BenchError("mosquitto is not installed: apt-get install mosquitto")
-        port = free_port()
-        config = folder / "mosquitto.conf"
-        config.write_text(_MOSQUITTO.format(port=port))
-        process, log = self._start(stack, [mosquitto, "-c", str(config)], folder / "broker.log")
-        wait_for_port(port, process, log=log)
-        return port
-
-    @staticmethod
     def _start(
-        stack: ExitStack, command: list[str], log: Path
-    ) -> tuple[subprocess.Popen[bytes], Path]:
-        process = start(command, log=log)
+        self, stack: ExitStack, command: list[str], name: str, port: int
+    ) -> subprocess.Popen[bytes]:
+        log = self.endpoints.folder / f"{name}.log"
+        process = start(command, log=log, environment=self.endpoints.environment())
         stack.callback(stop, process, grace_seconds=5.0)
-        return process, log
+        wait_for_port(port, process, log=log)
+        return process
 
     def pubsub_cpu_seconds(self) -> float:
         """CPU time of the Pub/Sub process: while it grows, messages are still coming in."""

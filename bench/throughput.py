@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import subprocess
 import sys
 import time
@@ -57,13 +58,15 @@ class Mode(enum.Enum):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Throughput:
     """One measurement of one peer. ``cpu_seconds``: user and system of all its processes, per
-    10,000 messages.
+    10,000 messages; ``longest_pause_seconds``: without an arrival, which tells a stall from a
+    slow run.
     """
 
     peer: str
     messages: int
     messages_a_second: float
     cpu_seconds: float
+    longest_pause_seconds: float
     lost: int
     duplicates: int
 
@@ -101,7 +104,11 @@ def generate(
             f"--address={services.endpoints.pubsub_address}",
             f"--topic={topic_path(COMMANDS_TOPIC)}",
         ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **services.endpoints.environment()},
+    )
 
 
 def finish(generator: subprocess.Popen[bytes]) -> int:
@@ -165,7 +172,10 @@ def _telemetry(peer: Peer, load: Load, services: Services) -> Throughput:
 
 def _commands(peer: Peer, load: Load, services: Services) -> Throughput:
     arrivals = Arrivals(range(load.messages))
-    with MqttWatcher(services.endpoints.broker_port, COMMANDS_FILTER) as watcher:
+    endpoints = services.endpoints
+    with MqttWatcher(
+        endpoints.broker_port, COMMANDS_FILTER, password=endpoints.password
+    ) as watcher:
 
         def look(warm_up: Arrivals) -> None:
             watcher.arrivals = warm_up
@@ -191,6 +201,7 @@ def _result(peer: Peer, arrivals: Arrivals, usage: UsageSampler) -> Throughput:
         messages=arrivals.distinct,
         messages_a_second=arrivals.rate(),
         cpu_seconds=usage.cpu_between(*arrivals.span()) / arrivals.distinct * 10_000,
+        longest_pause_seconds=arrivals.longest_pause(),
         lost=arrivals.lost,
         duplicates=arrivals.duplicates,
     )

@@ -38,7 +38,7 @@ class Benthos(Peer):
         return [str(_BINARY), "-c", str(_SOURCE / f"{self.direction.value}.yaml")]
 
     def environment(self, endpoints: Endpoints) -> dict[str, str]:
-        """The broker's address, which the YAML files ask for."""
+        """The broker's address as the YAML files want it, beside the rest."""
         return {
             **super().environment(endpoints),
             "BENCH_BROKER": f"tcp://127.0.0.1:{endpoints.broker_port}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from bench.brokers import CLIENT_ID_PREFIX, USER
 from bench.peers.peer import Direction, Peer
 from bench.services import (
     COMMANDS_SUBSCRIPTION,
@@ -32,7 +33,9 @@ class MqttBeam(Peer):
             "-m",
             f"pipelines.{self.direction.value}",
             f"--broker=mqtt://127.0.0.1:{endpoints.broker_port}",
-            "--client_id=bench",
+            f"--client_id={CLIENT_ID_PREFIX}mqttbeam",
+            f"--username={USER}",
+            "--password=env:BENCH_PASSWORD",
             "--runner=DirectRunner",
         ]
         if self.direction is Direction.TELEMETRY:

@@ -40,7 +40,7 @@ class Peer(ABC):
 
     def environment(self, endpoints: Endpoints) -> dict[str, str]:
         """What it needs in its environment beside this program's."""
-        return {"PUBSUB_EMULATOR_HOST": endpoints.pubsub_address}
+        return endpoints.environment()
 
     def start(self, endpoints: Endpoints) -> None:
         """Starts it; it need not be connected when this returns."""

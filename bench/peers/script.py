@@ -31,7 +31,6 @@ class Script(Peer):
         """The places, which the scripts read from the environment."""
         return {
             **super().environment(endpoints),
-            "BENCH_BROKER_PORT": str(endpoints.broker_port),
             "BENCH_TOPIC": topic_path(TELEMETRY_TOPIC),
             "BENCH_SUBSCRIPTION": subscription_path(COMMANDS_SUBSCRIPTION),
         }

@@ -2,7 +2,8 @@
 
 As fast as it goes while it stays correct and plain: 1,000 messages outstanding, no limit of paho's
 own on what is in flight, and the Pub/Sub acknowledgement waits for the broker's.
-``BENCH_BROKER_PORT``, ``BENCH_SUBSCRIPTION`` and PUBSUB_EMULATOR_HOST say where.
+``BENCH_BROKER_PORT``, ``BENCH_USER``, ``BENCH_PASSWORD``, ``BENCH_SUBSCRIPTION`` and
+PUBSUB_EMULATOR_HOST say where.
 """
 
 import os
@@ -12,7 +13,7 @@ import paho.mqtt.client as mqtt
 from google.cloud import pubsub_v1
 from paho.mqtt.enums import CallbackAPIVersion
 
-client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="script-commands")
+client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="bench-script-commands")
 # By packet identifier: the message that waits for its PUBACK, or PUBACK where that came first.
 # setdefault is atomic; a lock would meet the one that paho holds while it calls on_publish.
 waiting: dict[int, Any] = {}
@@ -36,6 +37,7 @@ def on_command(message: Any) -> None:
 
 client.on_publish = on_publish
 client.max_inflight_messages_set(0)
+client.username_pw_set(os.environ["BENCH_USER"], os.environ["BENCH_PASSWORD"])
 client.connect("127.0.0.1", int(os.environ["BENCH_BROKER_PORT"]))
 client.loop_start()
 subscriber = pubsub_v1.SubscriberClient()

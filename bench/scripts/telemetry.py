@@ -2,7 +2,8 @@
 
 As fast as it goes while it stays correct and plain: the fields are copied out of paho's message at
 once, batches of up to 1,000, and the PUBACK is sent by the publish future, never sooner.
-``BENCH_BROKER_PORT``, ``BENCH_TOPIC`` and PUBSUB_EMULATOR_HOST say where.
+``BENCH_BROKER_PORT``, ``BENCH_USER``, ``BENCH_PASSWORD``, ``BENCH_TOPIC`` and
+PUBSUB_EMULATOR_HOST say where.
 """
 
 import os
@@ -18,7 +19,7 @@ publisher = pubsub_v1.PublisherClient(
     batch_settings=pubsub_v1.types.BatchSettings(max_messages=1000, max_latency=0.01)
 )
 client = mqtt.Client(
-    CallbackAPIVersion.VERSION2, client_id="script", clean_session=False, manual_ack=True
+    CallbackAPIVersion.VERSION2, client_id="bench-script", clean_session=False, manual_ack=True
 )
 
 
@@ -40,5 +41,6 @@ def on_message(client: mqtt.Client, _: Any, message: mqtt.MQTTMessage) -> None:
 
 client.on_connect = on_connect
 client.on_message = on_message
+client.username_pw_set(os.environ["BENCH_USER"], os.environ["BENCH_PASSWORD"])
 client.connect("127.0.0.1", int(os.environ["BENCH_BROKER_PORT"]))
 client.loop_forever()
