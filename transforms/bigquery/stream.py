@@ -11,6 +11,7 @@ lost requests were appended nobody can tell, so who sends them again appends at 
 
 import os
 import queue
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 from google.cloud.bigquery_storage_v1.services.big_query_write.transports import (
     BigQueryWriteGrpcTransport,
@@ -36,6 +36,9 @@ from transforms.errors import InvalidSetting
 
 EMULATOR_VARIABLE = "BIGQUERY_STORAGE_EMULATOR_HOST"
 _SERVICE = "bigquerystorage.googleapis.com"
+
+# An old project id begins with a domain: example.com:project.
+_TABLE_NAME = re.compile(r"((?:[\w-]+\.[\w.-]+:)?[\w-]+)[.:](\w+)\.([\w-]+)")
 
 # gRPC's own pauses between attempts to connect grow to two minutes. Here the sink decides
 # when to try again, so the channel must be ready to.
@@ -62,12 +65,9 @@ class TableName:
     @classmethod
     def parse(cls, text: str) -> "TableName":
         """Read `project.dataset.table` or `project:dataset.table`; raises InvalidSetting."""
-        # A legacy project id holds a colon and dots of its own: example.com:project.
-        head, _, table = text.rpartition(".")
-        project, separator, dataset = head.rpartition(":" if ":" in head else ".")
-        if not (separator and project and dataset and table) or "." in dataset:
+        if not (match := _TABLE_NAME.fullmatch(text)):
             raise InvalidSetting(f"table {text!r} is none: expected project.dataset.table")
-        return cls(project=project, dataset=dataset, table=table)
+        return cls(project=match[1], dataset=match[2], table=match[3])
 
     @property
     def default_stream(self) -> str:
@@ -183,7 +183,10 @@ class _Call:
     def _read(self) -> None:
         """Hand each answer to the request it is for, until the stream ends."""
         try:
-            self._responses = self._client.append_rows(
+            # The bare method: the client's own retries would start the stream again with the
+            # requests that are left, and wait for ever for the answers to the others.
+            append_rows: Any = self._client.transport.append_rows  # wrongly typed as unary
+            self._responses = append_rows(
                 self._outgoing(),
                 metadata=(("x-goog-request-params", f"write_stream={self._table.default_stream}"),),
             )
@@ -193,12 +196,9 @@ class _Call:
                 if future is not None:
                     future.set_result(response)
             broken = StreamBroken(grpc.StatusCode.UNAVAILABLE, "the service closed the stream")
-        except GoogleAPICallError as error:
-            code = error.grpc_status_code or grpc.StatusCode.UNKNOWN
-            broken = StreamBroken(code, error.message or "")
         except grpc.RpcError as error:
-            code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-            broken = StreamBroken(code, str(error))
+            # What a stream raises is its call too.
+            broken = StreamBroken(error.code(), error.details() or "")
         except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
             broken = StreamBroken(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
         self._end(broken)
