@@ -109,30 +109,56 @@ def read(packet: memoryview, header_bytes: int) -> Packet:
     kind, flags = packet[0] >> 4, packet[0] & 0x0F
     if kind == 3:
         return _publish(packet, header_bytes)
-    body = _Body(packet[header_bytes:])
     if _FLAGS.get(kind) != flags:
         raise MalformedPacket(f"packet type {kind} with flags {flags:#x}")
+    if len(packet) == 4 and 4 <= kind <= 7 and (packet[2] or packet[3]):
+        # PUBACK, PUBREC, PUBREL and PUBCOMP that tell of success are the same bytes in 5.0.
+        return codec5.read(packet)
+    body = _Body(packet[header_bytes:])
     result = _READERS[kind](body)
     if body.left:
         raise MalformedPacket(f"packet type {kind} with {body.left} bytes too many")
     return result
 
 
-def _publish(packet: memoryview, header_bytes: int) -> Packet:
-    """PUBLISH is read by the 5.0 codec: it differs only by the length of the properties, here 0."""
-    qos = packet[0] >> 1 & 3
-    topic_end = header_bytes + 2 + int.from_bytes(packet[header_bytes : header_bytes + 2], "big")
+_QOS = (QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE, QoS.EXACTLY_ONCE)
+
+
+def _publish(packet: memoryview, header_bytes: int) -> PublishPacket:
+    first = packet[0]
+    qos = first >> 1 & 3
+    if qos == 3:
+        # [MQTT-3.3.1-4]
+        raise MalformedPacket("PUBLISH with QoS 3")
+    if qos == 0 and first & 8:
+        # [MQTT-3.3.1-2]
+        raise MalformedPacket("PUBLISH with QoS 0 and DUP")
+    topic_at = header_bytes + 2
+    topic_end = topic_at + int.from_bytes(packet[header_bytes:topic_at], "big")
     payload = topic_end + (2 if qos else 0)
     if payload > len(packet):
         raise MalformedPacket("a field runs past the end of its packet")
-    if qos == 0 and packet[0] & 8:
-        # [MQTT-3.3.1-2]
-        raise MalformedPacket("PUBLISH with QoS 0 and DUP")
-    if topic_end == header_bytes + 2:
+    if topic_end == topic_at:
         raise MalformedPacket("PUBLISH with an empty topic name")
-    return codec5.read(
-        _framed(packet[0], b"".join((packet[header_bytes:payload], b"\0", packet[payload:])))
-    )
+    packet_id = int.from_bytes(packet[topic_end:payload], "big") if qos else None
+    if packet_id == 0:
+        # [MQTT-2.3.1-1]
+        raise MalformedPacket("packet identifier 0")
+    try:
+        return PublishPacket(
+            str(packet[topic_at:topic_end], "utf-8"),
+            bytes(packet[payload:]),
+            qos=_QOS[qos],
+            retain=first & 1 == 1,
+            duplicate=first & 8 == 8,
+            packet_id=packet_id,
+        )
+    except UnicodeDecodeError as error:
+        # [MQTT-1.5.3-1]
+        raise MalformedPacket("malformed packet: text is not valid UTF-8") from error
+    except ValueError as error:
+        # [MQTT-3.3.2-2], [MQTT-1.5.3-2]: wildcards or U+0000 in the topic name.
+        raise MalformedPacket(f"malformed packet: {error}") from error
 
 
 def _connect(body: _Body) -> ConnectPacket:
