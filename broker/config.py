@@ -91,9 +91,10 @@ def load_config(path: Path) -> BrokerConfig:
     """
     top = Section.load(path, ConfigError)
     folder = path.parent
-    listeners = BrokerConfig().listeners
-    if "listeners" in top:
-        listeners = tuple(_listener(entry, folder) for entry in top.sections("listeners"))
+    are_given = "listeners" in top
+    listeners = tuple(_listener(entry, folder) for entry in top.sections("listeners"))
+    if not are_given:
+        listeners = BrokerConfig().listeners
     registry = top.section("registry")
     registry_file = registry.take_optional("file", str)
     registry.finish()

@@ -29,7 +29,7 @@ from mqtt5 import (
 from broker.auth.principal import Principal
 from broker.core.acknowledging import Acknowledging
 from broker.core.actions import Close, Notice, Turn
-from broker.core.connection import TAKES, Connection, State
+from broker.core.connection import Connection, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.handshake import Handshake, Refused
@@ -136,7 +136,7 @@ class Broker:
         connection.last_received = now
         handlers = self._handlers
         for index, packet in enumerate(packets):
-            if type(packet) not in TAKES[connection.state]:
+            if type(packet) not in connection.state.takes:
                 if connection.state is State.AUTHENTICATING:
                     connection.held += packets[index:]
                     return
@@ -144,7 +144,7 @@ class Broker:
                     return
                 self._violated(
                     connection,
-                    ProtocolError(f"{type(packet).__name__} while {connection.state.value}"),
+                    ProtocolError(f"{type(packet).__name__} while {connection.state.label}"),
                     now,
                 )
                 return

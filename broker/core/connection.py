@@ -29,36 +29,39 @@ if TYPE_CHECKING:
     from broker.core.session import Session
 
 
+_NOTHING: frozenset[type[Packet]] = frozenset()
+
+
 class State(enum.Enum):
-    """Where a connection stands."""
+    """Where a connection stands, and the packets that it takes there."""
 
-    AWAITING_CONNECT = "awaiting CONNECT"
-    AUTHENTICATING = "authenticating"
-    CONNECTED = "connected"
-    CLOSED = "closed"
-
-
-TAKES: dict[State, frozenset[type[Packet]]] = {
-    # [MQTT-3.1.0-1]: the first packet is CONNECT; [MQTT-3.1.0-2]: and no other one is.
-    State.AWAITING_CONNECT: frozenset({ConnectPacket}),
+    # [MQTT-3.1.0-1]: the first packet is CONNECT.
+    AWAITING_CONNECT = ("awaiting CONNECT", frozenset({ConnectPacket}))
     # [MQTT-3.1.4-6] lets a client send on before CONNACK; nothing is looked at until then.
-    State.AUTHENTICATING: frozenset(),
-    State.CONNECTED: frozenset(
-        {
-            PublishPacket,
-            PubAckPacket,
-            PubRecPacket,
-            PubRelPacket,
-            PubCompPacket,
-            SubscribePacket,
-            UnsubscribePacket,
-            PingReqPacket,
-            DisconnectPacket,
-            AuthPacket,
-        }
-    ),
-    State.CLOSED: frozenset(),
-}
+    AUTHENTICATING = ("authenticating", _NOTHING)
+    # [MQTT-3.1.0-2]: a second CONNECT is not among them.
+    CONNECTED = (
+        "connected",
+        frozenset(
+            {
+                PublishPacket,
+                PubAckPacket,
+                PubRecPacket,
+                PubRelPacket,
+                PubCompPacket,
+                SubscribePacket,
+                UnsubscribePacket,
+                PingReqPacket,
+                DisconnectPacket,
+                AuthPacket,
+            }
+        ),
+    )
+    CLOSED = ("closed", _NOTHING)
+
+    def __init__(self, label: str, takes: frozenset[type[Packet]]) -> None:
+        self.label = label
+        self.takes = takes
 
 
 class Connection:

@@ -25,7 +25,10 @@ class QueueFull(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLimits:
-    """What one session may hold for its client: queued messages, and bytes queued or in flight."""
+    """What one session may hold for its client: queued messages, and bytes queued or in flight.
+
+    The bytes may be passed by one message, so that one larger than all of them still arrives.
+    """
 
     messages: int
     bytes: int

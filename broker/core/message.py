@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from math import ceil
 
-from mqtt5 import PublishPacket, QoS, Will
+from mqtt5 import PublishPacket, Will
 
-from mqtt.codec import ProtocolVersion, encode
 from mqtt.errors import TopicError
 from mqtt.topics import check_topic_name
 
-_QOS = (QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE, QoS.EXACTLY_ONCE)
+_PUBLISH = 0x30
 
 V5 = 8
 """Bit of ``flags`` that asks for the 5.0 form; the others are those of PUBLISH's first byte."""
@@ -66,41 +65,54 @@ class Message:
     def _encode(
         self, flags: int, subscription_ids: tuple[int, ...], remaining: int | None
     ) -> tuple[bytes, bytes]:
-        source = self.packet
-        level = flags >> 1 & 3
-        qos = _QOS[level]
-        retain = bool(flags & 1)
-        packet_id = 1 if level else None
+        topic = self.topic.encode()
         if flags & V5:
-            # [MQTT-3.3.2-4], -15, -16, -17, -20: what the publisher said is passed on unaltered.
-            raw = PublishPacket(
-                self.topic,
-                source.payload,
-                qos=qos,
-                retain=retain,
-                packet_id=packet_id,
-                payload_format_indicator=source.payload_format_indicator,
-                message_expiry_interval=remaining,
-                content_type=source.content_type,
-                response_topic=source.response_topic,
-                correlation_data=source.correlation_data,
-                subscription_ids=list(subscription_ids),
-                user_properties=source.user_properties,
-            ).write()
+            tail = self._properties(subscription_ids, remaining) + self.packet.payload
         else:
-            raw = encode(
-                PublishPacket(
-                    self.topic, source.payload, qos=qos, retain=retain, packet_id=packet_id
-                ),
-                ProtocolVersion.V311,
-            )
-        if not level:
-            return raw, b""
-        topic_at = 2
-        while raw[topic_at - 1] & 0x80:
-            topic_at += 1
-        identifier_at = topic_at + 2 + int.from_bytes(raw[topic_at : topic_at + 2], "big")
-        return raw[:identifier_at], raw[identifier_at + 2 :]
+            tail = self.packet.payload
+        has_identifier = flags & 0b110
+        length = 2 + len(topic) + len(tail) + (2 if has_identifier else 0)
+        head = bytearray((_PUBLISH | flags & 0b111,))
+        while length > 0x7F:
+            head.append(length & 0x7F | 0x80)
+            length >>= 7
+        head.append(length)
+        head += len(topic).to_bytes(2, "big")
+        head += topic
+        return (bytes(head), tail) if has_identifier else (bytes(head) + tail, b"")
+
+    def _properties(self, subscription_ids: tuple[int, ...], remaining: int | None) -> bytes:
+        """The properties as they go to a subscriber, with their length before them.
+
+        [MQTT-3.3.2-4], -15, -16, -17, -20: what the publisher said is passed on unaltered.
+        """
+        source = self.packet
+        if (
+            remaining is None
+            and not subscription_ids
+            and not source.user_properties
+            and source.content_type is None
+            and source.response_topic is None
+            and source.correlation_data is None
+            and not source.payload_format_indicator
+        ):
+            return b"\0"
+        # Written by the codec as a packet of its own: they stand behind the topic 't'.
+        raw = PublishPacket(
+            "t",
+            b"",
+            payload_format_indicator=source.payload_format_indicator,
+            message_expiry_interval=remaining,
+            content_type=source.content_type,
+            response_topic=source.response_topic,
+            correlation_data=source.correlation_data,
+            subscription_ids=list(subscription_ids),
+            user_properties=source.user_properties,
+        ).write()
+        at = 1
+        while raw[at] & 0x80:
+            at += 1
+        return raw[at + 4 :]
 
 
 def complaint(message: PublishPacket | Will) -> str | None:

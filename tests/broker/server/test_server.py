@@ -1,0 +1,350 @@
+"""The server as a process and as a listener: start, stop, limits, TLS, back-pressure."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from mqtt5 import (
+    ConnAckPacket,
+    ConnectPacket,
+    DisconnectPacket,
+    Packet,
+    PingReqPacket,
+    PingRespPacket,
+    PubAckPacket,
+    PublishPacket,
+    QoS,
+    SubAckPacket,
+    SubscribePacket,
+    TopicFilter,
+)
+
+from broker.config import Listener, ListenerType
+from broker.core.limits import KIB, MIB, Limits, QueueLimits
+from broker.registry import generate
+from mqtt.codec import Decoder, ProtocolVersion
+from tests.broker.server.conftest import Running, eventually
+
+
+class Raw:
+    """A client made of a socket and the codec, that does nothing by itself."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.socket.settimeout(10)
+        self.decoder = Decoder(protocol=ProtocolVersion.V5)
+        self.inbox: list[Packet] = []
+
+    def send(self, packet: Packet) -> None:
+        self.socket.sendall(packet.write())
+
+    def next(self) -> Packet | None:
+        """The next packet, or None where the server closed the connection."""
+        while not self.inbox:
+            data = self.socket.recv(65_536)
+            if not data:
+                return None
+            self.inbox += self.decoder.feed(data)
+        return self.inbox.pop(0)
+
+    def ends(self) -> bool:
+        """Whether the server closes the connection without another packet, politely or not."""
+        try:
+            return self.next() is None
+        except ConnectionError:
+            return True
+
+    def send_until_nothing_is_taken(self, data: bytes, *, at_most: int) -> int:
+        """Sends ``data`` again and again until the server stops reading. Returns the bytes."""
+        sent = 0
+        self.socket.settimeout(1)
+        try:
+            while sent < at_most:
+                sent += self.socket.send(data)
+        except TimeoutError:
+            return sent
+        raise AssertionError(f"the server read all of {at_most} bytes")
+
+    def login(self, broker: Running, user: str, client_id: str) -> Raw:
+        password = broker.passwords[user].encode()
+        self.send(ConnectPacket(client_id, username=user, password=password, clean_start=True))
+        answer = self.next()
+        assert isinstance(answer, ConnAckPacket)
+        assert int(answer.reason_code) == 0
+        return self
+
+
+@contextmanager
+def raw(broker: Running) -> Iterator[Raw]:
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as sock:
+        yield Raw(sock)
+
+
+@contextmanager
+def process(config: Path) -> Iterator[subprocess.Popen[str]]:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "broker.server", "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_process_and_tells_its_clients(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    passwords = generate(tmp_path / "registry.yaml", devices=["d1"])
+    config = tmp_path / "broker.yaml"
+    config.write_text("listeners: [{port: 0}]\nregistry: {file: registry.yaml}\n")
+    with process(config) as running:
+        assert running.stdout is not None
+        word, url = running.stdout.readline().split()
+        assert word == "ready"
+        host, port = url.removeprefix("mqtt://").split(":")
+        with socket.create_connection((host, int(port))) as sock:
+            client = Raw(sock)
+            client.send(ConnectPacket("d1", username="d1", password=passwords["d1"].encode()))
+            assert isinstance(client.next(), ConnAckPacket)
+            running.send_signal(number)
+            goodbye = client.next()
+            assert isinstance(goodbye, DisconnectPacket)
+            assert int(goodbye.reason_code) == 0x8B
+            assert client.next() is None
+        assert running.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("listener: []", "listener: is not known here"),
+        ("registry: {file: nowhere.yaml}", "nowhere.yaml: cannot be read"),
+    ],
+)
+def test_what_is_wrong_ends_the_start_with_one_line(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    config = tmp_path / "broker.yaml"
+    config.write_text(text)
+    with process(config) as running:
+        output, errors = running.communicate(timeout=20)
+        assert (output, running.returncode) == ("", 2)
+        assert complaint in errors
+        assert "Traceback" not in errors
+
+
+def test_an_address_in_use_ends_the_start_and_closes_what_was_open(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = tmp_path / "broker.yaml"
+        config.write_text(f"listeners: [{{port: 0}}, {{port: {port}}}]")
+        with process(config) as running:
+            _, errors = running.communicate(timeout=20)
+            assert running.returncode == 2
+            assert f"cannot listen on 127.0.0.1:{port}" in errors
+
+
+def test_without_a_registry_nobody_gets_in(start: Callable[..., Running]) -> None:
+    broker = start(registry_file=None)
+    for username in (None, "d1"):
+        with raw(broker) as client:
+            client.send(ConnectPacket("d1", username=username))
+            answer = client.next()
+            assert isinstance(answer, ConnAckPacket)
+            assert int(answer.reason_code) == 0x86
+            assert client.next() is None
+
+
+def test_a_connection_beyond_the_limit_is_closed(start: Callable[..., Running]) -> None:
+    broker = start(limits=Limits(connections=1))
+    with raw(broker) as first:
+        first.login(broker, "d1", "d1")
+        with raw(broker) as second:
+            assert second.ends()
+        first.send(PingReqPacket())
+        assert isinstance(first.next(), PingRespPacket)
+
+
+def test_a_client_that_says_nothing_is_closed_in_time(start: Callable[..., Running]) -> None:
+    broker = start(limits=Limits(connect_timeout_seconds=1))
+    with raw(broker) as client:
+        began = time.monotonic()
+        assert client.next() is None
+        assert 0.9 < time.monotonic() - began < 5
+
+
+def test_a_stalled_subscriber_costs_a_bounded_amount_and_holds_up_nobody(
+    start: Callable[..., Running],
+) -> None:
+    limits = Limits(
+        write_buffer_bytes=256 * KIB, service_queue=QueueLimits(messages=10_000, bytes=4 * MIB)
+    )
+    broker = start(limits=limits)
+    with raw(broker) as stalled, raw(broker) as device, raw(broker) as healthy:
+        pattern = TopicFilter("devices/+/telemetry/#", max_qos=QoS.AT_LEAST_ONCE)
+        for client, user in ((stalled, "all"), (healthy, "tele")):
+            client.login(broker, user, f"{user}-1")
+            client.send(SubscribePacket(1, [pattern]))
+            assert isinstance(client.next(), SubAckPacket)
+        device.login(broker, "d1", "d1")
+        payload = b"x" * 50_000
+        for number in range(1, 601):
+            device.send(
+                PublishPacket(
+                    "devices/d1/telemetry/x", payload, qos=QoS.AT_LEAST_ONCE, packet_id=number
+                )
+            )
+            answer = device.next()
+            assert isinstance(answer, PubAckPacket)
+            got = healthy.next()
+            assert isinstance(got, PublishPacket)
+            assert got.packet_id is not None
+            healthy.send(PubAckPacket(got.packet_id))
+        session = broker.server.core.sessions.get("all-1")
+        assert session is not None
+        assert session.held_bytes <= 4 * MIB + len(payload)
+        assert session.connection is not None
+        assert session.connection.buffered_bytes < 512 * KIB
+        assert broker.server.core.counters.dropped_queue_full > 300
+        # It reads again, and what was kept for it comes.
+        for number in range(60):
+            message = stalled.next()
+            assert isinstance(message, PublishPacket), number
+            assert message.packet_id is not None
+            stalled.send(PubAckPacket(message.packet_id))
+
+
+def test_a_client_that_never_reads_its_answers_is_not_read_from_for_ever(
+    start: Callable[..., Running],
+) -> None:
+    broker = start(limits=Limits(write_buffer_bytes=16 * KIB))
+    with raw(broker) as client:
+        client.login(broker, "d1", "d1")
+        pings = PingReqPacket().write() * 100_000
+        client.send_until_nothing_is_taken(pings, at_most=200 * MIB)
+        (connection,) = broker.server.core.connections
+        assert connection.buffered_bytes < 2 * MIB
+
+
+def test_tls_clients_are_served(start: Callable[..., Running], tmp_path: Path) -> None:
+    certificate, key = _certificate(tmp_path)
+    tls = Listener(type=ListenerType.TLS, port=0, certificate_file=certificate, key_file=key)
+    broker = start(listeners=(tls,))
+    assert broker.server.urls[0].startswith("mqtts://127.0.0.1:")
+    context = ssl.create_default_context(cafile=certificate)
+    with (
+        socket.create_connection(("127.0.0.1", broker.port)) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
+    ):
+        client = Raw(sock).login(broker, "d1", "d1")
+        client.send(PingReqPacket())
+        assert isinstance(client.next(), PingRespPacket)
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.load_verify_locations(certificate)
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        socket.create_connection(("127.0.0.1", broker.port)) as plain,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        old.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_a_login_is_verified_beside_the_event_loop(
+    broker: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with raw(broker) as waiting, raw(broker) as working:
+        working.login(broker, "d1", "d1")
+        authenticator = broker.server._shell._authenticator
+        verify = authenticator.verify
+
+        def slowly(username: str | None, password: bytes | None) -> object:
+            time.sleep(0.5)
+            return verify(username, password)
+
+        monkeypatch.setattr(authenticator, "verify", slowly)
+        waiting.send(ConnectPacket("d2", username="d2", password=broker.passwords["d2"].encode()))
+        began = time.monotonic()
+        for _ in range(10):
+            working.send(PingReqPacket())
+            assert isinstance(working.next(), PingRespPacket)
+        assert time.monotonic() - began < 0.4
+        assert isinstance(waiting.next(), ConnAckPacket)
+
+
+def test_a_second_login_does_not_cost_a_verification(
+    broker: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with raw(broker) as first:
+        first.login(broker, "d1", "d1")
+
+    def fail(username: str | None, password: bytes | None) -> object:
+        raise AssertionError("verified again")
+
+    monkeypatch.setattr(broker.server._shell._authenticator, "verify", fail)
+    with raw(broker) as second:
+        second.login(broker, "d1", "d1")
+
+
+def test_bytes_of_a_packet_may_come_one_by_one(broker: Running) -> None:
+    with raw(broker) as client:
+        password = broker.passwords["d1"].encode()
+        for byte in ConnectPacket("d1", username="d1", password=password).write():
+            client.socket.sendall(bytes((byte,)))
+        assert isinstance(client.next(), ConnAckPacket)
+
+
+def test_connections_that_are_gone_leave_nothing_behind(broker: Running) -> None:
+    for _ in range(20):
+        with raw(broker) as client:
+            client.login(broker, "d1", "d1")
+    eventually(lambda: not broker.server.core.connections)
+    eventually(lambda: len(broker.server.core.sessions) == 0)
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files

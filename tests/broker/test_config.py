@@ -1,0 +1,109 @@
+"""A configuration is right as a whole or the start ends, with the key and what would be right."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from broker.config import BrokerConfig, Listener, ListenerType, LogLevel, load_config
+from broker.core.limits import Limits, QueueFull, QueueLimits
+from broker.errors import ConfigError
+
+
+def load(tmp_path: Path, text: str) -> BrokerConfig:
+    path = tmp_path / "broker.yaml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def test_an_empty_file_listens_on_this_machine_alone_and_knows_nobody(tmp_path: Path) -> None:
+    config = load(tmp_path, "")
+    assert config.listeners == (Listener(type=ListenerType.TCP, host="127.0.0.1", port=1883),)
+    assert config.registry_file is None
+
+
+def test_everything_can_be_set(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+        listeners:
+          - {port: 0}
+          - {type: tls, host: "::1", port: 8884, certificate_file: c.pem, key_file: /k.pem}
+        registry: {file: devices/registry.yaml}
+        limits:
+          receive_maximum: 20000
+          connect_timeout_seconds: 3
+          server_keep_alive_seconds: 60
+          response_information: responses/%client
+          queue_full: drop_oldest
+          device_queue: {messages: 7}
+        shutdown_seconds: 1.5
+        log_level: warning
+        """,
+    )
+    assert config.listeners[1] == Listener(
+        type=ListenerType.TLS,
+        host="::1",
+        port=8884,
+        certificate_file=tmp_path / "c.pem",
+        key_file=Path("/k.pem"),
+    )
+    assert config.registry_file == tmp_path / "devices/registry.yaml"
+    assert config.limits == Limits(
+        receive_maximum=20_000,
+        connect_timeout_seconds=3.0,
+        server_keep_alive_seconds=60,
+        response_information="responses/%client",
+        queue_full=QueueFull.DROP_OLDEST,
+        device_queue=QueueLimits(messages=7, bytes=Limits().device_queue.bytes),
+    )
+    assert (config.shutdown_seconds, config.log_level) == (1.5, LogLevel.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("listener: []", "listener: is not known here; known are: limits, listeners,"),
+        ("listeners: []", "listeners: listeners is empty; give at least one"),
+        ("listeners: 5", "listeners: is 5; it must be a list"),
+        ("listeners: [5]", "listeners[0]: is 5; it must be a mapping"),
+        ("listeners: [{prot: 1}]", "listeners[0].prot: is not known here"),
+        ("listeners: [{port: 70000}]", "port is 70000; it must be 0 to 65535"),
+        ("listeners: [{port: '1'}]", "listeners[0].port: is '1'; it must be a whole number"),
+        ("listeners: [{port: true}]", "listeners[0].port: is True; it must be a whole number"),
+        ("listeners: [{type: ws}]", "listeners[0].type: is 'ws'; it must be one of: tcp, tls"),
+        ("listeners: [{type: tls}]", "type tls needs certificate_file and key_file"),
+        ("listeners: [{key_file: k}]", "type tcp takes no certificate_file"),
+        ("limits: {recieve_maximum: 1}", "limits.recieve_maximum: is not known here"),
+        ("limits: {receive_maximum: 0}", "limits.receive_maximum: receive_maximum is 0; it must"),
+        ("limits: {receive_maximum: 70000}", "at most 65535 is possible"),
+        ("limits: {device_queue: {messages: 0}}", "limits.device_queue: messages is 0"),
+        ("limits: {queue_full: newest}", "must be one of: drop_newest, drop_oldest"),
+        ("limits: 1", "limits: is 1; it must be a mapping"),
+        ("shutdown_seconds: 0", "shutdown_seconds: shutdown_seconds is 0"),
+        ("log_level: loud", "must be one of: debug, info, warning, error"),
+        ("limits: {}\nlimits: {}", "key 'limits' stands here twice"),
+        ("5: 6", "key 5 must be text"),
+        ("- 1", "the top level must be a mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_every_complaint_names_the_key_and_what_would_be_right(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert complaint in str(caught.value)
+    assert "broker.yaml" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_every_limit_is_told_of() -> None:
+    for item in fields(Limits):
+        assert item.name in (Limits.__doc__ or "")
