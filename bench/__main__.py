@@ -220,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _throughput_options(parser: argparse.ArgumentParser, *, telemetry: bool) -> None:
-    parser.add_argument("--messages", type=_positive, default=60_000, help="default: %(default)s")
+    parser.add_argument("--messages", type=_positive, default=100_000, help="default: %(default)s")
     parser.add_argument(
         "--mode",
         type=Mode,

@@ -6,7 +6,9 @@ Two modes, the same for every peer:
   subscription exists, and is stopped; all messages are published; then it is started and works
   them off. Nothing else runs but the broker, Pub/Sub and the peer.
 - ``live``: the peer runs already, and the publisher fills the broker as fast as it acknowledges,
-  on the same cores. A fast publisher takes most from whoever is fastest.
+  on the same cores. What the broker spends on taking messages in then bounds the fastest peers:
+  mosquitto handed out a backlog of 60,000 at more than 100,000 a second to a bare subscriber, and
+  carried 32,000 a second from a publisher to that same subscriber.
 
 The rate is taken from the first arrival to the last, CPU time between the same two moments: the
 start of an interpreter or of a runner is not in it.
