@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from localcloud.pubsub.server import PubSubServer
 
@@ -13,6 +15,8 @@ class LocalPubSub:
 
         with LocalPubSub() as pubsub:
             os.environ["PUBSUB_EMULATOR_HOST"] = pubsub.endpoint
+
+    Tests of what happens when Pub/Sub cannot be reached use `refusing_connections`.
 
     Args:
         host: address to bind.
@@ -29,6 +33,7 @@ class LocalPubSub:
         self._started = threading.Event()
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: PubSubServer | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="local-pubsub", daemon=True)
 
@@ -56,6 +61,20 @@ class LocalPubSub:
         if self._error is not None and error is None:
             raise self._error
 
+    @contextmanager
+    def refusing_connections(self) -> Iterator[None]:
+        """While open the port is closed; then it is the same port with the same messages again."""
+        self._call(PubSubServer.close_port)
+        try:
+            yield
+        finally:
+            self._call(PubSubServer.open_port)
+
+    def _call(self, method: Callable[[PubSubServer], Coroutine[Any, Any, None]]) -> None:
+        if self._loop is None or self._server is None:
+            raise RuntimeError("the local Pub/Sub is not running: open its context first")
+        asyncio.run_coroutine_threadsafe(method(self._server), self._loop).result()
+
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -70,6 +89,7 @@ class LocalPubSub:
         self._stop = asyncio.Event()
         server = PubSubServer(host=self._host, port=self._port)
         await server.start()
+        self._server = server
         self._endpoint = server.endpoint
         self._started.set()
         await serve_until(server, self._stop)

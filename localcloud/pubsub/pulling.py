@@ -70,7 +70,10 @@ class Waiter:
         """Until woken, or for so long at most."""
         self._sleep = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait((self._sleep,), timeout=seconds)
+            if seconds is None:
+                await self._sleep
+            else:
+                await asyncio.wait((self._sleep,), timeout=seconds)
         finally:
             self._sleep = None
 

@@ -94,17 +94,7 @@ class PubSubServer:
 
     async def start(self) -> None:
         """Bind and serve."""
-        publisher, subscriber = Publisher(self._state), Subscriber(self._state)
-        server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers(
-            (_publisher_handlers(publisher), _subscriber_handlers(subscriber))
-        )
-        try:
-            self._port = server.add_insecure_port(f"{self._host}:{self._port}")
-        except RuntimeError as error:
-            raise OSError(f"cannot bind {self._host}:{self._port}: {error}") from error
-        await server.start()
-        self._server = server
+        await self.open_port()
         self._ticker = asyncio.create_task(self._tick())
 
     async def failed(self) -> None:
@@ -116,9 +106,30 @@ class PubSubServer:
         """End all streams as UNAVAILABLE, finish what is under way and free the port."""
         if self._ticker is not None:
             self._ticker.cancel()
-        self._state.close(Unavailable("the local Pub/Sub is stopping"))
+        await self.close_port()
+
+    async def open_port(self) -> None:
+        """Listen: on the port asked for, or again on the one that `close_port` gave up."""
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers(
+            (
+                _publisher_handlers(Publisher(self._state)),
+                _subscriber_handlers(Subscriber(self._state)),
+            )
+        )
+        try:
+            self._port = server.add_insecure_port(f"{self._host}:{self._port}")
+        except RuntimeError as error:
+            raise OSError(f"cannot bind {self._host}:{self._port}: {error}") from error
+        await server.start()
+        self._server = server
+
+    async def close_port(self) -> None:
+        """Refuse connections, and end those there are as UNAVAILABLE; messages and leases stay."""
+        self._state.disconnect(Unavailable("the local Pub/Sub is stopping"))
         if self._server is not None:
             await self._server.stop(STOP_GRACE_SECONDS)
+            self._server = None
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

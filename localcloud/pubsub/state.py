@@ -127,13 +127,10 @@ class State:
         if topic is not None:
             topic.snapshots.pop(name, None)
 
-    def close(self, error: PubSubError) -> None:
-        """End all consumers with `error` and forget everything."""
+    def disconnect(self, error: PubSubError) -> None:
+        """End all consumers with `error`; every message stays."""
         for subscription in self.subscriptions.values():
-            subscription.close(error)
-        self.subscriptions.clear()
-        self.snapshots.clear()
-        self.topics.clear()
+            subscription.disconnect(error)
 
     # Time
 

@@ -117,10 +117,14 @@ class Subscription:
             if consumer.wake():
                 return
 
-    def close(self, error: PubSubError) -> None:
-        """Drop everything and end the consumers with `error`."""
+    def disconnect(self, error: PubSubError) -> None:
+        """End the consumers with `error`; what they hold keeps its lease."""
         for consumer in tuple(self._consumers):
             consumer.close(error)
+
+    def close(self, error: PubSubError) -> None:
+        """Drop everything and end the consumers with `error`."""
+        self.disconnect(error)
         self._forget()
 
     def detach(self) -> None:

@@ -68,7 +68,12 @@ class Service:
         self.endpoint = endpoint
         self.project = project
         self._channel = grpc.insecure_channel(
-            endpoint, options=[("grpc.max_receive_message_length", -1)]
+            endpoint,
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                # Else a new channel waits out the reconnect pause of an earlier one.
+                ("grpc.use_local_subchannel_pool", 1),
+            ],
         )
         self._streams: list[Stream] = []
 
