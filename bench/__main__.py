@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ Figure = TypeVar("Figure")
 def main() -> int:
     """Runs the measurements that were asked for; the exit status is 1 where one could not."""
     options = _parser().parse_args()
+    # As an exception, so that a measurement that is ended takes its processes with it.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = MEASUREMENTS if options.what == "all" else {options.what: MEASUREMENTS[options.what]}
     try:
         _publish("machine", report.machine(options.broker), options)

@@ -26,6 +26,7 @@ TELEMETRY_SUBSCRIPTION = "telemetry-bench"
 COMMANDS_TOPIC = "commands"
 COMMANDS_SUBSCRIPTION = "commands-mqtt"
 RESULTS_TOPIC = "command-results"
+DEAD_LETTER_TOPIC = f"{TELEMETRY_TOPIC}-dead-letters"
 TELEMETRY_FILTER = "devices/+/telemetry/#"
 COMMANDS_FILTER = "devices/+/commands/#"
 
@@ -91,7 +92,7 @@ class Services:
                 self._start(stack, serve, "pubsub", pubsub_port).pid
             )
             self.pubsub = stack.enter_context(PubSub(self.endpoints.pubsub_address))
-            for topic in (TELEMETRY_TOPIC, COMMANDS_TOPIC, RESULTS_TOPIC):
+            for topic in (TELEMETRY_TOPIC, DEAD_LETTER_TOPIC, COMMANDS_TOPIC, RESULTS_TOPIC):
                 self.pubsub.create_topic(topic_path(topic))
             for subscription, topic in (
                 (TELEMETRY_SUBSCRIPTION, TELEMETRY_TOPIC),
