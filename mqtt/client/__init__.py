@@ -3,7 +3,7 @@
 Threads, not asyncio, because Beam calls from threads. No Beam, no cloud: usable anywhere.
 """
 
-from mqtt.client.publisher import Message, Publisher
+from mqtt.client.publisher import Message, Publication, Publisher
 from mqtt.client.settings import BrokerAddress, ConnectionSettings, SecretReader, TlsFiles
 from mqtt.client.subscriber import Batch, Subscriber
 
@@ -12,6 +12,7 @@ __all__ = [
     "BrokerAddress",
     "ConnectionSettings",
     "Message",
+    "Publication",
     "Publisher",
     "SecretReader",
     "Subscriber",

@@ -41,14 +41,39 @@ class Message:
     user_properties: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One ``publish``: how many answers are missing, and the reason codes that came."""
+class Publication:
+    """Messages that are waited for together; made by :meth:`Publisher.open`, used by one thread.
 
-    missing: int
-    codes: list[int | None]
+    ``add`` sends as the window allows while earlier messages are still unanswered; ``wait``
+    returns when the last is answered.
+    """
+
+    def __init__(self, publisher: Publisher, timeout_seconds: float) -> None:
+        self._publisher = publisher
+        self._deadline = time.monotonic() + timeout_seconds
+        self.missing = 0
+        self.codes: list[int | None] = []
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Sends messages at QoS 1. Raises ConnectionLost if there is no room in time."""
+        for start in range(0, len(messages), _CHUNK):
+            self._publisher._send(self, messages[start : start + _CHUNK], self._deadline)
+
+    def wait(self) -> list[int]:
+        """Returns each message's reason code, in the order added.
+
+        0x00 is success, 0x10 no matching subscribers, 0x80 and above a refusal by the broker;
+        0x90 (topic name invalid) and 0x95 (packet too large) are also given for messages that
+        could not be sent at all.
+
+        Raises:
+          ConnectionLost: not all were acknowledged in time; they may have been delivered.
+        """
+        self._publisher._wait_for_all(self, self._deadline)
+        return [code for code in self.codes if code is not None]
 
     def settle(self, index: int, code: int) -> None:
+        """Notes an answer. For the publisher."""
         self.codes[index] = code
         self.missing -= 1
 
@@ -75,7 +100,7 @@ class Publisher:
         # Held while writing, so that a reconnect can't overtake a write. Never waited for while
         # holding the condition: the link's thread needs that one to take PUBACKs.
         self._sending = threading.Lock()
-        self._in_flight: dict[int, tuple[_Call, int, PublishPacket]] = {}
+        self._in_flight: dict[int, tuple[Publication, int, PublishPacket]] = {}
         self._unsent: deque[PublishPacket] = deque()
         self._last_id = 0
         self._wire: Wire | None = None
@@ -91,33 +116,21 @@ class Publisher:
         """Waits for the first connection. Raises ConnectError."""
         self._link.wait_ready(timeout_seconds)
 
+    def open(self, *, timeout_seconds: float) -> Publication:
+        """Returns a publication whose messages must all be answered within the time."""
+        return Publication(self, timeout_seconds)
+
     def publish(self, messages: Sequence[Message], *, timeout_seconds: float) -> list[int]:
-        """Publishes at QoS 1 and waits for every PUBACK.
-
-        Returns:
-          for each message the PUBACK's reason code: 0x00, 0x10 (no matching subscribers), or
-          0x80 and above where the broker refused it. 0x95 (packet too large) and 0x90 (topic
-          name invalid) are also given for messages that could not be sent at all.
-
-        Raises:
-          ConnectionLost: not all were acknowledged within ``timeout_seconds``; they may have been
-            delivered.
-        """
-        deadline = time.monotonic() + timeout_seconds
-        call = _Call(missing=len(messages), codes=[None] * len(messages))
-        for start in range(0, len(messages), _CHUNK):
-            self._send(call, start, messages[start : start + _CHUNK], deadline)
-        with self._condition:
-            while call.missing:
-                self._wait(call, deadline)
-        return [code for code in call.codes if code is not None]
+        """Publishes and waits: ``add`` and ``wait`` of one :class:`Publication`."""
+        publication = self.open(timeout_seconds=timeout_seconds)
+        publication.add(messages)
+        return publication.wait()
 
     def close(self) -> None:
         """Disconnects."""
         self._link.close()
 
-    def _send(self, call: _Call, start: int, messages: Sequence[Message], deadline: float) -> None:
-        """Sends ``messages``, the call's from ``start`` on, as the window allows."""
+    def _send(self, call: Publication, messages: Sequence[Message], deadline: float) -> None:
         sent = 0
         while sent < len(messages):
             with self._condition:
@@ -128,10 +141,7 @@ class Publisher:
                     wire = self._wire
                     room = self._window - len(self._in_flight) if wire is not None else 0
                     taken = messages[sent : sent + max(0, room)]
-                    data = [
-                        self._encode(call, index, message)
-                        for index, message in enumerate(taken, start + sent)
-                    ]
+                    data = [self._encode(call, message) for message in taken]
                 sent += len(taken)
                 if wire is not None and taken:
                     # If it fails the link notices too, and connected() sends what is in flight.
@@ -139,9 +149,17 @@ class Publisher:
                         wire.send_bytes(b"".join(data))
                         self.counters["published"] += len(data)
 
-    def _encode(self, call: _Call, index: int, message: Message) -> bytes:
+    def _wait_for_all(self, call: Publication, deadline: float) -> None:
+        with self._condition:
+            while call.missing:
+                self._wait(call, deadline)
+
+    def _encode(self, call: Publication, message: Message) -> bytes:
         """Puts a message in flight; nothing comes back where it can't be sent at all."""
         packet_id = self._next_id()
+        index = len(call.codes)
+        call.codes.append(None)
+        call.missing += 1
         try:
             packet = PublishPacket(
                 message.topic,
@@ -176,7 +194,7 @@ class Publisher:
             wire.send(self._unsent.popleft())
             self.counters["republished"] += 1
 
-    def _wait(self, call: _Call, deadline: float) -> None:
+    def _wait(self, call: Publication, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
             for packet_id in [key for key, item in self._in_flight.items() if item[0] is call]:

@@ -39,6 +39,8 @@ _SUBSCRIBE_ID = 1
 _UNSUBSCRIBE_ID = 2
 _SUBACK_SECONDS = 10.0
 _NO_GENERATION = 0
+_TOGETHER_SECONDS = 0.1
+"""Reads of the socket at most so far apart are handed out as one batch, with one time."""
 _MOST_QUEUED_BYTES = 64 * 1024 * 1024
 """More is left in the socket: a receive maximum counts messages, whatever their size."""
 
@@ -47,12 +49,12 @@ _MOST_QUEUED_BYTES = 64 * 1024 * 1024
 class Batch:
     """Messages handed out together, in the order received.
 
-    ``packets`` and ``received_times`` (epoch seconds) have the same length. ``generation`` is the
-    connection that delivered them.
+    ``received_time`` (epoch seconds) is that of the first; the others came within a tenth of a
+    second. ``generation`` is the connection that delivered them.
     """
 
     packets: list[PublishPacket]
-    received_times: list[float]
+    received_time: float
     generation: int
     taken_at: float
 
@@ -89,7 +91,10 @@ class Subscriber:
         self._unacked_seconds = unacked_seconds
         self._start_by = time.monotonic() + start_timeout_seconds
         self._condition = threading.Condition()
-        self._queue: deque[tuple[PublishPacket, float]] = deque()
+        # What one read of the socket brought, with its time: an object a message would cost more
+        # than the message.
+        self._queue: deque[tuple[list[PublishPacket], float]] = deque()
+        self._queued = 0
         self._handed_out: dict[int, Batch] = {}
         self._generation = _NO_GENERATION
         self._wire: Wire | None = None
@@ -130,20 +135,25 @@ class Subscriber:
 
         All messages of a batch are of one generation. Any thread.
         """
-        queue = self._queue
         with self._condition:
-            if not queue:
+            if not self._queue and timeout_seconds:
                 self._condition.wait(timeout_seconds)
-                if not queue:
-                    return None
-            if len(queue) <= maximum:
-                items = list(queue)
-                queue.clear()
-            else:
-                items = [queue.popleft() for _ in range(maximum)]
-            packets, times = map(list, zip(*items, strict=True))
+            queue = self._queue
+            if not queue:
+                return None
+            packets, received_time = queue.popleft()
+            if len(packets) > maximum:
+                queue.appendleft((packets[maximum:], received_time))
+                packets = packets[:maximum]
+            while (
+                queue
+                and len(packets) + len(queue[0][0]) <= maximum
+                and queue[0][1] - received_time < _TOGETHER_SECONDS
+            ):
+                packets = packets + queue.popleft()[0]
+            self._queued -= len(packets)
             self._queued_bytes -= sum(len(packet.payload) for packet in packets)
-            batch = Batch(packets, times, self._generation, time.monotonic())
+            batch = Batch(packets, received_time, self._generation, time.monotonic())
             self._handed_out[id(batch)] = batch
             return batch
 
@@ -174,7 +184,7 @@ class Subscriber:
         self.counters["acked"] += len(acks)
         now = time.time()
         for batch in ours:
-            self._ack_latencies_ms.append(int(1_000 * (now - batch.received_times[0])))
+            self._ack_latencies_ms.append(int(1_000 * (now - batch.received_time)))
         return len(acks)
 
     def give_back(self, batches: Sequence[Batch]) -> None:
@@ -184,13 +194,13 @@ class Subscriber:
                 if self._handed_out.pop(id(batch), None) is None:
                     continue
                 current = batch.generation == self._generation
-                pairs = [
-                    (packet, received)
-                    for packet, received in zip(batch.packets, batch.received_times, strict=True)
-                    if current or packet.packet_id is None
+                packets = [
+                    packet for packet in batch.packets if current or packet.packet_id is None
                 ]
-                self._queue.extendleft(reversed(pairs))
-                self._queued_bytes += sum(len(packet.payload) for packet, _ in pairs)
+                if packets:
+                    self._queue.appendleft((packets, batch.received_time))
+                    self._queued += len(packets)
+                    self._queued_bytes += sum(len(packet.payload) for packet in packets)
             self._condition.notify()
 
     def drain_counters(self) -> tuple[Counter[str], list[int]]:
@@ -255,7 +265,8 @@ class Subscriber:
             self.counters["received"] += len(messages)
             self.counters["redelivered"] += duplicates
             with self._condition:
-                self._queue.extend([(message, now) for message in messages])
+                self._queue.append((messages, now))
+                self._queued += len(messages)
                 self._queued_bytes += sum(len(message.payload) for message in messages)
                 self._condition.notify()
 
@@ -264,10 +275,15 @@ class Subscriber:
         with self._condition:
             self._wire, self._generation = None, _NO_GENERATION
             self._subscribe_by = None
-            kept = [item for item in self._queue if item[0].packet_id is None]
-            self._queue.clear()
-            self._queue.extend(kept)
-            self._queued_bytes = sum(len(packet.payload) for packet, _ in kept)
+            kept = [
+                ([packet for packet in packets if packet.packet_id is None], received_time)
+                for packets, received_time in self._queue
+            ]
+            self._queue = deque(item for item in kept if item[0])
+            self._queued = sum(len(packets) for packets, _ in self._queue)
+            self._queued_bytes = sum(
+                len(packet.payload) for packets, _ in self._queue for packet in packets
+            )
 
     def tick(self, now: float) -> None:
         """Raises ConnectionLost where SUBACK or an acknowledgement of ours is overdue."""
@@ -291,7 +307,7 @@ class Subscriber:
     @property
     def full(self) -> bool:
         """Whether enough is queued: in bytes, or in messages where QoS 0 knows no other limit."""
-        return self._queued_bytes > _MOST_QUEUED_BYTES or len(self._queue) > self._limit
+        return self._queued_bytes > _MOST_QUEUED_BYTES or self._queued > self._limit
 
     def _check_granted(self, packet: SubAckPacket) -> None:
         self._subscribe_by = None

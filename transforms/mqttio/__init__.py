@@ -3,12 +3,11 @@
 from transforms.mqttio.read import ReadFromMqtt
 from transforms.mqttio.settings import BrokerSettings
 from transforms.mqttio.source import MqttMessage, MqttShard
-from transforms.mqttio.write import MqttPublish, PublishResult, WriteToMqtt
+from transforms.mqttio.write import PublishResult, WriteToMqtt
 
 __all__ = [
     "BrokerSettings",
     "MqttMessage",
-    "MqttPublish",
     "MqttShard",
     "PublishResult",
     "ReadFromMqtt",

@@ -31,6 +31,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from mqtt.topics import TopicFilter
 from transforms.inbox import ReadInbox
+from transforms.lists import MessageList
 from transforms.mqttio.settings import BrokerSettings
 from transforms.mqttio.source import MqttMessage, MqttShard
 from transforms.mqttio.subscriptions import SubscriptionSettings, register
@@ -53,8 +54,8 @@ class ReadFromMqtt(beam.PTransform):
         receipt; None: always the receipt.
       event_time_lag_seconds: how far event times may lie behind the receipt before Beam counts
         the message as late.
-      lists: whether to give ``list[MqttMessage]`` as read, which costs a fraction of the work an
-        element costs, stamped with the receipt of the oldest.
+      lists: whether to give ``MessageList[MqttMessage]`` as read, stamped with the receipt of the
+        oldest, which costs a fraction of what elements cost.
 
     Output: PCollection of MqttMessage, or of lists of them.
 
@@ -105,7 +106,7 @@ class ReadFromMqtt(beam.PTransform):
             pbegin
             | "Subscription" >> beam.Create([source])
             | "Read"
-            >> beam.ParDo(ReadInbox(register, self._settings)).with_output_types(list[MqttMessage])
+            >> beam.ParDo(ReadInbox(register, self._settings)).with_output_types(MessageList)
         )
         if self._lists:
             return lists
@@ -118,7 +119,7 @@ class _TakeApart(beam.DoFn):
     def __init__(self, event_time: Callable[[MqttMessage], float | None] | None) -> None:
         self._event_time = event_time
 
-    def process(self, element: list[MqttMessage]) -> Iterable[TimestampedValue]:
+    def process(self, element: MessageList[MqttMessage]) -> Iterable[TimestampedValue]:
         event_time = self._event_time
         for message in element:
             seconds = event_time(message) if event_time is not None else None

@@ -10,6 +10,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from mqtt.client import Batch
 from transforms.inbox import InboxMark, InboxMarkCoder, InboxReader
+from transforms.lists import MessageList
 from transforms.mqttio.subscriptions import subscription
 
 
@@ -35,15 +36,16 @@ class MqttMessage(NamedTuple):
 class MqttReader(InboxReader[Batch]):
     """Reads one shard's connection."""
 
-    def get_current(self) -> list[MqttMessage]:
+    def get_current(self) -> MessageList[MqttMessage]:
         """The messages taken last, in the order received."""
         batch = self.current
         assert batch is not None, "get_current without a successful advance"
-        return [
+        received = batch.received_time
+        return MessageList(
             MqttMessage(
                 packet.topic,
                 packet.payload,
-                packet.qos,
+                int(packet.qos),
                 packet.retain,
                 packet.duplicate,
                 received,
@@ -52,13 +54,13 @@ class MqttReader(InboxReader[Batch]):
                 packet.correlation_data,
                 tuple(packet.user_properties),
             )
-            for packet, received in zip(batch.packets, batch.received_times, strict=True)
-        ]
+            for packet in batch.packets
+        )
 
     def get_current_timestamp(self) -> Timestamp:
         """When the oldest of the current messages was received."""
         assert self.current is not None, "get_current_timestamp without a successful advance"
-        return Timestamp(self.current.received_times[0])
+        return Timestamp(self.current.received_time)
 
 
 class MqttShard(UnboundedSource):

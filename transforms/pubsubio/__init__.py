@@ -7,9 +7,10 @@ from transforms.pubsubio.errors import (
     PubSubUnavailable,
 )
 from transforms.pubsubio.read import ReadFromPubSub
-from transforms.pubsubio.write import Refused, WriteToPubSub
+from transforms.pubsubio.write import FramedMessages, Refused, WriteToPubSub
 
 __all__ = [
+    "FramedMessages",
     "PubSubDenied",
     "PubSubError",
     "PubSubNotFound",

@@ -24,11 +24,9 @@ _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
 
-PublishRequest = types.PublishRequest.pb()
 StreamingPullRequest = types.StreamingPullRequest.pb()
 
 _METHODS: dict[str, tuple[str, Any, Any]] = {
-    "publish": ("Publisher/Publish", types.PublishRequest, types.PublishResponse),
     "get_topic": ("Publisher/GetTopic", types.GetTopicRequest, types.Topic),
     "get_subscription": (
         "Subscriber/GetSubscription",
@@ -77,6 +75,15 @@ def method(channel: grpc.Channel, name: str) -> Any:
         f"/google.pubsub.v1.{path}",
         request_serializer=request.pb().SerializeToString,
         response_deserializer=response.pb().FromString if response is not None else bytes,
+    )
+
+
+def publish_bytes(channel: grpc.Channel) -> Any:
+    """Returns the Publish method, taking an encoded PublishRequest (see ``wire``)."""
+    return channel.unary_unary(
+        "/google.pubsub.v1.Publisher/Publish",
+        request_serializer=None,
+        response_deserializer=types.PublishResponse.pb().FromString,
     )
 
 

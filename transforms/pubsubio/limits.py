@@ -13,8 +13,9 @@ MAXIMUM_ATTRIBUTES = 100
 MAXIMUM_KEY_BYTES = 256
 MAXIMUM_VALUE_BYTES = 1_024
 MAXIMUM_ORDERING_KEY_BYTES = 1_024
-MAXIMUM_REQUEST_BYTES = 9_500_000
-"""The service's 10 MB, less what field numbers and lengths take."""
+MAXIMUM_REQUEST_BYTES = 9_990_000
+"""Of the encoded messages: the service's 10 MB, less the topic's name and the framing. A single
+message of the largest size is sent alone and may pass it."""
 MAXIMUM_REQUEST_MESSAGES = 1_000
 
 _BYTES_A_CHARACTER = 4
@@ -57,18 +58,6 @@ def refusal(data: bytes, attributes: Mapping[str, str], ordering_key: str = "") 
                 f" {MAXIMUM_ORDERING_KEY_BYTES:,} bytes"
             )
     return None
-
-
-def request_bytes(data: bytes, attributes: Mapping[str, str], ordering_key: str = "") -> int:
-    """Returns an upper bound of the message's share of a request, for short ASCII attributes an
-    estimate that is close.
-    """
-    size = len(data) + _BYTES_A_CHARACTER * len(ordering_key) + 32
-    for key, value in attributes.items():
-        size += len(key) + len(value) + 12
-        if not value.isascii():
-            size += (_BYTES_A_CHARACTER - 1) * len(value)
-    return size
 
 
 def _utf8_bytes(text: str) -> int | None:

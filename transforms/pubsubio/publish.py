@@ -5,20 +5,20 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
-from transforms.pubsubio.channel import PublishRequest, method
+from transforms.pubsubio.channel import publish_bytes
 from transforms.pubsubio.errors import PubSubInvalid, PubSubUnavailable, told
 from transforms.pubsubio.limits import (
     MAXIMUM_REQUEST_BYTES,
     MAXIMUM_REQUEST_MESSAGES,
     refusal,
-    request_bytes,
 )
+from transforms.pubsubio.wire import framed_message, request_header, unframed
 
 _CALL_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 0.1
@@ -28,13 +28,13 @@ _IN_FLIGHT = 4
 
 
 class _Request:
-    """Messages for one publish call, and the call."""
+    """Messages for one publish call, framed, and the call."""
 
-    __slots__ = ("bytes", "call", "messages", "pb", "started")
+    __slots__ = ("bytes", "call", "key", "parts", "started")
 
-    def __init__(self, topic: str) -> None:
-        self.pb = PublishRequest(topic=topic)
-        self.messages: list[Any] = []
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.parts: list[bytes] = []
         self.bytes = 0
         self.call: Any = None
         self.started = 0.0
@@ -58,12 +58,13 @@ class BatchPublisher:
         *,
         ordered: bool,
         retry_seconds: float,
-        refused: Any,
+        refused: Callable[[PubsubMessage, str], None],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.latencies_ms: list[int] = []
-        self._publish = method(channel, "publish")
+        self._publish = publish_bytes(channel)
         self._topic = topic
+        self._header = request_header(topic)
         self._ordered = ordered
         self._retry_seconds = retry_seconds
         self._refused = refused
@@ -71,37 +72,43 @@ class BatchPublisher:
         self._flying: deque[_Request] = deque()
 
     def add(self, message: PubsubMessage) -> None:
-        """Takes a message; sends a request when one is full.
+        """Takes a message, or refuses it; sends a request when one is full.
 
         Raises:
           PubSubError: the service refuses the topic, or was away for ``retry_seconds``.
         """
-        data, attributes = message.data or b"", message.attributes or {}
-        key = message.ordering_key or ""
-        reason = refusal(data, attributes, key)
+        key = message.ordering_key or "" if self._ordered else ""
+        reason = refusal(message.data or b"", message.attributes or {}, key)
         if reason is not None:
             self._refused(message, reason)
             return
-        group = key if self._ordered else ""
-        size = request_bytes(data, attributes, key)
-        request = self._open.get(group)
+        self._add(framed_message(message, with_key=self._ordered), key)
+
+    def add_framed(self, parts: Sequence[bytes]) -> None:
+        """Takes messages that were checked and framed before (see ``wire``), without keys.
+
+        Raises as :meth:`add`.
+        """
+        for part in parts:
+            self._add(part, "")
+
+    def _add(self, part: bytes, key: str) -> None:
+        size = len(part)
+        request = self._open.get(key)
         if request is not None and request.bytes + size > MAXIMUM_REQUEST_BYTES:
-            self._send(group)
+            self._send(request)
             request = None
         if request is None:
-            request = self._open[group] = _Request(self._topic)
-        request.pb.messages.add(
-            data=data, attributes=attributes, ordering_key=key if self._ordered else ""
-        )
-        request.messages.append(message)
+            request = self._open[key] = _Request(key)
+        request.parts.append(part)
         request.bytes += size
-        if len(request.messages) >= MAXIMUM_REQUEST_MESSAGES:
-            self._send(group)
+        if len(request.parts) >= MAXIMUM_REQUEST_MESSAGES:
+            self._send(request)
 
     def flush(self) -> None:
         """Returns when every message taken was accepted or refused. Raises as :meth:`add`."""
-        for group in list(self._open):
-            self._send(group)
+        for request in list(self._open.values()):
+            self._send(request)
         while self._flying:
             self._settle(self._flying.popleft())
 
@@ -112,18 +119,21 @@ class BatchPublisher:
         self._flying.clear()
         self._open.clear()
 
-    def _send(self, group: str) -> None:
-        request = self._open.pop(group)
+    def _send(self, request: _Request) -> None:
+        del self._open[request.key]
         if self._ordered:
-            # One request in flight for a key: settle what may be ahead of this one.
-            key = request.pb.messages[0].ordering_key
-            while any(other.pb.messages[0].ordering_key == key for other in self._flying):
+            # One request in flight for a key: settle what is ahead of this one.
+            while any(other.key == request.key for other in self._flying):
                 self._settle(self._flying.popleft())
         while len(self._flying) >= _IN_FLIGHT:
             self._settle(self._flying.popleft())
         request.started = time.monotonic()
-        request.call = self._publish.future(request.pb, timeout=_CALL_SECONDS)
+        self._call(request)
         self._flying.append(request)
+
+    def _call(self, request: _Request) -> None:
+        body = b"".join((self._header, *request.parts))
+        request.call = self._publish.future(body, timeout=_CALL_SECONDS)
 
     def _settle(self, request: _Request) -> None:
         pause = _FIRST_PAUSE_SECONDS
@@ -133,7 +143,7 @@ class BatchPublisher:
             except grpc.RpcError as error:
                 failure = told(error, self._topic)
             else:
-                self.counters["published"] += len(request.messages)
+                self.counters["published"] += len(request.parts)
                 self.latencies_ms.append(int(1_000 * (time.monotonic() - request.started)))
                 return
             if isinstance(failure, PubSubInvalid):
@@ -145,23 +155,17 @@ class BatchPublisher:
             self.counters["retries"] += 1
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
             pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
-            request.call = self._publish.future(request.pb, timeout=_CALL_SECONDS)
+            self._call(request)
 
     def _divide(self, request: _Request, failure: PubSubInvalid) -> None:
         """Finds the message that the service won't take, so that its neighbours arrive."""
-        count = len(request.messages)
+        count = len(request.parts)
         if count == 1:
-            self._refused(request.messages[0], str(failure))
+            self._refused(unframed(request.parts[0]), str(failure))
             return
         for part in (slice(0, count // 2), slice(count // 2, count)):
-            half = _Request(self._topic)
-            half.messages = request.messages[part]
-            half.pb.messages.extend(request.pb.messages[part])
+            half = _Request(request.key)
+            half.parts = request.parts[part]
             half.started = request.started
-            half.call = self._publish.future(half.pb, timeout=_CALL_SECONDS)
+            self._call(half)
             self._settle(half)
-
-
-def messages_of(element: PubsubMessage | Sequence[PubsubMessage]) -> Sequence[PubsubMessage]:
-    """Returns the element's messages: itself, or those in a list."""
-    return element if isinstance(element, list) else (element,)

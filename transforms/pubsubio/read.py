@@ -30,6 +30,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from transforms.inbox import InboxMark, InboxMarkCoder, InboxReader, ReadInbox
+from transforms.lists import MessageList
 from transforms.pubsubio.channel import open_channel
 from transforms.pubsubio.pull import PulledBatch, Puller
 
@@ -110,9 +111,7 @@ class ReadFromPubSub(beam.PTransform):
             pbegin
             | "Subscription" >> beam.Create([PubSubSubscription(subscription)])
             | "Read"
-            >> beam.ParDo(ReadInbox(_register, self._settings)).with_output_types(
-                list[PubsubMessage]
-            )
+            >> beam.ParDo(ReadInbox(_register, self._settings)).with_output_types(MessageList)
             | "Messages" >> beam.ParDo(_TakeApart()).with_output_types(PubsubMessage)
         )
 
@@ -146,9 +145,9 @@ class PubSubSubscription(UnboundedSource):
 class _PubSubReader(InboxReader[PulledBatch]):
     """Reads a streaming pull."""
 
-    def get_current(self) -> list[PubsubMessage]:
+    def get_current(self) -> MessageList[PubsubMessage]:
         assert self.current is not None, "get_current without a successful advance"
-        return [_message(item) for item in self.current.messages]
+        return MessageList(map(_message, self.current.messages))
 
     def get_current_timestamp(self) -> Timestamp:
         assert self.current is not None, "get_current_timestamp without a successful advance"
@@ -158,7 +157,7 @@ class _PubSubReader(InboxReader[PulledBatch]):
 class _TakeApart(beam.DoFn):
     """Lists of messages to messages, each at its publish time."""
 
-    def process(self, element: list[PubsubMessage]) -> Iterator[TimestampedValue]:
+    def process(self, element: MessageList[PubsubMessage]) -> Iterator[TimestampedValue]:
         for message in element:
             yield TimestampedValue(message, Timestamp(message.publish_time.timestamp()))
 

@@ -34,9 +34,11 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms.lists import MessageList, MessageListCoder
 from transforms.pubsubio.channel import open_channel
 from transforms.pubsubio.limits import refusal
-from transforms.pubsubio.publish import BatchPublisher, messages_of
+from transforms.pubsubio.publish import BatchPublisher
+from transforms.pubsubio.wire import unframed
 
 REFUSED = "refused"
 
@@ -48,6 +50,12 @@ class Refused(NamedTuple):
     reason: str
 
 
+class FramedMessages(MessageList[bytes]):
+    """Messages as ``transforms.pubsubio.wire.framed`` gives them, checked against the limits by
+    who made them; they have no ordering keys.
+    """
+
+
 class WriteToPubSub(beam.PTransform):
     """Publishes; see the module for guarantee, parallelism, ordering and errors.
 
@@ -57,7 +65,7 @@ class WriteToPubSub(beam.PTransform):
       retry_seconds: how long an unavailable service is waited for before the bundle fails, and
         with it, on most runners, the pipeline.
 
-    Input: PCollection of PubsubMessage, or of lists of them, in the global window.
+    Input: PCollection of PubsubMessage in the global window, or of :class:`FramedMessages`.
     Output: PCollection of :class:`Refused`.
     """
 
@@ -88,8 +96,9 @@ class WriteToPubSub(beam.PTransform):
 class _Check(beam.DoFn):
     """Parts what the service's own sink would choke on."""
 
-    def process(self, element: PubsubMessage | list[PubsubMessage]) -> Iterator[Any]:
-        for message in messages_of(element):
+    def process(self, element: PubsubMessage | FramedMessages) -> Iterator[Any]:
+        messages = map(unframed, element) if isinstance(element, FramedMessages) else (element,)
+        for message in messages:
             reason = refusal(message.data or b"", message.attributes or {})
             if reason is None:
                 yield message
@@ -124,9 +133,11 @@ class _Publish(beam.DoFn):
         self._publisher.forget()
         self._refused.clear()
 
-    def process(self, element: PubsubMessage | list[PubsubMessage]) -> None:
-        for message in messages_of(element):
-            self._publisher.add(message)
+    def process(self, element: PubsubMessage | FramedMessages) -> None:
+        if isinstance(element, FramedMessages):
+            self._publisher.add_framed(element)
+        else:
+            self._publisher.add(element)
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         publisher = self._publisher
@@ -142,6 +153,8 @@ class _Publish(beam.DoFn):
         now = Timestamp.now()
         return [WindowedValue(item, now, [GlobalWindow()]) for item in refused]
 
+
+beam.coders.registry.register_coder(FramedMessages, MessageListCoder)
 
 _LOCK = threading.Lock()
 _CHANNEL: list[grpc.Channel] = []

@@ -1,0 +1,195 @@
+"""Running a pipeline to its end: on Prism as the DirectRunner, or on whatever was asked for.
+
+SIGTERM and SIGINT ask the sources to end; what they have read is finished and acknowledged, and
+only then does the process end. A second signal ends it at once, which loses nothing either: what
+is unacknowledged comes again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import apache_beam as beam
+import grpc
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    SetupOptions,
+    StandardOptions,
+)
+from apache_beam.runners.runner import PipelineState
+
+from mqtt.errors import MqttError
+from pipelines.errors import PipelineError, PipelineFailed, RunnerDied
+from pipelines.options import OptionError, parse_options
+from pipelines.prism import Prism, cached_path
+from transforms.errors import TransformError
+from transforms.secrets import SecretError
+from transforms.stop import request_stop, stop_requested
+
+OptionsT = TypeVar("OptionsT")
+
+_LOGGER = logging.getLogger(__name__)
+
+_DRAIN_SECONDS = 30.0
+_LOCAL = ("", "DirectRunner", "PrismRunner", "direct", "prism")
+_OUR_ERROR = re.compile(r"^(?:mqtt|transforms|schemas|pipelines)\.[\w.]+: (.+)$", re.MULTILINE)
+
+
+def main(
+    kind: type[OptionsT],
+    build: Callable[[beam.Pipeline, OptionsT], None],
+    check: Callable[[OptionsT], None],
+    *,
+    name: str,
+    about: str,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parses, checks, builds and runs; returns the exit status and has said why on stderr.
+
+    ``check`` looks for what must be there at the start (broker, topics, tables); ``build`` wires
+    the pipeline. Exit status: 0 ended as asked, 1 failed, 2 wrong options.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    arguments = sys.argv[1:] if argv is None else argv
+    program = f"python -m pipelines.{name}"
+    try:
+        options, beam_options = parse_options(kind, arguments, program=program, about=about)
+        _logging(beam_options)
+        check(options)
+        run(lambda pipeline: build(pipeline, options), beam_options, name=name)
+    except OptionError as error:
+        _say(f"{program}: {error}")
+        return 2
+    except (PipelineError, MqttError, TransformError, SecretError) as error:
+        _say(f"{program}: {error}")
+        return 1
+    return 0
+
+
+def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, *, name: str) -> None:
+    """Builds and runs a pipeline.
+
+    On Prism until a signal ends it; on Dataflow it returns when the job is submitted, as a flex
+    template's launcher must; on other runners it waits.
+
+    Raises:
+      PipelineError: one sentence that says what went wrong and what to do.
+    """
+    standard = options.view_as(StandardOptions)
+    standard.streaming = True
+    options.view_as(SetupOptions).save_main_session = False
+    runner = standard.runner or ""
+    if runner in _LOCAL:
+        location = options.view_as(PrismRunnerOptions).prism_location
+        prism = Prism(Path(location) if location else cached_path())
+        try:
+            standard.runner = "PrismRunner"
+            portable = options.view_as(PortableOptions)
+            portable.job_endpoint = prism.endpoint
+            portable.environment_type = "LOOPBACK"
+            _supervise(_submit(build, options), name, prism)
+        finally:
+            prism.stop()
+        return
+    result = _submit(build, options)
+    if "Dataflow" not in runner:
+        _supervise(result, name, None)
+
+
+def _submit(
+    build: Callable[[beam.Pipeline], None], options: PipelineOptions
+) -> beam.runners.runner.PipelineResult:
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline)
+    try:
+        return pipeline.run()
+    except (RuntimeError, ValueError, grpc.RpcError) as error:
+        raise PipelineFailed(f"the runner did not take the pipeline: {_words(error)}") from error
+
+
+def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Prism | None) -> None:
+    """Waits for the end, passing signals on. Raises PipelineError."""
+    ended = threading.Event()
+    outcome: list[BaseException | str] = []
+
+    def wait() -> None:
+        try:
+            outcome.append(result.wait_until_finish())
+        except BaseException as error:  # noqa: BLE001  # handed to the main thread below
+            outcome.append(error)
+        ended.set()
+
+    with _signals(name):
+        threading.Thread(target=wait, name="wait-until-finish", daemon=True).start()
+        print(f"{name}: running", file=sys.stderr, flush=True)  # noqa: T201  # the ready line
+        while not ended.wait(0.1) and not stop_requested():
+            if prism is not None and not prism.running:
+                break
+        if stop_requested() and not ended.wait(_DRAIN_SECONDS):
+            with contextlib.suppress(grpc.RpcError):
+                result.cancel()
+            raise PipelineFailed(
+                f"not drained within {_DRAIN_SECONDS:g} s; what was not acknowledged comes again"
+            )
+    if prism is not None and not prism.running:
+        raise RunnerDied(
+            f"{prism.death()}. The pipeline ended with it; nothing that was not acknowledged is"
+            " lost: start it again"
+        )
+    ended.wait()
+    last = outcome[0]
+    if isinstance(last, BaseException):
+        raise PipelineFailed(_words(last)) from last
+    if last != PipelineState.DONE:
+        raise PipelineFailed(f"the pipeline ended in state {last}")
+
+
+@contextlib.contextmanager
+def _signals(name: str):  # type: ignore[no-untyped-def]  # a generator for contextmanager
+    """Turns SIGTERM and SIGINT into a request to stop; the second one ends the process."""
+
+    def stop(number: int, frame: object) -> None:
+        if stop_requested():
+            os._exit(128 + number)
+        os.write(2, f"{name}: stopping; what was read is finished first\n".encode())
+        request_stop()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _words(error: BaseException) -> str:
+    """Returns what a person needs of an error that Beam wrapped in its own traceback."""
+    text = str(error)
+    ours = _OUR_ERROR.findall(text.replace("\\n", "\n"))
+    if ours:
+        return str(ours[-1])
+    if isinstance(error, grpc.RpcError) and hasattr(error, "details"):
+        return f"the runner's connection broke: {error.details()}"
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _logging(options: PipelineOptions) -> None:
+    # Beam's own chatter at INFO is of no use to who runs a pipeline; its warnings are.
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    logging.getLogger("root").setLevel(logging.WARNING)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # the one place where errors are told

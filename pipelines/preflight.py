@@ -1,0 +1,86 @@
+"""What must be there before a pipeline starts, found out while somebody is looking.
+
+Each check raises one error that names the thing and what to do. What can't be known with the
+rights that the pipeline has (reading a topic's configuration, say) is passed over: the pipeline
+itself will tell.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import grpc
+from google.pubsub_v1 import types
+
+from mqtt.client import Publisher, Subscriber
+from mqtt.topics import TopicFilter
+from transforms.mqttio import BrokerSettings
+from transforms.pubsubio import PubSubDenied, PubSubError, PubSubUnavailable
+from transforms.pubsubio.channel import method, open_channel
+from transforms.pubsubio.errors import told
+
+_CALL_SECONDS = 5.0
+_PAUSE_SECONDS = 0.5
+
+
+def check_subscribe(
+    broker: BrokerSettings, client_id: str, topics: Sequence[str], *, shared: bool
+) -> None:
+    """Connects beside the pipeline's own client ids and subscribes to the filters.
+
+    A share name of its own gets copies, which are dropped: no message of the pipeline's is taken.
+
+    Raises:
+      mqtt.errors.ConnectError: the broker can't be reached, or refuses user, client id or filter.
+    """
+    probe = f"{client_id}-preflight"
+    filters = [TopicFilter(topic, share=probe if shared else None) for topic in topics]
+    subscriber = Subscriber(broker.connection(probe, clean_start=True), filters)
+    try:
+        subscriber.wait_ready(broker.start_timeout_seconds)
+    finally:
+        subscriber.close()
+
+
+def check_connect(broker: BrokerSettings, client_id: str) -> None:
+    """Connects beside the pipeline's own client ids. Raises mqtt.errors.ConnectError."""
+    publisher = Publisher(broker.connection(f"{client_id}-preflight"))
+    try:
+        publisher.wait_ready(broker.start_timeout_seconds)
+    finally:
+        publisher.close()
+
+
+def check_topic(topic: str, *, timeout_seconds: float) -> None:
+    """Asks for a Pub/Sub topic. Raises PubSubError if it isn't there or nobody answers."""
+    _ask("get_topic", types.GetTopicRequest.pb()(topic=topic), topic, timeout_seconds)
+
+
+def check_subscription(subscription: str, *, timeout_seconds: float) -> None:
+    """Asks for a Pub/Sub subscription. Raises PubSubError as :func:`check_topic`."""
+    request = types.GetSubscriptionRequest.pb()(subscription=subscription)
+    _ask("get_subscription", request, subscription, timeout_seconds)
+
+
+def _ask(name: str, request: object, resource: str, timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    channel = open_channel()
+    try:
+        while True:
+            failure = _try(channel, name, request, resource)
+            if failure is None or isinstance(failure, PubSubDenied):
+                return
+            if not isinstance(failure, PubSubUnavailable) or time.monotonic() > deadline:
+                raise failure
+            time.sleep(_PAUSE_SECONDS)
+    finally:
+        channel.close()
+
+
+def _try(channel: grpc.Channel, name: str, request: object, resource: str) -> PubSubError | None:
+    try:
+        method(channel, name)(request, timeout=_CALL_SECONDS)
+    except grpc.RpcError as error:
+        return told(error, resource)
+    return None

@@ -1,0 +1,162 @@
+"""Telemetry: MQTT topics to a Pub/Sub topic, with the attributes of schemas.messages.Telemetry.
+
+    ReadFromMqtt -> Telemetry -> WriteToPubSub          (one fused stage: no shuffle in between)
+                        |              |
+                        +--- Rejected -+-> DeadLetters -> dead-letter topic
+
+A device's message is acknowledged to the broker when Pub/Sub has accepted it, or its dead letter.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from pipelines import preflight
+from pipelines.launch import main
+from pipelines.options import (
+    BrokerOptions,
+    OptionError,
+    boolean,
+    integer,
+    layout_option,
+    option,
+    pubsub_topic,
+    topic_filters,
+)
+from schemas.layout import Layout
+from transforms.dead_letter import RejectedToPubSub
+from transforms.mqttio import ReadFromMqtt
+from transforms.pubsubio import WriteToPubSub
+from transforms.telemetry import REJECTED, TelemetryToPubSub, refused_to_rejected
+
+
+@dataclass(frozen=True, kw_only=True)
+class TelemetryOptions(BrokerOptions):
+    """Options of the telemetry pipeline."""
+
+    output_topic: str = option(
+        "Pub/Sub topic for telemetry.",
+        parse=pubsub_topic,
+        example="projects/my-project/topics/telemetry",
+    )
+    topics: tuple[str, ...] = option(
+        "MQTT topic filters, separated by commas, with + and #; without it the layout's own.",
+        parse=topic_filters,
+        example="devices/+/telemetry/#",
+        default=(),
+    )
+    dead_letter_topic: str | None = option(
+        "Pub/Sub topic for what can't be taken, with the reason; without it, that of the output"
+        " topic's name with -dead-letters behind it.",
+        parse=pubsub_topic,
+        example="projects/my-project/topics/dead-letters",
+        default=None,
+    )
+    dead_letter_blob_folder: str | None = option(
+        "Folder, gs:// or local, for dead letters that are too large for Pub/Sub; without it the"
+        " first 4 KiB of such a message are kept.",
+        example="gs://my-bucket/dead-letters",
+        default=None,
+    )
+    layout: Layout = layout_option
+    shards: int = option(
+        "Connections that share the subscription ($share); more than one needs a broker with"
+        " shared subscriptions.",
+        parse=integer(1, 1_000),
+        example="4",
+        default=1,
+    )
+    ordered: bool = option(
+        "Publish with the device id as ordering key; only with one shard, as several would part"
+        " one device's messages.",
+        parse=boolean,
+        example="true",
+        default=False,
+    )
+    session_expiry_seconds: int = option(
+        "How long the broker keeps messages while the pipeline is away.",
+        parse=integer(60, 0xFFFFFFFF),
+        example="86400",
+        default=86_400,
+    )
+    receive_maximum: int = option(
+        "Messages a shard may hold unacknowledged.",
+        parse=integer(1, 65_535),
+        example="10000",
+        default=10_000,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ordered and self.shards > 1:
+            raise OptionError(
+                "--ordered and --shards contradict: a shared subscription deals one device's"
+                " messages to several shards; give --shards=1"
+            )
+
+    def dead_letters(self) -> str:
+        """The dead-letter topic."""
+        return self.dead_letter_topic or f"{self.output_topic}-dead-letters"
+
+    def filters(self) -> tuple[str, ...]:
+        """The topic filters: those given, else the layout's."""
+        return self.topics or self.layout.telemetry_filters()
+
+
+def check(options: TelemetryOptions) -> None:
+    """Checks broker, credential, filters and topics. Raises their errors."""
+    timeout = options.start_timeout_seconds
+    preflight.check_topic(options.output_topic, timeout_seconds=timeout)
+    preflight.check_topic(options.dead_letters(), timeout_seconds=timeout)
+    preflight.check_subscribe(
+        options.broker_settings(),
+        options.client_id,
+        options.filters(),
+        shared=options.shards > 1,
+    )
+
+
+def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> None:
+    """Wires the pipeline."""
+    messages = pipeline | "ReadFromMqtt" >> ReadFromMqtt(
+        broker=options.broker_settings(),
+        client_id=options.client_id,
+        topics=options.filters(),
+        shards=options.shards,
+        session_expiry_seconds=options.session_expiry_seconds,
+        receive_maximum=options.receive_maximum,
+        lists=True,
+    )
+    telemetry = messages | "Telemetry" >> beam.ParDo(
+        TelemetryToPubSub(options.layout, ordered=options.ordered)
+    ).with_outputs(REJECTED, main="telemetry")
+    refused = (
+        telemetry.telemetry
+        | "WriteToPubSub" >> WriteToPubSub(options.output_topic, ordered=options.ordered)
+        | "Refused" >> beam.Map(refused_to_rejected, options.output_topic)
+    )
+    # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
+    for name, rejected in (("Rejected", telemetry[REJECTED]), ("Refused", refused)):
+        _ = (
+            rejected
+            | f"{name}ToDeadLetter" >> RejectedToPubSub(blob_folder=options.dead_letter_blob_folder)
+            | f"Write{name}" >> WriteToPubSub(options.dead_letters())
+        )
+
+
+if __name__ == "__main__":
+    # Pickled by reference, so from the module's own name and not from __main__.
+    from pipelines import telemetry
+
+    sys.exit(
+        main(
+            telemetry.TelemetryOptions,
+            telemetry.build,
+            telemetry.check,
+            name="telemetry",
+            about=telemetry.__doc__ or "",
+        )
+    )

@@ -1,0 +1,220 @@
+"""``WriteToMqtt``: messages to topics, each with its outcome.
+
+Guarantee
+  At least once. A bundle ends when the broker has answered every message of it; a bundle that is
+  tried again, and a connection that breaks, publish again.
+Unit of parallelism
+  A worker process: one connection, shared by its threads, with a bounded window of
+  unacknowledged messages.
+Ordering
+  Within a bundle, until a connection breaks.
+Errors
+  What the broker refuses is an outcome, not an error. A broker that is away is waited for, then
+  mqtt.errors.ConnectionLost fails the bundle; a first connection that is refused, or not made in
+  time, raises mqtt.errors.ConnectError.
+Part of the specification
+  PUBLISH at QoS 1, PUBACK with its reason codes, receive maximum, maximum packet size (MQTT 5.0
+  sections 3.3, 3.4, 4.9). On MQTT 3.1.1 a PUBACK says nothing, so ``accepted`` there does not
+  say that anybody subscribes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+from mqtt5 import PubAckReasonCode
+
+from mqtt.client import Message, Publication, Publisher
+from transforms.mqttio.settings import BrokerSettings
+
+KeyT = TypeVar("KeyT")
+
+_CHUNK = 100
+_NO_MATCHING_SUBSCRIBERS = 0x10
+_PACKET_TOO_LARGE = 0x95
+
+
+class PublishResult(NamedTuple):
+    """What the broker said of one message.
+
+    ``accepted``: it took it. ``no_subscriber``: it took it and nobody subscribes. ``rejected``:
+    it refused, or the message can't be sent; ``reason_code`` is MQTT 5.0's, ``reason`` its words.
+    """
+
+    outcome: Literal["accepted", "no_subscriber", "rejected"]
+    reason_code: int
+    reason: str
+
+    @classmethod
+    def of(cls, reason_code: int) -> PublishResult:
+        """Returns the result that a PUBACK's reason code stands for."""
+        if reason_code == _NO_MATCHING_SUBSCRIBERS:
+            return cls("no_subscriber", reason_code, "nobody subscribes to the topic")
+        if reason_code < 0x80:
+            return cls("accepted", reason_code, "")
+        if reason_code == _PACKET_TOO_LARGE:
+            return cls("rejected", reason_code, "larger than the broker takes")
+        try:
+            words = PubAckReasonCode(reason_code).name.lower().replace("_", " ")
+        except ValueError:
+            words = "reason unknown"
+        return cls("rejected", reason_code, words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishSettings:
+    """How a worker publishes; see WriteToMqtt."""
+
+    broker: BrokerSettings
+    client_id: str
+    maximum_in_flight: int
+    retry_seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.client_id:
+            raise ValueError("client_id: must not be empty")
+        if not 1 <= self.maximum_in_flight <= 65_535:
+            raise ValueError(
+                f"maximum_in_flight: must be 1 to 65,535, got {self.maximum_in_flight}"
+            )
+        if self.retry_seconds <= 0:
+            raise ValueError(f"retry_seconds: must be more than 0, got {self.retry_seconds}")
+
+
+class WriteToMqtt(beam.PTransform):
+    """Publishes; see the module for guarantee, parallelism, ordering and errors.
+
+    Args:
+      broker: how to reach the brokers.
+      client_id: prefix of the client identifiers. A worker process adds an ending of its own:
+        nothing is kept for it at the broker, so nothing is found again by it.
+      maximum_in_flight: unacknowledged messages; the broker's receive maximum may lower it.
+      retry_seconds: how long a broker that is away is waited for.
+
+    Input: PCollection of ``(key, mqtt.client.Message)`` in the global window; the key is
+    anything that tells the caller which message it was.
+    Output: PCollection of ``(key, PublishResult)``.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: BrokerSettings,
+        client_id: str,
+        maximum_in_flight: int = 2_000,
+        retry_seconds: float = 600.0,
+    ) -> None:
+        super().__init__()
+        self._settings = PublishSettings(
+            broker=broker,
+            client_id=client_id,
+            maximum_in_flight=maximum_in_flight,
+            retry_seconds=retry_seconds,
+        )
+
+    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+        """Builds the sink. Raises ValueError for windowed input."""
+        if not isinstance(pcoll.windowing.windowfn, GlobalWindows):
+            raise ValueError(
+                "WriteToMqtt takes the global window; put beam.WindowInto(GlobalWindows()) before"
+            )
+        return pcoll | "Publish" >> beam.ParDo(_Publish(self._settings))
+
+
+class _Publish(beam.DoFn):
+    """Publishes a bundle and gives the outcomes when it ends."""
+
+    def __init__(self, settings: PublishSettings) -> None:
+        self._settings = settings
+        self._outcomes = {
+            outcome: Metrics.counter("mqtt", outcome)
+            for outcome in ("accepted", "no_subscriber", "rejected")
+        }
+
+    def setup(self) -> None:
+        self._worker = _worker(self._settings)
+
+    def start_bundle(self) -> None:
+        self._publication: Publication | None = None
+        self._keys: list[Any] = []
+        self._waiting: list[Message] = []
+
+    def process(self, element: tuple[KeyT, Message]) -> None:
+        key, message = element
+        self._keys.append(key)
+        self._waiting.append(message)
+        if len(self._waiting) >= _CHUNK:
+            self._send()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if not self._keys:
+            return
+        codes = self._send().wait()
+        results = [PublishResult.of(code) for code in codes]
+        for outcome, count in Counter(result.outcome for result in results).items():
+            self._outcomes[outcome].inc(count)
+        self._worker.report()
+        now, window = Timestamp.now(), [GlobalWindow()]
+        for key, result in zip(self._keys, results, strict=True):
+            yield WindowedValue((key, result), now, window)
+
+    def _send(self) -> Publication:
+        if self._publication is None:
+            settings = self._settings
+            self._worker.publisher.wait_ready(settings.broker.start_timeout_seconds)
+            self._publication = self._worker.publisher.open(timeout_seconds=settings.retry_seconds)
+        self._publication.add(self._waiting)
+        self._waiting = []
+        return self._publication
+
+
+class _Worker:
+    """This process's publisher, and its counters as Beam metrics."""
+
+    def __init__(self, settings: PublishSettings) -> None:
+        ending = secrets.token_hex(4)
+        self.publisher = Publisher(
+            settings.broker.connection(f"{settings.client_id}-{ending}"),
+            maximum_in_flight=settings.maximum_in_flight,
+        )
+        self._lock = threading.Lock()
+        self._reported: Counter[str] = Counter()
+
+    def report(self) -> None:
+        """Adds what was counted since the last report; called from a bundle's thread."""
+        with self._lock:
+            total = self.publisher.counters + self.publisher.link.counters
+            fresh, self._reported = total - self._reported, total
+        for name, count in fresh.items():
+            Metrics.counter("mqtt", name).inc(count)
+
+
+_LOCK = threading.Lock()
+_OPEN: dict[PublishSettings, _Worker] = {}
+
+
+def _worker(settings: PublishSettings) -> _Worker:
+    with _LOCK:
+        found = _OPEN.get(settings)
+        if found is None:
+            found = _OPEN[settings] = _Worker(settings)
+        return found
+
+
+def close_all() -> None:
+    """Disconnects every publisher of this process, for the end of a local run."""
+    with _LOCK:
+        open_now = list(_OPEN.values())
+        _OPEN.clear()
+    for worker in open_now:
+        worker.publisher.close()
