@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -181,7 +182,8 @@ def query(
 def tail(
     topic: Annotated[Topic, typer.Argument(help="The Pub/Sub topic.", show_default=False)],
     count: Annotated[
-        int | None, typer.Option(help="Stop after so many messages.", show_default="until Ctrl-C")
+        int | None,
+        typer.Option(min=1, help="Stop after so many messages.", show_default="until Ctrl-C"),
     ] = None,
 ) -> None:
     """Follow a Pub/Sub topic: what is published from now on, one line a message.
@@ -209,13 +211,16 @@ def tail(
         with (
             PubSub(cloud.endpoints.pubsub) as pubsub,
             pubsub.temporary_subscription(name, what="tail") as subscription,
+            ExitStack() as stack,
         ):
-            while count is None or seen < count:
-                for message in pubsub.pull(subscription, timeout_seconds=1.0):
+            stream = pubsub.stream(subscription)
+            stack.callback(stream.close)
+            for messages in stream:
+                for message in messages[: None if count is None else count - seen]:
                     typer.echo(message_line(message))
                     seen += 1
-                    if seen == count:
-                        break
+                if seen == count:
+                    break
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except grpc.RpcError:

@@ -5,7 +5,6 @@ pipeline, the broker, and back by the results topic.
 """
 
 import secrets
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -47,9 +46,10 @@ def send_and_wait(pubsub: PubSub, command: Command, *, timeout_seconds: float) -
         RESULTS_TOPIC, what="send", message_filter=only_this
     ) as results:
         send(pubsub, command)
-        deadline = time.monotonic() + timeout_seconds
-        while (left := deadline - time.monotonic()) > 0:
-            for message in pubsub.pull(results, timeout_seconds=left):
+        stream = pubsub.stream(results, timeout_seconds=timeout_seconds)
+        for messages in stream:
+            for message in messages:
+                stream.close()
                 return CommandOutcome.from_json(message.data)
     raise NoOutcome(
         f"nothing was heard of command {command.command_id} to {command.device_id} "

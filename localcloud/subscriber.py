@@ -4,6 +4,7 @@ The raw RPCs over one channel, on the protobuf classes themselves: the run count
 of the telemetry topic, and may not slow down what it measures.
 """
 
+import queue
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,18 +16,17 @@ from google.protobuf import empty_pb2
 
 from localcloud.endpoints import PROJECT
 from localcloud.pubsub.protobufs import (
-    AcknowledgeRequest,
     Protobuf,
     PublishRequest,
     PublishResponse,
     PubsubMessage,
-    PullRequest,
+    StreamingPullRequest,
     Subscription,
     Topic,
     by_name,
 )
 
-PULL_MESSAGES = 1000
+ACK_DEADLINE_SECONDS = 60
 RPC_TIMEOUT_SECONDS = 10.0
 # One message may have 10 MB, one answer several.
 _CHANNEL_OPTIONS = (
@@ -47,8 +47,11 @@ class PubSub:
         self._create_topic = self._call("Publisher/CreateTopic", Topic)
         self._create_subscription = self._call("Subscriber/CreateSubscription", Subscription)
         self._delete_subscription = self._call("Subscriber/DeleteSubscription", empty_pb2.Empty)
-        self._pull = self._call("Subscriber/Pull", by_name("PullResponse"))
-        self._acknowledge = self._call("Subscriber/Acknowledge", empty_pb2.Empty)
+        self._streaming_pull = self._channel.stream_stream(
+            "/google.pubsub.v1.Subscriber/StreamingPull",
+            request_serializer=StreamingPullRequest.SerializeToString,
+            response_deserializer=by_name("StreamingPullResponse").FromString,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +86,7 @@ class PubSub:
                 name=subscription_path(subscription),
                 topic=topic_path(topic),
                 filter=message_filter,
-                ack_deadline_seconds=60,
+                ack_deadline_seconds=ACK_DEADLINE_SECONDS,
             ),
         )
 
@@ -111,25 +114,9 @@ class PubSub:
         answer = self._publish(request, timeout=RPC_TIMEOUT_SECONDS)
         return str(answer.message_ids[0])
 
-    def pull(self, subscription: str, *, timeout_seconds: float) -> Sequence[Protobuf]:
-        """Return the messages that are there, acknowledged; none if none come in time.
-
-        Each is a google.pubsub.v1 PubsubMessage.
-        """
-        path = subscription_path(subscription)
-        request = PullRequest(subscription=path, max_messages=PULL_MESSAGES)
-        try:
-            received = self._pull(request, timeout=timeout_seconds).received_messages
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                return ()
-            raise
-        if received:
-            acknowledge = AcknowledgeRequest(
-                subscription=path, ack_ids=[each.ack_id for each in received]
-            )
-            self._acknowledge(acknowledge, timeout=RPC_TIMEOUT_SECONDS)
-        return [each.message for each in received]
+    def stream(self, subscription: str, *, timeout_seconds: float | None = None) -> "Stream":
+        """Return the messages of a subscription as they come, until it is closed or times out."""
+        return Stream(self._streaming_pull, subscription, timeout_seconds)
 
     def create_all(self, topics: Iterable[str], subscriptions: Mapping[str, str]) -> None:
         """Create topics, then subscriptions (name to topic)."""
@@ -151,6 +138,45 @@ class PubSub:
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=answer.FromString,
         )
+
+
+class Stream:
+    """An iterator over the batches of a streaming pull; each is a list of PubsubMessage.
+
+    A batch is acknowledged when the next one is asked for. Pull would not do: what the service
+    leases to a call that its client gives up at this moment comes again only after the lease.
+    """
+
+    def __init__(self, call: Any, subscription: str, timeout_seconds: float | None) -> None:
+        self._requests: queue.SimpleQueue[Protobuf | None] = queue.SimpleQueue()
+        self._requests.put(
+            StreamingPullRequest(
+                subscription=subscription_path(subscription),
+                stream_ack_deadline_seconds=ACK_DEADLINE_SECONDS,
+            )
+        )
+        self._closed = False
+        self._call = call(iter(self._requests.get, None), timeout=timeout_seconds)
+
+    def __iter__(self) -> Iterator[Sequence[Protobuf]]:
+        """Give the batches; ends when it is closed or its time is over, raises grpc.RpcError."""
+        try:
+            for response in self._call:
+                received = response.received_messages
+                yield [each.message for each in received]
+                ack_ids = [each.ack_id for each in received]
+                self._requests.put(StreamingPullRequest(ack_ids=ack_ids))
+        except grpc.RpcError as error:
+            timed_out = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if not timed_out and not self._closed:
+                raise
+        finally:
+            self._requests.put(None)
+
+    def close(self) -> None:
+        """End the iteration, from any thread."""
+        self._closed = True
+        self._call.cancel()
 
 
 def topic_path(topic: str) -> str:

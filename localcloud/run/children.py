@@ -27,6 +27,10 @@ class ChildEnded(Exception):
     """A process of the run ended unasked; the message names it and shows its last lines."""
 
 
+class Interrupted(Exception):
+    """The run was asked to stop while it was starting."""
+
+
 class Child:
     """One running process. Made by Children.start."""
 
@@ -48,10 +52,14 @@ class Child:
 
 
 class Children:
-    """All processes of a run; a context manager that leaves none behind."""
+    """All processes of a run; a context manager that leaves none behind.
 
-    def __init__(self, *, logs: Path) -> None:
+    `interrupted` says whether the run is to stop while it waits for one of them to be ready.
+    """
+
+    def __init__(self, *, logs: Path, interrupted: Callable[[], bool] = lambda: False) -> None:
         self._logs = logs
+        self._interrupted = interrupted
         self._children: list[Child] = []
         logs.mkdir(parents=True, exist_ok=True)
         self._watchdog = subprocess.Popen(
@@ -107,13 +115,18 @@ class Children:
     def wait_for_line(
         self, child: Child, pattern: re.Pattern[str], *, timeout_seconds: float
     ) -> re.Match[str]:
-        """Wait until a process has logged a line that matches; raises ChildEnded if it does not."""
+        """Wait until a process has logged a line that matches.
+
+        Raises ChildEnded if it does not, and Interrupted.
+        """
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
             for line in child.log.read_text(errors="replace").splitlines():
                 if found := pattern.fullmatch(line):
                     return found
             self.check()
+            if self._interrupted():
+                raise Interrupted
             time.sleep(0.02)
         raise ChildEnded(
             f"{child.name} was not ready within {timeout_seconds:.0f} s. "

@@ -35,7 +35,7 @@ from localcloud.endpoints import (
     RunningCloud,
     without_endpoints,
 )
-from localcloud.run.children import Child, Children, own_environment
+from localcloud.run.children import Child, Children, Interrupted, own_environment
 from localcloud.run.commander import Commander
 from localcloud.run.display import Display, Snapshot, display_for
 from localcloud.run.figures import Figures, judge, lost_ids
@@ -47,14 +47,14 @@ from localcloud.run.warehouse import RowCounter, Warehouse
 
 TICK_SECONDS = 0.25
 RATE_WINDOW_SECONDS = 5.0
-CONNECT_TIMEOUT_SECONDS = 90.0
 OUTCOMES_TIMEOUT_SECONDS = 10.0
 DEVICES_STOP_SECONDS = 40.0
 PIPELINE_START_SECONDS = 90.0
 # A pipeline gives itself 30 s to finish what it has read.
 PIPELINES_STOP_SECONDS = 40.0
-# Draining is given up when nothing more has arrived for so long.
+# Draining is given up when nothing more has arrived for so long, or after this time in all.
 STALLED_SECONDS = 20.0
+DRAIN_SECONDS = 180.0
 ASK_AGAIN_SECONDS = 1.0
 _TELEMETRY_RUNNING = re.compile("telemetry: running")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -128,11 +128,15 @@ def run(settings: RunSettings, *, folder: Path = STATE_FOLDER, program: str = "m
         _prepare(folder, keep=settings.keep)
         with ExitStack() as stack:
             display = stack.enter_context(display_for(program=program))
-            children = stack.enter_context(Children(logs=folder / "logs"))
+            children = stack.enter_context(
+                Children(logs=folder / "logs", interrupted=interrupts.stop)
+            )
             try:
                 figures = _Run(
                     settings, folder, device_ids, children, display, interrupts, stack
                 ).run()
+            except Interrupted:
+                figures = None
             finally:
                 (folder / STATE_FILE).unlink(missing_ok=True)
         return _tell(figures, settings)
@@ -246,7 +250,8 @@ class _Run:
             devices=self._device_ids,
         ).write(self._folder)
 
-        self._watch(lambda: self._devices.is_publishing, timeout_seconds=CONNECT_TIMEOUT_SECONDS)
+        if not self._watch(lambda: self._devices.is_publishing):
+            raise Interrupted
         commander = Commander(endpoints.pubsub, self._device_ids, seed=self._settings.seed)
         self._threads.append(commander)
         self._stack.callback(commander.close)
@@ -342,7 +347,7 @@ class _Run:
             copies = self._warehouse.copies()
             return not lost_ids(journal, stored=copies, dead=self._all_dead_letters())
 
-        self._watch(drained, ending=True)
+        self._watch(drained, timeout_seconds=DRAIN_SECONDS, ending=True)
 
     def _all_dead_letters(self) -> set[str]:
         return self._dead_letters.ids | self._warehouse.dead_letters()

@@ -16,9 +16,9 @@ from localcloud.endpoints import (
 from localcloud.pubsub.protobufs import Protobuf
 from localcloud.run.latency import Latencies
 from localcloud.subscriber import PubSub
+from schemas.errors import InvalidOutcome
 from schemas.messages import CommandOutcome, Outcome, strongest
 
-PULL_TIMEOUT_SECONDS = 1.0
 RECENT_COMMANDS = 5
 
 SUBSCRIPTIONS = {
@@ -104,7 +104,7 @@ class DeadLettersTap:
 
 
 class Puller:
-    """A thread that pulls a subscription until it is closed.
+    """A thread that takes what comes on a subscription until it is closed.
 
     An error of its own is kept in `error`, for the runner to raise.
     """
@@ -112,25 +112,21 @@ class Puller:
     def __init__(self, endpoint: str, subscription: str, take: Callable[[Protobuf], None]) -> None:
         self.error: Exception | None = None
         self._pubsub = PubSub(endpoint)
-        self._subscription = subscription
+        self._stream = self._pubsub.stream(subscription)
         self._take = take
-        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pull {subscription}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End the thread."""
-        self._closing.set()
+        self._stream.close()
         self._thread.join()
         self._pubsub.close()
 
     def _run(self) -> None:
         try:
-            while not self._closing.is_set():
-                messages = self._pubsub.pull(
-                    self._subscription, timeout_seconds=PULL_TIMEOUT_SECONDS
-                )
+            for messages in self._stream:
                 for message in messages:
                     self._take(message)
-        except (grpc.RpcError, ValueError) as error:
+        except (grpc.RpcError, InvalidOutcome) as error:
             self.error = error

@@ -22,7 +22,8 @@ def pubsub() -> Iterator[PubSub]:
 
 
 def _answer_one(pubsub: PubSub, outcome: Outcome) -> None:
-    for message in pubsub.pull("commands-mqtt", timeout_seconds=20):
+    stream = pubsub.stream("commands-mqtt", timeout_seconds=20)
+    for message in next(iter(stream)):
         command = Command.from_pubsub(message.data, dict(message.attributes), message.message_id)
         said = CommandOutcome(
             command_id=command.command_id,
@@ -31,6 +32,7 @@ def _answer_one(pubsub: PubSub, outcome: Outcome) -> None:
             time=datetime.now(UTC),
         )
         pubsub.publish(RESULTS_TOPIC, said.to_json(), said.attributes())
+    stream.close()
 
 
 def test_the_outcome_of_this_very_command_is_returned(pubsub: PubSub) -> None:
