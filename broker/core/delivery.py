@@ -242,10 +242,11 @@ class Delivery:
         qos = outgoing.qos
         flags = qos << 1 | outgoing.retain
         if connection.v5:
-            head, tail = message.frame(flags | V5, outgoing.subscription_ids, now)
+            head, properties = message.frame(flags | V5, outgoing.subscription_ids, now)
         else:
-            head, tail = message.frame(flags, (), now)
-        size = len(head) + len(tail) + (2 if qos else 0)
+            head, properties = message.frame(flags, (), now)
+        payload = message.payload
+        size = len(head) + len(properties) + len(payload) + (2 if qos else 0)
         largest = connection.maximum_packet_bytes
         if largest is not None and size > largest:
             self._too_large(session, message, size, largest)
@@ -255,9 +256,9 @@ class Delivery:
             packet_id = session.take_packet_id()
             session.unacknowledged[packet_id] = outgoing
             session.held_bytes += message.size
-            connection.out += (head, packet_id.to_bytes(2, "big"), tail)
+            connection.out += (head, packet_id.to_bytes(2, "big"), properties, payload)
         else:
-            connection.out.append(head)
+            connection.out += (head, properties, payload)
         connection.buffered_bytes += size
         if not connection.dirty:
             connection.dirty = True
@@ -269,8 +270,10 @@ class Delivery:
         outgoing = session.resend.pop(packet_id)
         flags = outgoing.qos << 1 | outgoing.retain | (V5 if connection.v5 else 0)
         ids = outgoing.subscription_ids if connection.v5 else ()
-        head, tail = outgoing.message.frame(flags, ids, now)
-        data = bytes((head[0] | _DUPLICATE,)) + head[1:] + packet_id.to_bytes(2, "big") + tail
+        head, properties = outgoing.message.frame(flags, ids, now)
+        first = bytes((head[0] | _DUPLICATE,))
+        identifier = packet_id.to_bytes(2, "big")
+        data = b"".join((first, head[1:], identifier, properties, outgoing.message.payload))
         largest = connection.maximum_packet_bytes
         if largest is not None and len(data) > largest:
             session.held_bytes -= outgoing.message.size

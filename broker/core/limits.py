@@ -27,6 +27,8 @@ class QueueFull(enum.Enum):
 class QueueLimits:
     """What one session may hold for its client: queued messages, and bytes queued or in flight.
 
+    Bytes are those of memory: payload, topic and properties, and some 600 a message beside them.
+
     The bytes may be passed by one message, so that one larger than all of them still arrives.
     """
 

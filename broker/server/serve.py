@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -85,6 +86,10 @@ def serve(config_path: Path) -> None:
 
 
 async def _serve(config: BrokerConfig) -> None:
+    # Messages are freed by their reference count, so looking for cycles among thousands of
+    # sessions after every few hundred of them is of no use: with 2,000 devices connected it took
+    # a third of the time. Connections do leave cycles behind, so it isn't turned off.
+    gc.set_threshold(50_000, 20, 100)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

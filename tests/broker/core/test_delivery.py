@@ -259,7 +259,7 @@ def test_bytes_are_made_once_for_all_subscribers_that_get_the_same() -> None:
     sessions = [house.core.sessions.get(f"c{number}") for number in range(3)]
     frames = [next(iter(s.unacknowledged.values())).message for s in sessions if s is not None]
     assert frames[0] is frames[1] is frames[2]
-    assert len(frames[0]._frames) == 1
+    assert len(frames[0]._frames or ()) == 1
 
 
 def test_mqtt_4_6_order_is_kept_between_queued_and_new_messages() -> None:
