@@ -29,11 +29,7 @@ class AnyBacklog(Protocol):
         ...
 
     def settle(self, delivery: Delivery) -> None:
-        """The delivery is acknowledged."""
-        ...
-
-    def discard(self, delivery: Delivery) -> None:
-        """The delivery is out but must never be delivered again: dead-lettered or too old."""
+        """The delivery is done with: acknowledged, dead-lettered or too old."""
         ...
 
     def give_back(self, delivery: Delivery, *, ready_at: float, now: float) -> list[Delivery]:
@@ -96,9 +92,6 @@ class Backlog:
         return taken
 
     def settle(self, delivery: Delivery) -> None:
-        """Nothing here depends on a message that is out."""
-
-    def discard(self, delivery: Delivery) -> None:
         """Nothing here depends on a message that is out."""
 
     def give_back(self, delivery: Delivery, *, ready_at: float, now: float) -> list[Delivery]:

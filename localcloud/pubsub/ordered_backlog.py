@@ -106,16 +106,6 @@ class OrderedBacklog:
         key.open -= 1
         self._close_batch_if_done(name, key)
 
-    def discard(self, delivery: Delivery) -> None:
-        """Leave the delivery out of every replay."""
-        name = delivery.message.ordering_key
-        if not name:
-            return
-        key = self._keys[name]
-        key.batch.remove(delivery)
-        key.open -= 1
-        self._close_batch_if_done(name, key)
-
     def give_back(self, delivery: Delivery, *, ready_at: float, now: float) -> list[Delivery]:
         """Take back the delivery and what follows it in its batch; returns those still out."""
         name = delivery.message.ordering_key

@@ -289,7 +289,7 @@ class Subscription:
             if delivery in taken_back:
                 continue
             if delivery.message.published_ns < horizon or self._dead_lettered(delivery):
-                self._backlog.discard(delivery)
+                self._backlog.settle(delivery)
                 continue
             pause = retry.backoff_seconds(delivery.failures) if retry else 0.0
             others = self._backlog.give_back(delivery, ready_at=now + pause, now=now)

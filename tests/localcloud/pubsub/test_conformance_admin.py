@@ -69,6 +69,7 @@ def test_a_subscription_is_created_once_listed_and_deleted(service: Service) -> 
     assert list(of_topic) == [service.subscription()]
     service.call("DeleteSubscription", subscription=service.subscription())
     service.refuses("NOT_FOUND", "GetSubscription", subscription=service.subscription())
+    assert not service.call("ListTopicSubscriptions", topic=service.topic()).subscriptions
 
 
 def test_a_subscription_needs_its_topic(service: Service) -> None:
