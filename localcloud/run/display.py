@@ -1,8 +1,10 @@
 """How a run looks: a live table on a terminal, a line now and then elsewhere."""
 
 import sys
+import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -136,9 +138,11 @@ class LiveDisplay:
         self._console = console
         self._program = program
         self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
+        self._stack.enter_context(_without_echo())
+        self._stack.enter_context(self._live)
         return self
 
     def __exit__(
@@ -147,7 +151,7 @@ class LiveDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        self._stack.close()
 
     def say(self, line: str) -> None:
         """Print a line above the table."""
@@ -193,6 +197,22 @@ def display_for(*, program: str) -> Display:
     """Return the table where standard output is a terminal, lines elsewhere."""
     console = Console()
     return LiveDisplay(console, program=program) if console.is_terminal else PlainDisplay()
+
+
+@contextmanager
+def _without_echo() -> Iterator[None]:
+    """Keep the terminal from writing `^C`, or what is typed, into the table."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = termios.tcgetattr(sys.stdin)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def _milliseconds(value: float | None) -> str:
