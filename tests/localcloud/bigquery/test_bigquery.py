@@ -3,6 +3,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,22 +64,23 @@ def test_queries_see_whole_appends_while_many_streams_append(process: BigQueryPr
     streams = [numbers(process) for _ in range(10)]  # more than asyncio's default threads
     for stream in streams:
         append(stream, 0)
-    counts = []
     stop = threading.Event()
 
-    def watch() -> None:
+    def watch() -> list[tuple[int, int]]:
+        counts = []
         while not stop.is_set():
             counts.append(client.query("SELECT COUNT(*), SUM(n) FROM d.numbers").rows[0])
+        return counts
 
-    watchers = [threading.Thread(target=watch) for _ in range(2)]
-    for watcher in watchers:
-        watcher.start()
-    for _ in range(20):
-        for stream in streams:
-            append(stream, 1, 1, 1)
-    stop.set()
-    for watcher in watchers:
-        watcher.join()
+    with ThreadPoolExecutor() as pool:
+        watchers = [pool.submit(watch) for _ in range(2)]
+        try:
+            for _ in range(20):
+                for stream in streams:
+                    append(stream, 1, 1, 1)
+        finally:
+            stop.set()
+    counts = [count for watcher in watchers for count in watcher.result()]
     for stream in streams:
         stream.close()
     assert client.query("SELECT COUNT(*), SUM(n) FROM d.numbers").rows == [(610, 600)]
