@@ -91,7 +91,7 @@ class Service:
     def snapshot(self, name: str = "before") -> str:
         return f"projects/{self.project}/snapshots/{name}"
 
-    def call(self, method: str, **fields: Any) -> Any:
+    def call(self, method: str, *, call_seconds: float = CALL_SECONDS, **fields: Any) -> Any:
         """One unary RPC; raises grpc.RpcError."""
         service = "Publisher" if method in _PUBLISHER_METHODS else "Subscriber"
         request = message(_ODD_REQUESTS.get(method, f"{method}Request"))(**fields)
@@ -104,7 +104,7 @@ class Service:
             request_serializer=lambda value: value.SerializeToString(),
             response_deserializer=parse,
         )
-        return rpc(request, timeout=CALL_SECONDS)
+        return rpc(request, timeout=call_seconds)
 
     def refuses(self, status: str, method: str, *, naming: str = "", **fields: Any) -> None:
         """The RPC must fail with `status`, and its text must have `naming` in it."""

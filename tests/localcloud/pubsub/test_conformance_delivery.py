@@ -1,8 +1,10 @@
 """Pull, streaming pull, leases and acknowledgements, as the service has them. Over gRPC only."""
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from tests.localcloud.pubsub.service import (
@@ -71,6 +73,25 @@ def test_a_pull_waits_for_the_first_message(service: Service) -> None:
         time.sleep(0.2)  # so that the pull is under way; whether it is cannot be asked
         service.publish("late")
         assert texts(waiting.result(timeout=8).received_messages) == ["late"]
+
+
+def test_a_pull_that_the_client_gave_up_takes_no_message(service: Service) -> None:
+    service.create()
+    # The emulator sees the deadline coming and answers with nothing.
+    with contextlib.suppress(grpc.RpcError):
+        service.call("Pull", call_seconds=0.2, subscription=service.subscription(), max_messages=1)
+    service.publish("one")
+    assert texts(service.pull(1)) == ["one"]
+
+
+def test_a_stream_that_the_client_gave_up_takes_no_message(service: Service) -> None:
+    service.create()
+    stream = service.stream()
+    service.publish("before")
+    service.acknowledge(stream.receive())
+    stream.cancel()
+    service.publish("after")
+    assert texts(service.pull(1)) == ["after"]
 
 
 def test_an_acknowledged_message_is_gone_and_acknowledging_again_is_no_error(

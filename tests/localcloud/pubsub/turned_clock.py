@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from google.protobuf.message import Message
-
 from localcloud.pubsub.delivery import Delivery, Flow
 from localcloud.pubsub.messages import parse
 from localcloud.pubsub.protobufs import Protobuf, PublishRequest, PublishResponse, Topic
@@ -91,8 +89,3 @@ def ack(subscription: Subscription, deliveries: list[Delivery]) -> None:
 
 def nack(subscription: Subscription, *deliveries: Delivery) -> None:
     subscription.modify_ack_deadline([delivery.ack_id for delivery in deliveries], 0)
-
-
-def fields(message: Message) -> dict[str, object]:
-    """The set fields of a protobuf message."""
-    return {descriptor.name: value for descriptor, value in message.ListFields()}
