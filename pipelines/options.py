@@ -22,6 +22,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from mqtt.client import BrokerAddress
 from mqtt.codec import ProtocolVersion
 from mqtt.topics import TopicFilter
+from schemas.codec import Codec
+from schemas.errors import SchemaSettingError
 from schemas.layout import layout_named
 from transforms.mqttio import BrokerSettings
 from transforms.secrets import SecretRef
@@ -76,7 +78,7 @@ def parse_options(
             continue
         try:
             values[name] = item.metadata["parse"](ours[name])
-        except ValueError as error:
+        except (ValueError, SchemaSettingError) as error:
             raise OptionError(
                 f"--{name}: {error}; an example is --{name}={item.metadata['example']}"
             ) from error
@@ -149,6 +151,12 @@ def protocol(text: str) -> ProtocolVersion:
     if text not in versions:
         raise ValueError(f"must be 5 or 3.1.1, got {text!r}")
     return versions[text]
+
+
+def schema_id(text: str) -> str:
+    """Reads the id of a schema that comes with the package."""
+    Codec.packaged(default_schema_id=text)
+    return text
 
 
 def _resource(kind: str) -> Callable[[str], str]:

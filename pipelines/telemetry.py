@@ -27,7 +27,7 @@ from pipelines.options import (
     topic_filters,
 )
 from schemas.layout import Layout
-from transforms.dead_letter import RejectedToPubSub
+from transforms.dead_letter import RejectedToPubSub, fail_unwritten
 from transforms.mqttio import ReadFromMqtt
 from transforms.pubsubio import WriteToPubSub
 from transforms.telemetry import REJECTED, TelemetryToPubSub, refused_to_rejected
@@ -140,11 +140,13 @@ def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> None:
     )
     # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
     for name, rejected in (("Rejected", telemetry[REJECTED]), ("Refused", refused)):
-        _ = (
+        unwritten = (
             rejected
             | f"{name}ToDeadLetter" >> RejectedToPubSub(blob_folder=options.dead_letter_blob_folder)
             | f"Write{name}" >> WriteToPubSub(options.dead_letters())
+            | f"{name}Unwritten" >> beam.Map(refused_to_rejected, options.dead_letters())
         )
+        _ = unwritten | f"Fail{name}" >> beam.Map(fail_unwritten)
 
 
 if __name__ == "__main__":

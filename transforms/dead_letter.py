@@ -44,6 +44,7 @@ from apache_beam.metrics import Metrics
 from mqtt.client.backoff import Backoff
 from schemas.messages import MAXIMUM_ATTRIBUTE_VALUE_BYTES, Rejected
 from schemas.times import format_time, parse_time
+from transforms.errors import DestinationRefused
 from transforms.pubsubio.limits import MAXIMUM_ATTRIBUTES, refusal
 
 # A request of 10 MB must hold it with its attributes; so must a row.
@@ -252,3 +253,15 @@ def _cut(text: str, maximum_bytes: int) -> str:
 def _valid(text: str) -> str:
     """Return text that UTF-8 can hold: what it can't is written out."""
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def fail_unwritten(rejected: Rejected) -> None:
+    """End the bundle for a dead letter that its own sink refused: nothing else holds it.
+
+    Raises:
+      DestinationRefused: always.
+    """
+    raise DestinationRefused(
+        f"a dead letter was refused by {rejected.origin}: {rejected.reason}; its message is not"
+        " acknowledged and comes again"
+    )

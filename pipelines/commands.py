@@ -1,0 +1,104 @@
+"""Commands: a Pub/Sub subscription to the devices' command topics, outcomes to a results topic.
+
+    ReadFromPubSub -> ParseCommands -> WriteToMqtt -> outcome -> WriteToPubSub
+                            |                                         |
+                            +--- invalid, expired ------> WriteToPubSub
+
+A command is acknowledged to Pub/Sub when the broker has answered for it and its outcome is in the
+results topic.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from pipelines import preflight
+from pipelines.launch import main
+from pipelines.options import (
+    BrokerOptions,
+    integer,
+    layout_option,
+    option,
+    pubsub_subscription,
+    pubsub_topic,
+)
+from schemas.layout import Layout
+from transforms.commands import OUTCOMES, ParseCommands, outcome_message, outcome_of
+from transforms.mqttio import WriteToMqtt
+from transforms.pubsubio import ReadFromPubSub, WriteToPubSub
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandsOptions(BrokerOptions):
+    """Options of the command pipeline."""
+
+    input_subscription: str = option(
+        "Pub/Sub subscription with the commands.",
+        parse=pubsub_subscription,
+        example="projects/my-project/subscriptions/commands-mqtt",
+    )
+    results_topic: str = option(
+        "Pub/Sub topic for what became of each command.",
+        parse=pubsub_topic,
+        example="projects/my-project/topics/command-results",
+    )
+    layout: Layout = layout_option
+    maximum_in_flight: int = option(
+        "Commands on their way to the broker at once; the broker may allow fewer.",
+        parse=integer(1, 65_535),
+        example="2000",
+        default=2_000,
+    )
+
+
+def check(options: CommandsOptions) -> None:
+    """Checks broker, credential, subscription and topic. Raises their errors."""
+    timeout = options.start_timeout_seconds
+    preflight.check_subscription(options.input_subscription, timeout_seconds=timeout)
+    preflight.check_topic(options.results_topic, timeout_seconds=timeout)
+    preflight.check_connect(options.broker_settings(), options.client_id)
+
+
+def build(pipeline: beam.Pipeline, options: CommandsOptions) -> None:
+    """Wires the pipeline."""
+    commands = (
+        pipeline
+        | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription)
+        | "Commands"
+        >> beam.ParDo(ParseCommands(options.layout)).with_outputs(OUTCOMES, main="commands")
+    )
+    published = (
+        commands.commands
+        | "WriteToMqtt"
+        >> WriteToMqtt(
+            broker=options.broker_settings(),
+            client_id=options.client_id,
+            maximum_in_flight=options.maximum_in_flight,
+        )
+        | "Outcome" >> beam.Map(outcome_of)
+    )
+    # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
+    for name, outcomes in (("Published", published), ("Unpublished", commands[OUTCOMES])):
+        _ = (
+            outcomes
+            | f"{name}Result" >> beam.Map(outcome_message)
+            | f"Write{name}" >> WriteToPubSub(options.results_topic)
+        )
+
+
+if __name__ == "__main__":
+    # Pickled by reference, so from the module's own name and not from __main__.
+    from pipelines import commands
+
+    sys.exit(
+        main(
+            commands.CommandsOptions,
+            commands.build,
+            commands.check,
+            name="commands",
+            about=commands.__doc__ or "",
+        )
+    )
