@@ -213,7 +213,7 @@ def _decoded(record: dict[str, Any], text: str, schema_id: str | None) -> Decode
         message_id = str(message_id)
     if not isinstance(message_id, str):
         message_id = None
-    given = record.get("timestamp", record.get("time"))
+    given = record.get("timestamp")
     timestamp = None
     if isinstance(given, datetime):
         timestamp = given

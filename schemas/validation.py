@@ -1,8 +1,8 @@
 """Checks values that came from JSON, or from Avro bytes, against an Avro schema.
 
 JSON here is the plain one that devices send, not Avro's JSON encoding: a union's value stands
-bare, a `bytes` is base64 text and a timestamp RFC 3339 text or a number since the epoch. A
-field may go by one of its aliases. What the schema does not name is refused.
+bare, a `bytes` is base64 text and a timestamp RFC 3339 text or a number since the epoch. What
+the schema does not name is refused.
 """
 
 import base64
@@ -111,34 +111,26 @@ def _name(schema: Mapping[str, Any], named: dict[str, Check], check: Check) -> N
 
 def _record(schema: Mapping[str, Any], named: dict[str, Check]) -> Check:
     # A record may hold itself: the check is named before its fields are compiled.
-    checks: dict[str, tuple[str, Check]] = {}
+    checks: dict[str, Check] = {}
     required: set[str] = set()
 
     def check(value: Any) -> None:
         if not isinstance(value, dict):
             raise _Mismatch(f"expected an object, got {show(value)}")
-        seen = set()
-        for key, inner in value.items():
-            if key not in checks:
-                fields = ", ".join(field["name"] for field in schema["fields"])
-                raise _Mismatch(f"{key!r} is not in the schema, which has {fields}")
-            name, check_field = checks[key]
-            if name in seen:
-                raise _Mismatch(f"{name} is there twice, under an alias too")
-            seen.add(name)
+        for name, inner in value.items():
+            if name not in checks:
+                raise _Mismatch(f"{name!r} is not in the schema, which has {', '.join(checks)}")
             try:
-                check_field(inner)
+                checks[name](inner)
             except _Mismatch as mismatch:
-                mismatch.path.append(key)
+                mismatch.path.append(name)
                 raise
-        if not required <= seen:
-            raise _Mismatch(f"{', '.join(sorted(required - seen))} is missing")
+        if not required <= value.keys():
+            raise _Mismatch(f"{', '.join(sorted(required - value.keys()))} is missing")
 
     _name(schema, named, check)
     for field in schema["fields"]:
-        check_field = _compile(field["type"], named)
-        for key in (field["name"], *field.get("aliases", ())):
-            checks[key] = (field["name"], check_field)
+        checks[field["name"]] = _compile(field["type"], named)
         if "default" not in field:
             required.add(field["name"])
     return check
