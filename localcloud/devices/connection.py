@@ -32,7 +32,6 @@ from schemas.messages import (
     MESSAGE_ID_PROPERTY,
     SCHEMA_ID_PROPERTY,
 )
-from schemas.times import format_time
 
 WINDOW = 100
 WAITING = 10_000
@@ -286,7 +285,7 @@ def _publish_properties(outgoing: Outgoing) -> Properties:
     properties.ContentType = CONTENT_TYPE
     properties.UserProperty = [
         (MESSAGE_ID_PROPERTY, outgoing.message_id),
-        (EVENT_TIME_PROPERTY, format_time(outgoing.reading.time)),
+        (EVENT_TIME_PROPERTY, outgoing.reading.event_time),
         (SCHEMA_ID_PROPERTY, SCHEMA_ID),
     ]
     return properties

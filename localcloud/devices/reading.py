@@ -15,14 +15,21 @@ CONTENT_TYPE = "application/json"
 class Reading:
     """One device's payload and the time it speaks of.
 
-    `malformed` says that the payload breaks the schema on purpose: a simulated fault, which
-    must end in the dead letters.
+    `malformed` says that it is broken on purpose, a simulated fault that must end in the dead
+    letters: its payload breaks the schema, or its event time, `claimed_time` where the device
+    claims another than `time`, is none.
     """
 
     device_id: str
     time: datetime
     payload: bytes
+    claimed_time: str = ""
     malformed: bool = False
+
+    @property
+    def event_time(self) -> str:
+        """What the device says its time is."""
+        return self.claimed_time or format_time(self.time)
 
 
 def encode(time: datetime, values: Mapping[str, float | str]) -> bytes:

@@ -7,7 +7,7 @@ last for whole minutes and are drawn for each minute of each sensor.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
@@ -168,9 +168,8 @@ class Sensor:
         draws = Random((self.seed * 1_000_003 + self.number) << 64 | sequence)  # noqa: S311 - a simulation
         malformed = draws.random() < MALFORMED_SHARE
         payload = encode(time, self._values(seconds, now, draws))
-        if malformed:
-            payload = _spoiled(payload, draws)
-        return Reading(device_id=self.device_id, time=time, payload=payload, malformed=malformed)
+        reading = Reading(device_id=self.device_id, time=time, payload=payload)
+        return _spoiled(reading, draws) if malformed else reading
 
     def _values(self, seconds: float, now: Condition, draws: Random) -> dict[str, float]:
         quantities = KINDS[self.kind]
@@ -196,15 +195,18 @@ def _offset(seed: int, number: int, place: int) -> float:
     return Random(f"{seed}/{number}/offset/{place}").uniform(-1, 1)  # noqa: S311 - a simulation
 
 
-def _spoiled(payload: bytes, draws: Random) -> bytes:
-    """Break a payload as real firmware does."""
-    match draws.randrange(3):
+def _spoiled(reading: Reading, draws: Random) -> Reading:
+    """Break a reading as real firmware does."""
+    payload = reading.payload
+    match draws.randrange(4):
         case 0:  # the buffer was too small
-            return payload[: len(payload) // 2]
+            return replace(reading, payload=payload[: len(payload) // 2], malformed=True)
         case 1:  # memory that was never written
-            return b"\xff\xfe" + payload[2:]
-        case _:  # an error message where the readings should be
-            return b'{"error":"sensor bus timeout"}'
+            return replace(reading, payload=b"\xff\xfe" + payload[2:], malformed=True)
+        case 2:  # an error message where the readings should be
+            return replace(reading, payload=b'{"error":"sensor bus timeout"}', malformed=True)
+        case _:  # a clock that was never set, printed without its zone
+            return replace(reading, claimed_time="1970-01-01 00:00:07", malformed=True)
 
 
 def fleet(*, seed: int, count: int) -> tuple[Sensor, ...]:

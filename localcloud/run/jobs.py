@@ -21,8 +21,6 @@ from localcloud.subscriber import subscription_path, topic_path
 from schemas.layout import DEFAULT
 from schemas.tables import TELEMETRY
 
-_DEAD_LETTERS = f"--dead_letter_topic={topic_path(DEAD_LETTERS_TOPIC)}"
-
 
 def telemetry_command(broker: str, credentials: Credentials) -> list[str]:
     """Return the command line of the telemetry pipeline."""
@@ -31,7 +29,7 @@ def telemetry_command(broker: str, credentials: Credentials) -> list[str]:
         *_login(broker, TELEMETRY_CLIENT, credentials),
         f"--topics={','.join(DEFAULT.telemetry_filters())}",
         f"--output_topic={topic_path(TELEMETRY_TOPIC)}",
-        _DEAD_LETTERS,
+        f"--dead_letter_topic={topic_path(DEAD_LETTERS_TOPIC)}",
     )
 
 
@@ -51,7 +49,6 @@ def warehouse_command() -> list[str]:
         "warehouse",
         f"--input_subscription={subscription_path('telemetry-warehouse')}",
         f"--output_table={PROJECT}:{DATASET}.{TELEMETRY.name}",
-        _DEAD_LETTERS,
     )
 
 

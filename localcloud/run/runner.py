@@ -198,7 +198,7 @@ class _Run:
         self._device_ids = device_ids
         self._children, self._display, self._interrupts = children, display, interrupts
         self._stack = stack
-        self._started = time.monotonic()
+        self._started, self._began = time.monotonic(), time.time()
         self._end: float | None = None
         self._state = "starting"
         self._run_id = secrets.token_hex(4)
@@ -278,7 +278,7 @@ class _Run:
         return figures
 
     def _look_on(self, endpoints: Endpoints) -> None:
-        self._warehouse = Warehouse(endpoints.bigquery, run_id=self._run_id)
+        self._warehouse = Warehouse(endpoints.bigquery, run_id=self._run_id, since=self._began)
         takes: dict[str, Callable[[Any], None]] = {
             "telemetry-run": self._telemetry.take,
             "commands-run": self._commands.take,
@@ -335,8 +335,8 @@ class _Run:
         def drained() -> bool:
             nonlocal stored, changed_at, asked_at
             now = time.monotonic()
-            if self._rows.rows + len(self._dead_letters.ids) != stored:
-                stored = self._rows.rows + len(self._dead_letters.ids)
+            if self._rows.rows + len(self._dead_letter_ids()) != stored:
+                stored = self._rows.rows + len(self._dead_letter_ids())
                 changed_at = now
             if now - changed_at > STALLED_SECONDS:
                 return True
@@ -345,18 +345,19 @@ class _Run:
                 return False
             asked_at = now
             copies = self._warehouse.copies()
-            return not lost_ids(journal, stored=copies, dead=self._all_dead_letters())
+            return not lost_ids(journal, stored=copies, dead=self._dead_letter_ids())
 
         self._watch(drained, timeout_seconds=DRAIN_SECONDS, ending=True)
 
-    def _all_dead_letters(self) -> set[str]:
-        return self._dead_letters.ids | self._warehouse.dead_letters()
+    def _dead_letter_ids(self) -> set[str]:
+        """What the topic of dead letters showed, and what the table did when last looked at."""
+        return self._dead_letters.ids | self._rows.dead_letters.ids
 
     def _judge(self, journal: journals.Journal) -> Figures:
         return judge(
             journal,
             copies=self._warehouse.copies(),
-            dead_letters=self._all_dead_letters(),
+            dead_letters=self._dead_letters.ids | self._warehouse.dead_letters().ids,
             pubsub_messages=self._telemetry.messages,
             commands_sent=len(self._commands.sent),
             commands_accepted=self._results.accepted,
@@ -388,8 +389,9 @@ class _Run:
                 pubsub_messages=self._telemetry.messages,
                 bigquery_rows=rows,
                 bigquery_rows_per_second=(rows - rows_then) / seconds,
-                dead_letters=len(self._dead_letters.ids),
-                last_dead_letter=self._dead_letters.last_reason,
+                dead_letters=len(self._dead_letter_ids()),
+                last_dead_letter=self._rows.dead_letters.last_reason
+                or self._dead_letters.last_reason,
                 commands_sent=len(self._commands.sent),
                 commands_received=self._devices.count("commands_received"),
                 outcomes=self._results.counts(),

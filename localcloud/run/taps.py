@@ -17,7 +17,7 @@ from localcloud.pubsub.protobufs import Protobuf
 from localcloud.run.latency import Latencies
 from localcloud.subscriber import PubSub
 from schemas.errors import InvalidOutcome
-from schemas.messages import CommandOutcome, Outcome, strongest
+from schemas.messages import MESSAGE_ID_PROPERTY, CommandOutcome, Outcome, strongest
 
 RECENT_COMMANDS = 5
 
@@ -99,7 +99,10 @@ class DeadLettersTap:
 
     def take(self, message: Protobuf) -> None:
         """Note one dead letter: by the id its device gave it, else by Pub/Sub's."""
-        self.ids.add(message.attributes.get("messageId") or message.message_id)
+        attributes = message.attributes
+        # A message that never became telemetry still has the property that its device gave it.
+        given = attributes.get("messageId") or attributes.get(MESSAGE_ID_PROPERTY)
+        self.ids.add(given or message.message_id)
         self.last_reason = message.attributes.get("deadLetterReason", "")
 
 

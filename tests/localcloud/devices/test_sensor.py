@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from localcloud.devices.reading import CONTENT_TYPE, SCHEMA_ID
+from localcloud.devices.reading import CONTENT_TYPE, SCHEMA_ID, Reading
 from localcloud.devices.sensor import (
     KINDS,
     Condition,
@@ -14,6 +14,7 @@ from localcloud.devices.sensor import (
 )
 from schemas.codec import Codec
 from schemas.errors import InvalidPayload
+from schemas.times import parse_time
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -98,16 +99,17 @@ def test_now_and_then_a_payload_is_malformed_and_says_so(number: int) -> None:
     readings = [sensor.reading(well, sequence) for sequence in range(2000)]
     malformed = [reading for reading in readings if reading is not None and reading.malformed]
     assert 1 <= len(malformed) <= 25
-    assert all(not _is_whole(reading.payload) for reading in malformed)
-    assert all(_is_whole(r.payload) for r in readings if r is not None and not r.malformed)
+    assert not any(_is_whole(reading) for reading in malformed)
+    assert all(_is_whole(r) for r in readings if r is not None and not r.malformed)
 
 
 CODEC = Codec.packaged()
 
 
-def _is_whole(payload: bytes) -> bool:
+def _is_whole(reading: Reading) -> bool:
     try:
-        decoded = CODEC.decode(payload, schema_id=SCHEMA_ID, content_type=CONTENT_TYPE)
-    except InvalidPayload:
+        CODEC.decode(reading.payload, schema_id=SCHEMA_ID, content_type=CONTENT_TYPE)
+        parse_time(reading.event_time)
+    except (InvalidPayload, ValueError):
         return False
-    return decoded.is_distinct
+    return True

@@ -55,5 +55,6 @@ def test_a_dead_letter_is_known_by_its_device_s_message_id() -> None:
     for _ in range(2):
         tap.take(PubsubMessage(message_id="1", attributes={"messageId": "run-1-a"} | reason))
     tap.take(PubsubMessage(message_id="2", attributes=reason))
-    assert tap.ids == {"run-1-a", "2"}
+    tap.take(PubsubMessage(message_id="3", attributes={"message-id": "run-2-b"} | reason))
+    assert tap.ids == {"run-1-a", "2", "run-2-b"}
     assert tap.last_reason == "no JSON"
