@@ -32,7 +32,7 @@ from broker.core.actions import Close, Notice, Turn
 from broker.core.connection import Connection, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
-from broker.core.handshake import Handshake, Refused
+from broker.core.handshake import REASON_CHARACTERS, Handshake, Refused
 from broker.core.limits import Limits
 from broker.core.publishing import Publishing
 from broker.core.retained import Retained
@@ -313,9 +313,18 @@ class Broker:
             self._notice(connection, f"disconnected ({code.name.lower()}): {reason}", warning=True)
             if connection.v5:
                 # [MQTT-3.14.0-1] bars it before CONNACK.
-                self._delivery.turn.send(connection, DisconnectPacket(reason_code=code).write())
+                self._say_goodbye(connection, code, reason)
         self._delivery.turn.closes.append(Close(connection=connection, reason=reason))
         self._end(connection, now, with_will=True)
+
+    def _say_goodbye(self, connection: Connection, code: DisconnectReasonCode, reason: str) -> None:
+        text = reason[:REASON_CHARACTERS]
+        data = DisconnectPacket(reason_code=code, reason_str=text).write()
+        largest = connection.maximum_packet_bytes
+        if largest is not None and len(data) > largest:
+            # [MQTT-3.14.2-3]
+            data = DisconnectPacket(reason_code=code).write()
+        self._delivery.turn.send(connection, data)
 
     def _end(self, connection: Connection, now: float, *, with_will: bool) -> None:
         connection.state = State.CLOSED
@@ -329,7 +338,7 @@ class Broker:
         connection.session = None
         will, connection.will = connection.will, None
         if will is not None and with_will:
-            self._wills.connection_ended(session.client_id, will, session.expiry_seconds, now)
+            self._wills.connection_ended(session.client_id, will, now)
         self.sessions.detach(session, now)
 
     def _connect_timeout(self, connection: Connection, now: float) -> None:

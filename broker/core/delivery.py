@@ -89,8 +89,6 @@ class Delivery:
         limit = self._write_buffer_bytes
         while session.resend and session.has_room(limit):
             self._send_again(session, connection, now)
-        if session.resend:
-            return
         queue = session.queue
         while queue and session.has_room(limit):
             outgoing = queue.popleft()
@@ -100,8 +98,6 @@ class Delivery:
                 self._counters.dropped_expired += 1
             else:
                 self._send(session, connection, outgoing, now)
-        if queue:
-            return
         for group in session.groups.values():
             while group.queue and session.has_room(limit):
                 message = group.take()

@@ -22,6 +22,10 @@ from mqtt.errors import TopicError
 from mqtt.topics import check_topic_name
 
 
+REASON_CHARACTERS = 300
+"""Of a reason string: it may quote a topic, and a topic may be as long as a reason string."""
+
+
 class Refused(Exception):
     """CONNECT is answered with a CONNACK that says no [MQTT-3.1.4-2]."""
 
@@ -105,7 +109,7 @@ class Handshake:
         if session is not None and session.owner != principal.name:
             raise Refused(
                 ConnAckReasonCode.NOT_AUTHORIZED,
-                f"the session belongs to {session.owner!r}, not to {principal.name!r}",
+                "the client identifier's session belongs to another user",
             )
         return session
 
@@ -134,8 +138,14 @@ class Handshake:
 
     def refuse(self, connection: Connection, refusal: Refused) -> None:
         """Sends the CONNACK that says no, with Session Present 0 [MQTT-3.2.2-6]."""
-        answer = ConnAckPacket(reason_code=refusal.reason_code)
-        self._turn.send(connection, encode(answer, connection.protocol))
+        text = str(refusal)[:REASON_CHARACTERS]
+        answer = ConnAckPacket(reason_code=refusal.reason_code, reason_str=text)
+        data = encode(answer, connection.protocol)
+        largest = None if connection.connect is None else connection.connect.max_packet_size
+        if largest is not None and len(data) > largest:
+            # [MQTT-3.2.2-19]
+            data = encode(ConnAckPacket(reason_code=refusal.reason_code), connection.protocol)
+        self._turn.send(connection, data)
 
     def _connack(
         self, connection: Connection, packet: ConnectPacket, session: Session, present: bool

@@ -93,15 +93,15 @@ class Session:
         self.drop_timer: Timer | None = None
 
     def take_packet_id(self) -> int:
-        """The next identifier that is not in use [MQTT-2.2.1-4]. ``window`` leaves one free."""
+        """The next identifier that is not in use [MQTT-2.2.1-4].
+
+        There is one: ``window`` is smaller than their number, and nothing new is sent while
+        identifiers in ``resend`` wait.
+        """
         packet_id = self.last_packet_id
         while True:
             packet_id = packet_id + 1 if packet_id < HIGHEST_PACKET_ID else 1
-            if (
-                packet_id not in self.unacknowledged
-                and packet_id not in self.released
-                and packet_id not in self.resend
-            ):
+            if packet_id not in self.unacknowledged and packet_id not in self.released:
                 self.last_packet_id = packet_id
                 return packet_id
 

@@ -19,15 +19,14 @@ class Wills:
         self._counters = counters
         self._waiting: dict[str, tuple[Will, Timer]] = {}
 
-    def connection_ended(
-        self, client_id: str, will: Will, session_expiry_seconds: int, now: float
-    ) -> None:
-        """Publishes the will after its delay or when the session ends, whichever is sooner."""
-        delay = min(will.will_delay_interval, session_expiry_seconds)
-        if delay <= 0:
+    def connection_ended(self, client_id: str, will: Will, now: float) -> None:
+        """Publishes the will once its delay has passed; ``session_ended`` may come before."""
+        if not will.will_delay_interval:
             self._publish(client_id, will, now)
             return
-        timer = self._timers.at(now + delay, lambda then: self.session_ended(client_id, then))
+        timer = self._timers.at(
+            now + will.will_delay_interval, lambda then: self.session_ended(client_id, then)
+        )
         self._waiting[client_id] = (will, timer)
 
     def session_resumed(self, client_id: str) -> None:
@@ -37,7 +36,7 @@ class Wills:
             waiting[1].cancel()
 
     def session_ended(self, client_id: str, now: float) -> None:
-        """Publishes what still waits for this client."""
+        """The session, or the will's delay, is over: publishes what waits [MQTT-3.1.2-10]."""
         waiting = self._waiting.pop(client_id, None)
         if waiting is not None:
             waiting[1].cancel()

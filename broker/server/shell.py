@@ -104,7 +104,7 @@ class Shell:
             self._authenticate(authentication)
         for notice in turn.notices:
             level = logging.WARNING if notice.warning else logging.INFO
-            LOG.log(level, "%s: %s", notice.client_id, notice.text)
+            LOG.log(level, "%.200s: %.1000s", notice.client_id, notice.text)
         self._arm()
         self.wake()
 

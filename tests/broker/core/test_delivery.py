@@ -288,3 +288,17 @@ def test_acknowledging_a_qos_1_message_as_qos_2_is_a_protocol_error() -> None:
     assert message.packet_id is not None
     subscriber.send(PubRecPacket(message.packet_id))
     assert subscriber.closed is not None
+
+
+def test_mqtt_4_6_0_1_order_survives_a_reconnect_that_could_not_send_everything_again() -> None:
+    house = House()
+    first = house.resume("c1")
+    first.subscribe("a")
+    publisher = house.connect("c2")
+    for number in range(3):
+        publisher.publish("a", b"%d" % number, qos=1)
+    first.drop()
+    second = house.resume("c1", receive_max=1)
+    assert second.payloads() == [b"0"]
+    second.drop()
+    assert house.resume("c1").payloads() == [b"0", b"1", b"2"]

@@ -20,6 +20,9 @@ from broker.auth.principal import Rights, Rules
 from mqtt import topics
 from tests.broker.core.harness import V5, V311, Client, House, device, service
 
+# mqtt5 panics on text that is no UTF-8: the codec turns it into an error, pytest still hears of it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def refusal(client: Client) -> int:
     """The reason code of the CONNACK that says no, after which the connection is closed."""
@@ -110,6 +113,20 @@ def test_a_device_has_its_own_client_identifier_and_no_other() -> None:
     stranger.send(ConnectPacket("d2", username="d1"))
     assert refusal(stranger) == 0x85
     assert house.connect("d1", username="d1").closed is None
+
+
+def test_a_refusal_says_why_where_the_client_can_take_it() -> None:
+    for largest, reason in ((None, "user name or password is wrong"), (20, None)):
+        client = House().open()
+        client.send(ConnectPacket("c", username="nobody", max_packet_size=largest))
+        assert client.one(ConnAckPacket).reason_str == reason
+
+
+def test_a_goodbye_says_why_where_the_client_can_take_it() -> None:
+    for largest, reason in ((None, "topic alias 9 was never set"), (20, None)):
+        client = House().connect(max_packet_size=largest)
+        client.publish("", topic_alias=9)
+        assert client.one(DisconnectPacket).reason_str == reason
 
 
 def test_a_service_has_the_client_identifiers_under_its_prefix() -> None:

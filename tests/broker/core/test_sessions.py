@@ -192,3 +192,6 @@ def test_packet_identifiers_are_not_used_twice_at_once() -> None:
     session.last_packet_id = 65_535
     publisher.publish("a", qos=1)
     assert subscriber.one(PublishPacket).packet_id == 3
+    session.released[4] = None
+    publisher.publish("a", qos=1)
+    assert subscriber.one(PublishPacket).packet_id == 5

@@ -170,3 +170,13 @@ def test_a_member_of_a_lower_qos_gets_the_message_at_its_own() -> None:
     assert (int(got.qos), got.subscription_ids) == (1, [9])
     client.acknowledge(got)
     assert client.take(PubRecPacket) == []
+
+
+def test_a_new_member_gets_what_waits_for_those_who_are_away() -> None:
+    house = House()
+    (away,) = members(house, 1)
+    away.drop()
+    publish(house, 2)
+    newcomer = house.connect("c-new")
+    newcomer.subscribe("$share/g/a/#")
+    assert newcomer.payloads() == [b"0", b"1"]
