@@ -95,7 +95,8 @@ class RejectedToRows(beam.PTransform):
 
     def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
         """Make the rows."""
-        return pcoll | "MakeRows" >> beam.ParDo(_Store(self._blob_folder, dead_letter_row))
+        make = beam.ParDo(_Store(self._blob_folder, dead_letter_row))
+        return pcoll | "MakeRows" >> make.with_output_types(dict[str, Any])
 
 
 class _Store(beam.DoFn):

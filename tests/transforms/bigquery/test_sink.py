@@ -15,8 +15,10 @@ from localcloud.bigquery import BigQueryProcess, LocalBigQuery
 from schemas.tables import DEAD_LETTERS, TELEMETRY, Field, Table
 from transforms.bigquery import AppendToBigQuery, TableRow, check_table
 from transforms.bigquery.stream import EMULATOR_VARIABLE
+from transforms.dead_letter import RejectedToRows
 from transforms.errors import DestinationMissing, DestinationRefused, DestinationUnavailable
 
+LETTERS = "local.d.dead_letters"
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
 
@@ -104,6 +106,21 @@ def test_a_row_the_table_can_t_take_comes_out_with_its_bytes(warehouse: LocalBig
         "SELECT message_id FROM d.telemetry WHERE message_id IN ('good', 'bad', 'worse')"
     )
     assert found.rows == [("good",)]
+
+
+def test_what_is_refused_fits_the_table_of_dead_letters(warehouse: LocalBigQuery) -> None:
+    with CheckedPipeline(runner="FnApiRunner") as pipeline:
+        rejected = (
+            pipeline
+            | beam.Create([row("dead", payload="{")], reshuffle=False)
+            | AppendToBigQuery("local.d.telemetry", TELEMETRY)
+        )
+        lost = rejected | RejectedToRows() | "Letters" >> AppendToBigQuery(LETTERS, DEAD_LETTERS)
+        assert_that(lost, equal_to([]))
+    found = warehouse.query("SELECT stage, origin, raw, raw_bytes FROM d.dead_letters")
+    assert [(*line[:2], len(line[2])) for line in found.rows] == [
+        ("bigquery", "local.d.telemetry", found.rows[0][3])
+    ]
 
 
 def test_a_table_is_checked_before_the_start(warehouse: LocalBigQuery) -> None:
