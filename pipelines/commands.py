@@ -26,9 +26,10 @@ from pipelines.options import (
     pubsub_topic,
 )
 from schemas.layout import Layout
-from transforms.commands import OUTCOMES, ParseCommands, outcome_message, outcome_of
+from transforms.commands import OUTCOMES, ParseCommands, frame_outcomes, outcomes_of
+from transforms.lists import MessageList
 from transforms.mqttio import WriteToMqtt
-from transforms.pubsubio import ReadFromPubSub, WriteToPubSub
+from transforms.pubsubio import FramedMessages, ReadFromPubSub, WriteToPubSub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,11 @@ def build(pipeline: beam.Pipeline, options: CommandsOptions) -> None:
     """Wires the pipeline."""
     commands = (
         pipeline
-        | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription)
+        | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription, lists=True)
         | "Commands"
-        >> beam.ParDo(ParseCommands(options.layout)).with_outputs(OUTCOMES, main="commands")
+        >> beam.ParDo(ParseCommands(options.layout))
+        .with_output_types(MessageList)
+        .with_outputs(OUTCOMES, main="commands")
     )
     published = (
         commands.commands
@@ -77,14 +80,15 @@ def build(pipeline: beam.Pipeline, options: CommandsOptions) -> None:
             broker=options.broker_settings(),
             client_id=options.client_id,
             maximum_in_flight=options.maximum_in_flight,
+            lists=True,
         )
-        | "Outcome" >> beam.Map(outcome_of)
+        | "Outcomes" >> beam.Map(outcomes_of).with_output_types(MessageList)
     )
     # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
     for name, outcomes in (("Published", published), ("Unpublished", commands[OUTCOMES])):
         _ = (
             outcomes
-            | f"{name}Result" >> beam.Map(outcome_message)
+            | f"{name}Results" >> beam.Map(frame_outcomes).with_output_types(FramedMessages)
             | f"Write{name}" >> WriteToPubSub(options.results_topic)
         )
 

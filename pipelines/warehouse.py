@@ -92,7 +92,7 @@ def build(pipeline: beam.Pipeline, options: WarehouseOptions) -> None:
     """Wires the pipeline."""
     decoded = (
         pipeline
-        | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription)
+        | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription, lists=True)
         | "Decode"
         >> DecodeTelemetry(
             origin=options.input_subscription, default_schema_id=options.default_schema

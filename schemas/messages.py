@@ -31,6 +31,9 @@ EVENT_TIME_PROPERTY = "event-time"
 SCHEMA_ID_PROPERTY = "schema-id"
 COMMAND_ID_PROPERTY = "command-id"
 
+# json.dumps builds an encoder at each call, unless all is left at its defaults.
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRegistry:
@@ -315,7 +318,7 @@ class CommandOutcome:
             record["reason"] = self.reason
         if self.reason_code is not None:
             record["reasonCode"] = self.reason_code
-        return json.dumps(record, ensure_ascii=False).encode()
+        return _encode_json(record).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:

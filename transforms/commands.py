@@ -1,8 +1,9 @@
 """Commands: Pub/Sub messages to MQTT messages for devices, and what became of each.
 
-    ParseCommands    PubsubMessage -> (Command, mqtt.client.Message), or an outcome at once
-    outcome_of       (Command, PublishResult) -> CommandOutcome
-    outcome_message  CommandOutcome -> PubsubMessage for the results topic
+    ParseCommands    lists of PubsubMessage -> lists of (Command, mqtt.client.Message), or of
+                     CommandOutcome where there is one at once
+    outcomes_of      lists of (Command, PublishResult) -> lists of CommandOutcome
+    frame_outcomes   lists of CommandOutcome -> messages for the results topic
 
 A repeat after a crash gives the same outcome or a stronger one (see schemas.messages.Outcome): a
 command that was accepted and comes again too late is reported as expired.
@@ -23,7 +24,10 @@ from mqtt.client import Message
 from schemas.errors import InvalidCommand, InvalidOutcome
 from schemas.layout import Layout
 from schemas.messages import COMMAND_ID_PROPERTY, Command, CommandOutcome, Outcome
+from transforms.lists import MessageList
 from transforms.mqttio import PublishResult
+from transforms.pubsubio import FramedMessages
+from transforms.pubsubio.wire import attribute, framed
 
 OUTCOMES = "outcomes"
 
@@ -37,9 +41,10 @@ _OUTCOMES = {
 class ParseCommands(beam.DoFn):
     """Pub/Sub messages to MQTT messages.
 
-    Guarantee and ordering are those of its input; it keeps nothing. Input: PubsubMessage with the
-    attributes of ``schemas.messages.Command``. Output: ``(Command, mqtt.client.Message)``; tagged
-    ``outcomes``: CommandOutcome of those that are no command, or whose time is over.
+    Guarantee and ordering are those of its input; it keeps nothing. Input:
+    ``MessageList[PubsubMessage]`` with the attributes of ``schemas.messages.Command``. Output:
+    ``MessageList[(Command, mqtt.client.Message)]``; tagged ``outcomes``:
+    ``MessageList[CommandOutcome]`` of those that are no command, or whose time is over.
 
     Args:
       layout: the topics of commands and responses.
@@ -52,61 +57,82 @@ class ParseCommands(beam.DoFn):
         self._invalid = Metrics.counter("commands", "invalid")
         self._expired = Metrics.counter("commands", "expired")
 
-    def process(self, element: PubsubMessage) -> Iterator[Any]:
-        """Gives the command's message, or its outcome where it has none."""
-        attributes = element.attributes or {}
+    def process(self, element: MessageList[PubsubMessage]) -> Iterator[Any]:
+        """Gives the commands' messages, and the outcomes of those that have none."""
         now = self._clock()
-        try:
-            command = Command.from_pubsub(element.data, attributes, element.message_id)
-            topic = self._layout.command_topic(command.device_id, command.name)
-            response_topic = self._layout.response_topic(command.device_id, command.command_id)
-        except InvalidCommand as error:
-            self._invalid.inc()
-            yield beam.pvalue.TaggedOutput(OUTCOMES, _invalid(element, attributes, str(error), now))
-            return
-        left = command.seconds_left(now)
-        if left is not None and left <= 0:
-            self._expired.inc()
-            yield beam.pvalue.TaggedOutput(
-                OUTCOMES,
-                CommandOutcome(
-                    command_id=command.command_id,
-                    device_id=command.device_id,
-                    outcome=Outcome.EXPIRED,
-                    reason=f"expired {-left:.0f} s before it was taken from the subscription",
-                    time=now,
-                ),
-            )
-            return
-        yield (
-            command,
-            Message(
-                topic=topic,
-                payload=command.data,
-                expiry_seconds=None if left is None else math.ceil(left),
-                content_type=command.content_type,
-                response_topic=response_topic,
-                user_properties=[(COMMAND_ID_PROPERTY, command.command_id)],
-            ),
+        commands: MessageList[tuple[Command, Message]] = MessageList()
+        outcomes: MessageList[CommandOutcome] = MessageList()
+        for message in element:
+            attributes = message.attributes or {}
+            try:
+                command = Command.from_pubsub(message.data, attributes, message.message_id)
+            except InvalidCommand as error:
+                self._invalid.inc()
+                outcomes.append(_invalid(message, attributes, str(error), now))
+                continue
+            left = command.seconds_left(now)
+            if left is not None and left <= 0:
+                self._expired.inc()
+                outcomes.append(_expired(command, -left, now))
+            else:
+                commands.append((command, self._message(command, left)))
+        if commands:
+            yield commands
+        if outcomes:
+            yield beam.pvalue.TaggedOutput(OUTCOMES, outcomes)
+
+    def _message(self, command: Command, seconds_left: float | None) -> Message:
+        device_id, command_id = command.device_id, command.command_id
+        return Message(
+            topic=self._layout.command_topic(device_id, command.name),
+            payload=command.data,
+            expiry_seconds=None if seconds_left is None else math.ceil(seconds_left),
+            content_type=command.content_type,
+            response_topic=self._layout.response_topic(device_id, command_id),
+            user_properties=[(COMMAND_ID_PROPERTY, command_id)],
         )
 
 
-def outcome_of(element: tuple[Command, PublishResult]) -> CommandOutcome:
-    """Returns what the broker's answer means for the command."""
-    command, result = element
-    return CommandOutcome(
-        command_id=command.command_id,
-        device_id=command.device_id,
-        outcome=_OUTCOMES[result.outcome],
-        reason=result.reason or None,
-        reason_code=result.reason_code,
-        time=_now(),
+def outcomes_of(
+    element: MessageList[tuple[Command, PublishResult]],
+) -> MessageList[CommandOutcome]:
+    """Returns what the broker's answers mean for the commands."""
+    now = _now()
+    return MessageList(
+        CommandOutcome(
+            command_id=command.command_id,
+            device_id=command.device_id,
+            outcome=_OUTCOMES[result.outcome],
+            reason=result.reason or None,
+            reason_code=result.reason_code,
+            time=now,
+        )
+        for command, result in element
     )
 
 
-def outcome_message(outcome: CommandOutcome) -> PubsubMessage:
-    """Returns the outcome as a message for the results topic."""
-    return PubsubMessage(outcome.to_json(), outcome.attributes())
+def frame_outcomes(element: MessageList[CommandOutcome]) -> FramedMessages:
+    """Returns the outcomes as messages for the results topic.
+
+    A CommandOutcome was checked for what an attribute can carry when it was built.
+    """
+    return FramedMessages(
+        framed(
+            outcome.to_json(),
+            b"".join(attribute(name, value) for name, value in outcome.attributes().items()),
+        )
+        for outcome in element
+    )
+
+
+def _expired(command: Command, seconds_ago: float, now: datetime) -> CommandOutcome:
+    return CommandOutcome(
+        command_id=command.command_id,
+        device_id=command.device_id,
+        outcome=Outcome.EXPIRED,
+        reason=f"expired {seconds_ago:.0f} s before it was taken from the subscription",
+        time=now,
+    )
 
 
 def _invalid(
