@@ -78,13 +78,17 @@ class Fleet:
 
     async def run(
         self,
-        stop: asyncio.Event,
         *,
+        quiet: asyncio.Event,
+        stop: asyncio.Event,
         duration_seconds: float | None,
         connect_timeout_seconds: float,
         drain_timeout_seconds: float,
     ) -> bool:
-        """Publish until told to stop or the duration is over, then wait for the last PUBACKs.
+        """Publish until told to stop or the duration is over, and end after the last PUBACK.
+
+        Told to be quiet, it publishes no more and stays connected, for commands, until told to
+        stop.
 
         Returns whether nothing was left unacknowledged. Raises BrokerRefused, and
         TimeoutError where not all devices are connected in time.
@@ -92,7 +96,7 @@ class Fleet:
         reporting = asyncio.create_task(self._report_each_second())
         connections = [asyncio.create_task(device.run()) for device in self._devices.values()]
         publishing = asyncio.create_task(
-            self._publish(stop, duration_seconds, connect_timeout_seconds)
+            self._publish(quiet, stop, duration_seconds, connect_timeout_seconds)
         )
         try:
             # A connection's task ends only by an error.
@@ -120,6 +124,7 @@ class Fleet:
 
     async def _publish(
         self,
+        quiet: asyncio.Event,
         stop: asyncio.Event,
         duration_seconds: float | None,
         connect_timeout_seconds: float,
@@ -141,10 +146,13 @@ class Fleet:
         self.counters.state = "publishing"
         self._count_and_report()
         end = math.inf if duration_seconds is None else time.monotonic() + duration_seconds
-        while not stop.is_set() and (now := time.monotonic()) < end:
+        while not (quiet.is_set() or stop.is_set()) and (now := time.monotonic()) < end:
             for reading in self._schedule.due(now, utc(time.time())):
                 self._send(reading)
             await asyncio.sleep(TICK_SECONDS)
+        if quiet.is_set():
+            self.counters.state = "quiet"
+            await stop.wait()
 
     async def _be_heard(self, stop: asyncio.Event, deadline: float) -> None:
         """Publish this machine's readings until someone subscribes; none of them counts before.

@@ -1,8 +1,9 @@
 """The devices' process: arguments in, a journal and a line of counters a second out.
 
 Standard output carries one JSON object a second, the fields of `fleet.Counters`, for the
-runner; what a person should read goes to standard error. SIGTERM and SIGINT stop the
-publishing; the last PUBACKs are waited for. Exit status 0 if nothing was left unacknowledged.
+runner; what a person should read goes to standard error. SIGUSR1 ends the publishing, while
+commands are still received; SIGTERM and SIGINT end it all, after the last PUBACKs. Exit status 0
+if nothing was left unacknowledged.
 """
 
 import argparse
@@ -88,8 +89,9 @@ def _report(counters: Counters) -> None:
 
 
 async def _run(options: argparse.Namespace, host_name: str, port: int) -> bool:
-    stop = asyncio.Event()
+    quiet, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, quiet.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     schedule, device_ids = _schedule(options)
@@ -111,7 +113,8 @@ async def _run(options: argparse.Namespace, host_name: str, port: int) -> bool:
             report=_report,
         )
         drained = await fleet.run(
-            stop,
+            quiet=quiet,
+            stop=stop,
             duration_seconds=options.duration,
             connect_timeout_seconds=options.connect_timeout,
             drain_timeout_seconds=options.drain_timeout,

@@ -1,8 +1,10 @@
 """The jobs of a run: the three pipelines on the DirectRunner, and the devices."""
 
 import json
+import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -81,6 +83,7 @@ class Devices:
     ) -> None:
         self.journal = journal
         self.counters: dict[str, int | str] = {}
+        self.counted_at = 0.0
         command = [
             *(sys.executable, "-m", "localcloud.devices"),
             *("--broker", endpoints.broker_url),
@@ -108,6 +111,11 @@ class Devices:
         """Whether all are connected and have begun."""
         return self.counters.get("state") == "publishing"
 
+    def be_quiet(self) -> None:
+        """Have them publish no more; they still receive commands."""
+        if self.child.process.poll() is None:
+            self.child.process.send_signal(signal.SIGUSR1)
+
     def count(self, name: str) -> int:
         """Return a counter of `localcloud.devices.fleet.Counters`."""
         return int(self.counters.get(name, 0))
@@ -116,3 +124,4 @@ class Devices:
         assert self.child.process.stdout is not None
         for line in self.child.process.stdout:
             self.counters = json.loads(line)
+            self.counted_at = time.monotonic()

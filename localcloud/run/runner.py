@@ -15,7 +15,6 @@ import shutil
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -40,13 +39,13 @@ from localcloud.run.commander import Commander
 from localcloud.run.display import Display, Snapshot, display_for
 from localcloud.run.figures import Figures, judge, lost_ids
 from localcloud.run.jobs import Devices, commands_command, telemetry_command, warehouse_command
+from localcloud.run.rate import Rate
 from localcloud.run.servers import Servers, make_credentials
 from localcloud.run.settings import RunSettings
 from localcloud.run.taps import CommandsTap, DeadLettersTap, Puller, ResultsTap, TelemetryTap
 from localcloud.run.warehouse import RowCounter, Warehouse
 
 TICK_SECONDS = 0.25
-RATE_WINDOW_SECONDS = 5.0
 OUTCOMES_TIMEOUT_SECONDS = 10.0
 DEVICES_STOP_SECONDS = 40.0
 PIPELINE_START_SECONDS = 90.0
@@ -207,7 +206,7 @@ class _Run:
         self._results = ResultsTap()
         self._dead_letters = DeadLettersTap()
         self._threads: list[_HasError] = []
-        self._history: deque[tuple[float, int, int]] = deque()
+        self._published_rate, self._rows_rate = Rate(), Rate()
         self._said_first_row = False
 
     def run(self) -> Figures | None:
@@ -261,6 +260,7 @@ class _Run:
         self._watch(lambda: self._end is not None and time.monotonic() >= self._end)
 
         self._state, self._end = "stopping", None
+        self._devices.be_quiet()
         commander.close()
         self._watch(self._all_commands_told, timeout_seconds=OUTCOMES_TIMEOUT_SECONDS, ending=True)
         self._stop("devices", [self._devices.child], DEVICES_STOP_SECONDS)
@@ -372,11 +372,6 @@ class _Run:
             self._said_first_row = True
             after = self._rows.first_row_at - self._started
             self._display.say(f"first row in BigQuery after {after:.1f} s")
-        self._history.append((now, published, rows))
-        while now - self._history[0][0] > RATE_WINDOW_SECONDS and len(self._history) > 2:
-            self._history.popleft()
-        then, published_then, rows_then = self._history[0]
-        seconds = max(now - then, TICK_SECONDS)
         self._display.show(
             Snapshot(
                 state=self._state,
@@ -385,10 +380,12 @@ class _Run:
                 devices=len(self._device_ids),
                 connected=self._devices.count("connected"),
                 published=published,
-                published_per_second=(published - published_then) / seconds,
+                published_per_second=self._published_rate.per_second(
+                    self._devices.counted_at, published
+                ),
                 pubsub_messages=self._telemetry.messages,
                 bigquery_rows=rows,
-                bigquery_rows_per_second=(rows - rows_then) / seconds,
+                bigquery_rows_per_second=self._rows_rate.per_second(self._rows.counted_at, rows),
                 dead_letters=len(self._dead_letter_ids()),
                 last_dead_letter=self._rows.dead_letters.last_reason
                 or self._dead_letters.last_reason,

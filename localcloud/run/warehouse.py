@@ -68,6 +68,7 @@ class RowCounter:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.rows = 0
+        self.counted_at = 0.0
         self.dead_letters = TableOfDeadLetters()
         self.first_row_at: float | None = None
         self.error: Exception | None = None
@@ -85,6 +86,7 @@ class RowCounter:
         try:
             while not self._closing.is_set():
                 self.rows = self._warehouse.rows()
+                self.counted_at = time.monotonic()
                 if self.rows and self.first_row_at is None:
                     self.first_row_at = time.monotonic()
                 if self.rows:

@@ -119,6 +119,20 @@ def test_sigterm_ends_it_with_nothing_outstanding(site: Site) -> None:
     assert site.journal().complete
 
 
+def test_sigusr1_ends_the_publishing_and_keeps_the_connections(site: Site) -> None:
+    process = subprocess.Popen(site.command("--rate", "100"), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    _wait_for(lambda: _written(site) and bool(site.journal().acknowledged))
+    process.send_signal(signal.SIGUSR1)
+    quiet = next(each for line in process.stdout if (each := json.loads(line))["state"] == "quiet")
+    later = json.loads(process.stdout.readline())
+    assert later["connected"] == 4
+    assert later["published"] == quiet["published"] + quiet["outstanding"]
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
 def test_a_wrong_password_is_told_at_once(site: Site) -> None:
     site.credentials.devices.write_text(json.dumps(dict.fromkeys(DEVICE_IDS, "wrong")))
     status, _, errors = site.run("--duration", "1")
