@@ -9,17 +9,15 @@ no member has room.
 
 from __future__ import annotations
 
-from broker.core.actions import Notice, Turn
+from broker.core.actions import Turn
 from broker.core.connection import Connection
 from broker.core.counters import Counters
 from broker.core.limits import Limits, QueueFull
+from broker.core.losses import Losses
 from broker.core.message import V5, Message
 from broker.core.session import Outgoing, Session
 from broker.core.subscriptions import ShareGroup, Subscription, Subscriptions
 from broker.core.timers import Timers
-
-DROP_REPORT_SECONDS = 10.0
-"""While a session drops messages, how often the log says how many."""
 
 _DUPLICATE = 0x08
 
@@ -39,7 +37,7 @@ class Delivery:
         self._limits = limits
         self._write_buffer_bytes = limits.write_buffer_bytes
         self._subscriptions = subscriptions
-        self._timers = timers
+        self.losses = Losses(self.turn, timers)
         self._counters = counters
 
     def route(self, message: Message, publisher: Session | None, now: float) -> bool:
@@ -135,8 +133,7 @@ class Delivery:
         session.released.clear()
         session.queue.clear()
         session.held_bytes = 0
-        if session.drop_timer is not None:
-            session.drop_timer.cancel()
+        self.losses.session_ended(session)
 
     def keep_for(self, session: Session, subscription: Subscription, now: float) -> None:
         """The last member unsubscribed: what its group still held stays with its session."""
@@ -209,26 +206,9 @@ class Delivery:
 
     def _dropped(self, session: Session, now: float) -> None:
         self._counters.dropped_queue_full += 1
-        session.dropped += 1
-        if session.drop_timer is None:
-            self._report_drops(session, now)
-
-    def _report_drops(self, session: Session, now: float) -> None:
-        if not session.dropped:
-            session.drop_timer = None
-            return
         limits = session.limits
-        self.turn.notices.append(
-            Notice(
-                client_id=session.client_id,
-                text=f"queue full ({limits.messages} messages, {limits.bytes} bytes):"
-                f" {session.dropped} messages dropped",
-                warning=True,
-            )
-        )
-        session.dropped = 0
-        session.drop_timer = self._timers.at(
-            now + DROP_REPORT_SECONDS, lambda then: self._report_drops(session, then)
+        self.losses.note(
+            session, f"dropped, queue full ({limits.messages} messages, {limits.bytes} bytes)", now
         )
 
     def _send(
@@ -245,7 +225,7 @@ class Delivery:
         size = len(head) + len(properties) + len(payload) + (2 if qos else 0)
         largest = connection.maximum_packet_bytes
         if largest is not None and size > largest:
-            self._too_large(session, message, size, largest)
+            self._too_large(session, largest, now)
             return
         self._counters.messages_sent += 1
         if qos:
@@ -273,23 +253,16 @@ class Delivery:
         largest = connection.maximum_packet_bytes
         if largest is not None and len(data) > largest:
             session.held_bytes -= outgoing.message.size
-            self._too_large(session, outgoing.message, len(data), largest)
+            self._too_large(session, largest, now)
             return
         session.unacknowledged[packet_id] = outgoing
         self._counters.messages_redelivered += 1
         self.turn.send(connection, data)
 
-    def _too_large(self, session: Session, message: Message, size: int, largest: int) -> None:
+    def _too_large(self, session: Session, largest: int, now: float) -> None:
         """[MQTT-3.1.2-24], [MQTT-3.1.2-25]: not sent, and taken as delivered."""
         self._counters.dropped_too_large += 1
-        self.turn.notices.append(
-            Notice(
-                client_id=session.client_id,
-                text=f"message to {message.topic!r} dropped: {size} bytes, the client takes"
-                f" {largest}",
-                warning=True,
-            )
-        )
+        self.losses.note(session, f"dropped, larger than the client takes ({largest} bytes)", now)
 
 
 def _shared(message: Message, member: Subscription, group: ShareGroup) -> Outgoing:

@@ -21,7 +21,6 @@ from mqtt.codec import encode
 from mqtt.errors import TopicError
 from mqtt.topics import check_topic_name
 
-
 REASON_CHARACTERS = 300
 """Of a reason string: it may quote a topic, and a topic may be as long as a reason string."""
 

@@ -13,7 +13,6 @@ from mqtt5 import (
     PubRelPacket,
 )
 
-from broker.core.actions import Notice
 from broker.core.connection import Connection
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
@@ -26,6 +25,9 @@ from mqtt.errors import ProtocolError
 
 REMEMBERED_RIGHTS = 1_000
 """Topics of one connection whose right to publish is remembered."""
+
+LOGGED_TOPICS = 10
+"""Topics of one session whose refusals are logged apart, within ten seconds."""
 
 _SUCCESS = 0x00
 _NO_MATCHING_SUBSCRIBERS = 0x10
@@ -122,21 +124,26 @@ class Publishing:
         else:
             reason = self.accept(Message(packet, topic, session.client_id, now), session, now)
         if reason >= 0x80:
-            self._refused(connection, packet, topic, reason)
+            self._refused(connection, session, packet, topic, reason, now)
         return reason
 
     def _refused(
-        self, connection: Connection, packet: PublishPacket, topic: str, reason: int
+        self,
+        connection: Connection,
+        session: Session,
+        packet: PublishPacket,
+        topic: str,
+        reason: int,
+        now: float,
     ) -> None:
         self._counters.publishes_refused += 1
         why = "not allowed" if reason == _NOT_AUTHORIZED else "retained messages are at their limit"
-        text = f"PUBLISH to {topic!r} refused: {why}"
         if not connection.v5 and packet.packet_id is not None:
             # [MQTT-3.3.5-2]: 3.1.1 has no refusal; an acknowledgement would be a lie.
-            raise ProtocolError(text, reason_code=reason)
-        self._delivery.turn.notices.append(
-            Notice(client_id=connection.client_id, text=text, warning=True)
-        )
+            raise ProtocolError(f"PUBLISH to {topic!r} refused: {why}", reason_code=reason)
+        # One line for each topic of a device; 1,000 topics are not told of one by one.
+        about = f" to {topic!r}" if len(session.losses) < LOGGED_TOPICS else ""
+        self._delivery.losses.note(session, f"PUBLISH{about} refused, {why}", now)
 
     def _answer_qos_1(self, connection: Connection, packet_id: int, reason: int) -> None:
         # [MQTT-4.3.2-4]

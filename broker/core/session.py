@@ -48,20 +48,21 @@ class Session:
     ``released``: QoS 2, PUBREC received and PUBREL sent, waiting for PUBCOMP.
     ``queue``: not sent yet. ``held_bytes``: of all of these but ``released``.
     ``received``: QoS 2 identifiers of the client's own messages between PUBLISH and PUBREL.
+    ``losses``: messages that were lost, by reason, and not yet logged.
     ``window``: how many identifiers may be in use towards the client at once.
     """
 
     __slots__ = (
         "client_id",
         "connection",
-        "drop_timer",
-        "dropped",
         "expiry_seconds",
         "expiry_timer",
         "groups",
         "held_bytes",
         "last_packet_id",
         "limits",
+        "loss_timer",
+        "losses",
         "owner",
         "queue",
         "received",
@@ -89,8 +90,8 @@ class Session:
         self.received: set[int] = set()
         self.last_packet_id = 0
         self.window = HIGHEST_PACKET_ID
-        self.dropped = 0
-        self.drop_timer: Timer | None = None
+        self.losses: dict[str, int] = {}
+        self.loss_timer: Timer | None = None
 
     def take_packet_id(self) -> int:
         """The next identifier that is not in use [MQTT-2.2.1-4].

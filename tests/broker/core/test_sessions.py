@@ -114,7 +114,7 @@ def test_a_queue_is_bounded_and_its_losses_are_counted_and_logged() -> None:
     assert house.core.counters.dropped_queue_full == 7
     assert sum("queue full" in notice for notice in house.notices) == 1
     house.wait(10)
-    assert "6 messages dropped" in house.notices[-1]
+    assert house.notices[-1].endswith("queue full (3 messages, 10000 bytes): 6 messages")
     assert house.resume("c1").payloads() == [b"0", b"1", b"2"]
 
 
