@@ -8,6 +8,7 @@ is unacknowledged comes again.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -130,6 +131,10 @@ def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Pri
             outcome.append(error)
         ended.set()
 
+    # Messages make no cycles, and Beam's modules are a quarter of a million objects to look at.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     with _signals(name):
         threading.Thread(target=wait, name="wait-until-finish", daemon=True).start()
         print(f"{name}: running", file=sys.stderr, flush=True)  # noqa: T201  # the ready line
