@@ -76,6 +76,11 @@ class Handshake:
                 check_topic_name(packet.will.topic)
             except TopicError as error:
                 raise Refused(ConnAckReasonCode.TOPIC_NAME_INVALID, f"will: {error}") from error
+            if packet.will.topic.count("/") >= self._limits.topic_levels:
+                raise Refused(
+                    ConnAckReasonCode.TOPIC_NAME_INVALID,
+                    f"will: topic of more than {self._limits.topic_levels} levels",
+                )
             wrong = complaint(packet.will)
             if wrong is not None:
                 raise Refused(ConnAckReasonCode.PROTOCOL_ERROR, f"will: {wrong}")

@@ -58,6 +58,8 @@ class Limits:
       server_keep_alive_seconds: the longest keep alive; None leaves it to the client, 0 included.
       session_expiry_seconds: the longest time that a session outlives its connection; 3.1.1's
         sessions without ``clean session`` get it too. 4294967295 is for ever.
+      topic_levels: levels of a topic name or filter; each costs a node in the trees of
+        subscriptions and retained messages.
       subscriptions_per_session: topic filters of one session.
       retained_messages, retained_bytes: retained messages in all.
       device_queue, service_queue: what a session may hold, by the kind of its owner. A pipeline's
@@ -78,6 +80,7 @@ class Limits:
     write_buffer_bytes: int = 1 * MIB
     server_keep_alive_seconds: int | None = None
     session_expiry_seconds: int = 7 * 24 * 3600
+    topic_levels: int = 128
     subscriptions_per_session: int = 1_000
     retained_messages: int = 100_000
     retained_bytes: int = 256 * MIB

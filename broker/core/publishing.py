@@ -32,6 +32,7 @@ LOGGED_TOPICS = 10
 _SUCCESS = 0x00
 _NO_MATCHING_SUBSCRIBERS = 0x10
 _NOT_AUTHORIZED = 0x87
+_TOPIC_NAME_INVALID = 0x90
 _QUOTA_EXCEEDED = 0x97
 _TOPIC_ALIAS_INVALID = 0x94
 _RECEIVE_MAXIMUM_EXCEEDED = 0x93
@@ -113,6 +114,11 @@ class Publishing:
     ) -> int:
         permitted = connection.permitted.get(topic)
         if permitted is None:
+            if topic.count("/") >= self._limits.topic_levels:
+                raise ProtocolError(
+                    f"topic of more than {self._limits.topic_levels} levels",
+                    reason_code=_TOPIC_NAME_INVALID,
+                )
             principal = connection.principal
             assert principal is not None
             permitted = principal.may_publish(topic)

@@ -129,6 +129,8 @@ class Subscribing:
                 )
             )
             return SubAckReasonCode.NOT_AUTHORIZED
+        if len(topic_filter.levels) > self._limits.topic_levels:
+            return SubAckReasonCode.TOPIC_FILTER_INVALID
         if (
             text not in session.subscriptions
             and len(session.subscriptions) >= self._limits.subscriptions_per_session

@@ -110,6 +110,16 @@ def test_mqtt_3_3_4_7_more_than_receive_maximum_is_answered_with_0x93() -> None:
     assert disconnected(client) == 0x93
 
 
+def test_topics_and_filters_have_a_number_of_levels() -> None:
+    house = House(topic_levels=3)
+    client = house.connect()
+    assert client.subscribe("a/b/c", "a/b/c/d", "a/b/c/#") == [1, 0x8F, 0x8F]
+    client.publish("a/b/c", b"fits")
+    assert client.payloads() == [b"fits"]
+    client.publish("a/b/c/d")
+    assert disconnected(client) == 0x90
+
+
 def test_topic_aliases_are_resolved() -> None:
     house = House()
     subscriber = house.connect("c1")

@@ -313,6 +313,22 @@ def test_bytes_of_a_packet_may_come_one_by_one(broker: Running) -> None:
         assert isinstance(client.next(), ConnAckPacket)
 
 
+def test_a_packet_of_eleven_megabytes_passes(broker: Running) -> None:
+    with raw(broker) as subscriber, raw(broker) as device:
+        subscriber.login(broker, "tele", "tele-1")
+        pattern = TopicFilter("devices/+/telemetry/#", max_qos=QoS.AT_LEAST_ONCE)
+        subscriber.send(SubscribePacket(1, [pattern]))
+        assert isinstance(subscriber.next(), SubAckPacket)
+        device.login(broker, "d1", "d1")
+        payload = b"x" * 11_000_000
+        topic = "devices/d1/telemetry/x"
+        device.send(PublishPacket(topic, payload, qos=QoS.AT_LEAST_ONCE, packet_id=1))
+        assert isinstance(device.next(), PubAckPacket)
+        message = subscriber.next()
+        assert isinstance(message, PublishPacket)
+        assert message.payload == payload
+
+
 def test_connections_that_are_gone_leave_nothing_behind(broker: Running) -> None:
     for _ in range(20):
         with raw(broker) as client:
