@@ -20,7 +20,7 @@ DAY_SECONDS = 86_400
 SILENT_SHARE = 0.03
 STUCK_SHARE = 0.01
 OUT_OF_RANGE_SHARE = 0.01
-MALFORMED_SHARE = 1 / 400
+MALFORMED_SHARE = 1 / 200
 # Drift is counted from here, and starts anew every 30 days: someone recalibrates.
 RECALIBRATION_SECONDS = 30 * DAY_SECONDS
 
@@ -198,7 +198,7 @@ def _offset(seed: int, number: int, place: int) -> float:
 def _spoiled(reading: Reading, draws: Random) -> Reading:
     """Break a reading as real firmware does."""
     payload = reading.payload
-    match draws.randrange(4):
+    match draws.randrange(6):
         case 0:  # the buffer was too small
             return replace(reading, payload=payload[: len(payload) // 2], malformed=True)
         case 1:  # memory that was never written
