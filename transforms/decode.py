@@ -34,10 +34,13 @@ from schemas.codec import Codec, Decoded
 from schemas.errors import InvalidMessage
 from schemas.messages import Rejected, Telemetry
 from transforms.bigquery import TableRow
+from transforms.lists import MessageList
 
 ROWS = "rows"
 REJECTED = "rejected"
 STAGE = "decode"
+
+_Input = PubsubMessage | list[PubsubMessage] | MessageList
 
 
 class DecodedTelemetry(NamedTuple):
@@ -64,9 +67,12 @@ class DecodeTelemetry(beam.PTransform):
         Codec.packaged(default_schema_id=default_schema_id)  # an unknown one is refused now
         self._dofn = _Decode(origin, default_schema_id, _utc_now)
 
+    @beam.typehints.no_annotations  # Beam warns of hints that are no PCollection
     def expand(self, pcoll: beam.PCollection) -> DecodedTelemetry:
         """Decode in the stage that reads."""
-        outputs = pcoll | "Decode" >> beam.ParDo(self._dofn).with_outputs(REJECTED, main=ROWS)
+        # To Beam's check of types a list subclass is no list.
+        decode = beam.ParDo(self._dofn).with_input_types(_Input)
+        outputs = pcoll | "Decode" >> decode.with_outputs(REJECTED, main=ROWS)
         return DecodedTelemetry(outputs[ROWS], outputs[REJECTED])
 
 
