@@ -90,9 +90,14 @@ class Raw:
 
 
 @contextmanager
-def raw(broker: Running) -> Iterator[Raw]:
+def raw(broker: Running, context: ssl.SSLContext | None = None) -> Iterator[Raw]:
     with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as sock:
-        yield Raw(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is None:
+            yield Raw(sock)
+        else:
+            with context.wrap_socket(sock, server_hostname="127.0.0.1") as wrapped:
+                yield Raw(wrapped)
 
 
 @contextmanager
@@ -193,14 +198,20 @@ def test_a_client_that_says_nothing_is_closed_in_time(start: Callable[..., Runni
         assert 0.9 < time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("tls", [False, True])
 def test_a_stalled_subscriber_costs_a_bounded_amount_and_holds_up_nobody(
-    start: Callable[..., Running],
+    start: Callable[..., Running], tmp_path: Path, tls: bool
 ) -> None:
     limits = Limits(
         write_buffer_bytes=256 * KIB, service_queue=QueueLimits(messages=10_000, bytes=4 * MIB)
     )
-    broker = start(limits=limits)
-    with raw(broker) as stalled, raw(broker) as device, raw(broker) as healthy:
+    listener, context = tls_listener(tmp_path) if tls else (Listener(port=0), None)
+    broker = start(limits=limits, listeners=(listener,))
+    with (
+        raw(broker, context) as stalled,
+        raw(broker, context) as device,
+        raw(broker, context) as healthy,
+    ):
         pattern = TopicFilter("devices/+/telemetry/#", max_qos=QoS.AT_LEAST_ONCE)
         for client, user in ((stalled, "all"), (healthy, "tele")):
             client.login(broker, user, f"{user}-1")
@@ -208,7 +219,7 @@ def test_a_stalled_subscriber_costs_a_bounded_amount_and_holds_up_nobody(
             assert isinstance(client.next(), SubAckPacket)
         device.login(broker, "d1", "d1")
         payload = b"x" * 50_000
-        for number in range(1, 601):
+        for number in range(1, 301):
             device.send(
                 PublishPacket(
                     "devices/d1/telemetry/x", payload, qos=QoS.AT_LEAST_ONCE, packet_id=number
@@ -225,7 +236,7 @@ def test_a_stalled_subscriber_costs_a_bounded_amount_and_holds_up_nobody(
         assert session.held_bytes <= 4 * MIB + len(payload)
         assert session.connection is not None
         assert session.connection.buffered_bytes < 512 * KIB
-        assert broker.server.core.counters.dropped_queue_full > 300
+        assert broker.server.core.counters.dropped_queue_full > 50
         # It reads again, and what was kept for it comes.
         for number in range(60):
             message = stalled.next()
@@ -247,26 +258,17 @@ def test_a_client_that_never_reads_its_answers_is_not_read_from_for_ever(
 
 
 def test_tls_clients_are_served(start: Callable[..., Running], tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path)
-    tls = Listener(type=ListenerType.TLS, port=0, certificate_file=certificate, key_file=key)
-    broker = start(listeners=(tls,))
+    listener, context = tls_listener(tmp_path)
+    broker = start(listeners=(listener,))
     assert broker.server.urls[0].startswith("mqtts://127.0.0.1:")
-    context = ssl.create_default_context(cafile=certificate)
-    with (
-        socket.create_connection(("127.0.0.1", broker.port)) as plain,
-        context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
-    ):
-        client = Raw(sock).login(broker, "d1", "d1")
+    with raw(broker, context) as client:
+        client.login(broker, "d1", "d1")
         client.send(PingReqPacket())
         assert isinstance(client.next(), PingRespPacket)
-    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    old.load_verify_locations(certificate)
-    old.maximum_version = ssl.TLSVersion.TLSv1_1
-    with (
-        socket.create_connection(("127.0.0.1", broker.port)) as plain,
-        pytest.raises((ssl.SSLError, ConnectionError)),
-    ):
-        old.wrap_socket(plain, server_hostname="127.0.0.1")
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.raises((ssl.SSLError, ConnectionError)), raw(broker, context):
+        pass
 
 
 def test_a_login_is_verified_beside_the_event_loop(
@@ -335,6 +337,13 @@ def test_connections_that_are_gone_leave_nothing_behind(broker: Running) -> None
             client.login(broker, "d1", "d1")
     eventually(lambda: not broker.server.core.connections)
     eventually(lambda: len(broker.server.core.sessions) == 0)
+
+
+def tls_listener(folder: Path) -> tuple[Listener, ssl.SSLContext]:
+    """A TLS listener with a new certificate, and what a client needs to trust it."""
+    certificate, key = _certificate(folder)
+    listener = Listener(type=ListenerType.TLS, port=0, certificate_file=certificate, key_file=key)
+    return listener, ssl.create_default_context(cafile=certificate)
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
