@@ -29,7 +29,7 @@ from schemas.layout import Layout
 from transforms.commands import OUTCOMES, ParseCommands, frame_outcomes, outcomes_of
 from transforms.lists import MessageList
 from transforms.mqttio import WriteToMqtt
-from transforms.pubsubio import FramedMessages, ReadFromPubSub, WriteToPubSub
+from transforms.pubsubio import FramedMessages, ReadFromPubSub, WriteToPubSub, fail_refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ def check(options: CommandsOptions) -> None:
     preflight.check_connect(options.broker_settings(), options.client_id)
 
 
-def build(pipeline: beam.Pipeline, options: CommandsOptions) -> None:
-    """Wires the pipeline."""
+def build(pipeline: beam.Pipeline, options: CommandsOptions) -> beam.PCollection:
+    """Wires the pipeline and returns its end."""
     commands = (
         pipeline
         | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription, lists=True)
@@ -86,11 +86,13 @@ def build(pipeline: beam.Pipeline, options: CommandsOptions) -> None:
     )
     # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
     for name, outcomes in (("Published", published), ("Unpublished", commands[OUTCOMES])):
-        _ = (
+        tail = (
             outcomes
             | f"{name}Results" >> beam.Map(frame_outcomes).with_output_types(FramedMessages)
             | f"Write{name}" >> WriteToPubSub(options.results_topic)
+            | f"Fail{name}" >> beam.Map(fail_refused)
         )
+    return tail
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ _OUR_ERROR = re.compile(r"^(?:mqtt|transforms|schemas|pipelines)\.[\w.]+: (.+)$"
 
 def main(
     kind: type[OptionsT],
-    build: Callable[[beam.Pipeline, OptionsT], None],
+    build: Callable[[beam.Pipeline, OptionsT], beam.PCollection],
     check: Callable[[OptionsT], None],
     *,
     name: str,
@@ -59,7 +59,8 @@ def main(
     """Parses, checks, builds and runs; returns the exit status and has said why on stderr.
 
     ``check`` looks for what must be there at the start (broker, topics, tables); ``build`` wires
-    the pipeline. Exit status: 0 ended as asked, 1 failed, 2 wrong options.
+    the pipeline and returns the PCollection at its end, which stays empty. Exit status: 0 ended as
+    asked, 1 failed, 2 wrong options.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     arguments = sys.argv[1:] if argv is None else argv
@@ -78,7 +79,9 @@ def main(
     return 0
 
 
-def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, *, name: str) -> None:
+def run(
+    build: Callable[[beam.Pipeline], beam.PCollection], options: PipelineOptions, *, name: str
+) -> None:
     """Builds and runs a pipeline.
 
     On Prism until a signal ends it; on Dataflow it returns when the job is submitted, as a flex
@@ -99,7 +102,9 @@ def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, *, nam
             portable = options.view_as(PortableOptions)
             portable.job_endpoint = prism.endpoint
             portable.environment_type = "LOOPBACK"
-            _supervise(_submit(build, options), name, prism)
+            _supervise(
+                _submit(lambda pipeline: _with_output(build(pipeline)), options), name, prism
+            )
         finally:
             prism.stop()
         return
@@ -109,7 +114,7 @@ def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, *, nam
 
 
 def _submit(
-    build: Callable[[beam.Pipeline], None], options: PipelineOptions
+    build: Callable[[beam.Pipeline], beam.PCollection], options: PipelineOptions
 ) -> beam.runners.runner.PipelineResult:
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
@@ -117,6 +122,15 @@ def _submit(
         return pipeline.run()
     except (RuntimeError, ValueError, grpc.RpcError) as error:
         raise PipelineFailed(f"the runner did not take the pipeline: {_words(error)}") from error
+
+
+def _with_output(tail: beam.PCollection) -> beam.PCollection:
+    """Gives the last stage an output that another stage reads.
+
+    Prism 2.77 keeps a core busy while a stage without one works: it polls a channel that is
+    closed already (stage.go, dataReady). Nothing ever comes out of the tail.
+    """
+    return tail | "Nothing" >> beam.Map(lambda _: 0) | beam.Reshuffle()
 
 
 def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Prism | None) -> None:

@@ -27,9 +27,9 @@ from pipelines.options import (
     topic_filters,
 )
 from schemas.layout import Layout
-from transforms.dead_letter import RejectedToPubSub, fail_unwritten
+from transforms.dead_letter import RejectedToPubSub
 from transforms.mqttio import ReadFromMqtt
-from transforms.pubsubio import WriteToPubSub
+from transforms.pubsubio import WriteToPubSub, fail_refused
 from transforms.telemetry import REJECTED, TelemetryToPubSub, refused_to_rejected
 
 
@@ -119,8 +119,8 @@ def check(options: TelemetryOptions) -> None:
     )
 
 
-def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> None:
-    """Wires the pipeline."""
+def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> beam.PCollection:
+    """Wires the pipeline and returns its end."""
     messages = pipeline | "ReadFromMqtt" >> ReadFromMqtt(
         broker=options.broker_settings(),
         client_id=options.client_id,
@@ -140,13 +140,13 @@ def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> None:
     )
     # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
     for name, rejected in (("Rejected", telemetry[REJECTED]), ("Refused", refused)):
-        unwritten = (
+        tail = (
             rejected
             | f"{name}ToDeadLetter" >> RejectedToPubSub(blob_folder=options.dead_letter_blob_folder)
             | f"Write{name}" >> WriteToPubSub(options.dead_letters())
-            | f"{name}Unwritten" >> beam.Map(refused_to_rejected, options.dead_letters())
+            | f"Fail{name}" >> beam.Map(fail_refused)
         )
-        _ = unwritten | f"Fail{name}" >> beam.Map(fail_unwritten)
+    return tail
 
 
 if __name__ == "__main__":

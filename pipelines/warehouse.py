@@ -88,8 +88,8 @@ def check(options: WarehouseOptions) -> None:
     check_table(options.dead_letters(), DEAD_LETTERS, timeout_seconds=timeout)
 
 
-def build(pipeline: beam.Pipeline, options: WarehouseOptions) -> None:
-    """Wires the pipeline."""
+def build(pipeline: beam.Pipeline, options: WarehouseOptions) -> beam.PCollection:
+    """Wires the pipeline and returns its end."""
     decoded = (
         pipeline
         | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription, lists=True)
@@ -101,12 +101,13 @@ def build(pipeline: beam.Pipeline, options: WarehouseOptions) -> None:
     refused = decoded.rows | "AppendTelemetry" >> AppendToBigQuery(options.output_table, TELEMETRY)
     # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
     for name, rejected in (("Undecoded", decoded.rejected), ("Refused", refused)):
-        unwritten = (
+        tail = (
             rejected
             | f"{name}ToRow" >> RejectedToRows(blob_folder=options.dead_letter_blob_folder)
             | f"Append{name}" >> AppendToBigQuery(options.dead_letters(), DEAD_LETTERS)
+            | f"Fail{name}" >> beam.Map(fail_unwritten)
         )
-        _ = unwritten | f"{name}Unwritten" >> beam.Map(fail_unwritten)
+    return tail
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from transforms.pubsubio.errors import (
     PubSubUnavailable,
 )
 from transforms.pubsubio.read import ReadFromPubSub
-from transforms.pubsubio.write import FramedMessages, Refused, WriteToPubSub
+from transforms.pubsubio.write import FramedMessages, Refused, WriteToPubSub, fail_refused
 
 __all__ = [
     "FramedMessages",
@@ -18,4 +18,5 @@ __all__ = [
     "ReadFromPubSub",
     "Refused",
     "WriteToPubSub",
+    "fail_refused",
 ]

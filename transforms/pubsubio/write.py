@@ -36,6 +36,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.lists import MessageList, MessageListCoder
 from transforms.pubsubio.channel import open_channel
+from transforms.pubsubio.errors import PubSubInvalid
 from transforms.pubsubio.limits import refusal
 from transforms.pubsubio.publish import BatchPublisher
 from transforms.pubsubio.wire import unframed
@@ -91,6 +92,15 @@ class WriteToPubSub(beam.PTransform):
             return checked[REFUSED]
         publish = _Publish(self._topic, self._ordered, self._retry_seconds)
         return pcoll | "Publish" >> beam.ParDo(publish).with_output_types(Refused)
+
+
+def fail_refused(refused: Refused) -> None:
+    """Ends the bundle for a message that nothing else would hold, such as a dead letter.
+
+    Raises:
+      PubSubInvalid: always; what the message came from is not acknowledged and comes again.
+    """
+    raise PubSubInvalid(f"Pub/Sub refused a message that has nowhere else to go: {refused.reason}")
 
 
 class _Check(beam.DoFn):
