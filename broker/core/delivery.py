@@ -74,10 +74,14 @@ class Delivery:
         if connection is None:
             if outgoing.qos:
                 self._enqueue(session, outgoing, now)
-        elif session.queue or session.resend or not session.has_room(self._write_buffer_bytes):
-            self._enqueue(session, outgoing, now)
-        else:
+            return
+        limit = self._write_buffer_bytes
+        # Receive Maximum is about QoS 1 and 2; QoS 0 waits for the connection alone.
+        has_room = session.has_room(limit) if outgoing.qos else connection.buffered_bytes < limit
+        if has_room and not session.queue and not session.resend:
             self._send(session, connection, outgoing, now)
+        else:
+            self._enqueue(session, outgoing, now)
 
     def pump(self, session: Session, now: float) -> None:
         """Sends what waits for the session as long as there is room, in order."""

@@ -302,3 +302,13 @@ def test_mqtt_4_6_0_1_order_survives_a_reconnect_that_could_not_send_everything_
     assert second.payloads() == [b"0"]
     second.drop()
     assert house.resume("c1").payloads() == [b"0", b"1", b"2"]
+
+
+def test_qos_0_does_not_wait_for_acknowledgements() -> None:
+    house = House()
+    subscriber = house.connect("c1", receive_max=1)
+    subscriber.subscribe("a")
+    publisher = house.connect("c2")
+    publisher.publish("a", b"1", qos=1)
+    publisher.publish("a", b"2", qos=0)
+    assert subscriber.payloads() == [b"1", b"2"]
