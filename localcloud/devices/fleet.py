@@ -31,6 +31,7 @@ class Counters:
     not_taken: int = 0
     outstanding: int = 0
     commands_received: int = 0
+    recording_ended: bool = False
     reconnects: int = 0
     first_rejection: str = field(default="")
 
@@ -192,6 +193,7 @@ class Fleet:
         self.counters.connected = sum(device.is_connected for device in devices)
         self.counters.outstanding = sum(device.outstanding for device in devices)
         self.counters.reconnects = sum(max(device.connects - 1, 0) for device in devices)
+        self.counters.recording_ended = self._schedule.ended
         self._journal.flush()
         self._report(self.counters)
 

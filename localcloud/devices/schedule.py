@@ -38,6 +38,8 @@ class Pace:
 class SensorReadings:
     """Sensors in turn; the turn of a silent one goes to the next, so that the rate holds."""
 
+    ended = False
+
     def __init__(self, sensors: Sequence[Sensor]) -> None:
         self._sensors = sensors
         self._turn = 0
@@ -90,6 +92,11 @@ class Schedule:
         self._others = others
         self._host_id = host_id
         self._read_host = read_host if read_host is not None else HostReadings().read
+
+    @property
+    def ended(self) -> bool:
+        """Whether the recording is at its end, so that only this machine still speaks."""
+        return self._others.ended
 
     def due(self, now_seconds: float, time: datetime) -> list[Reading]:
         """Return what is to be said now; `now_seconds` is of a steady clock."""

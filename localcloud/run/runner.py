@@ -364,6 +364,11 @@ class _Run:
             latencies=self._telemetry.latencies,
         )
 
+    def _state_in_words(self) -> str:
+        if self._state == "running" and self._devices.count("recording_ended"):
+            return "running, the recording is at its end"
+        return self._state
+
     def _show(self) -> None:
         now = time.monotonic()
         published = self._devices.count("published")
@@ -374,7 +379,7 @@ class _Run:
             self._display.say(f"first row in BigQuery after {after:.1f} s")
         self._display.show(
             Snapshot(
-                state=self._state,
+                state=self._state_in_words(),
                 seconds=now - self._started,
                 seconds_left=None if self._end is None else self._end - now,
                 devices=len(self._device_ids),

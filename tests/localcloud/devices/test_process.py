@@ -162,6 +162,7 @@ def test_a_recording_is_replayed_with_its_own_times(site: Site) -> None:
     status, lines, _ = site.run("--input", str(recording), "--rate", "100", "--duration", "0.5")
     assert status == 0
     assert 9 <= lines[-1]["published"] <= 10
+    assert lines[-1]["recording_ended"]
 
 
 def test_nothing_counts_before_someone_subscribes(site: Site) -> None:
