@@ -1,4 +1,4 @@
-"""What the broker counts. Plain integers that only grow, but for the ``*_now`` gauges."""
+"""What the broker counts: plain integers that only grow."""
 
 from __future__ import annotations
 
