@@ -9,11 +9,13 @@ A device's message is acknowledged to the broker when Pub/Sub has accepted it, o
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import dataclass
 
 import apache_beam as beam
 
+from mqtt.codec import ProtocolVersion
 from pipelines import preflight
 from pipelines.launch import main
 from pipelines.options import (
@@ -31,6 +33,18 @@ from transforms.dead_letter import RejectedToPubSub
 from transforms.mqttio import ReadFromMqtt
 from transforms.pubsubio import WriteToPubSub, fail_refused
 from transforms.telemetry import REJECTED, TelemetryToPubSub, refused_to_rejected
+
+_LOGGER = logging.getLogger(__name__)
+
+_COST_OF_V311 = (
+    "MQTT 3.1.1 has no properties and no reason codes: message ids are made from the content (two"
+    " equal payloads without an id or a time in them can't be told from a redelivery), event times"
+    " and schema ids must stand in the payload"
+)
+_COST_OF_PLAIN = (
+    ". One plain subscription: one connection takes all messages, on one worker, and more workers"
+    " make it no faster; --shards=N does, where the broker has shared subscriptions"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +131,8 @@ def check(options: TelemetryOptions) -> None:
         options.filters(),
         shared=options.shards > 1,
     )
+    if options.protocol is ProtocolVersion.V311:
+        _LOGGER.warning(_COST_OF_V311 + (_COST_OF_PLAIN if options.shards == 1 else ""))
 
 
 def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> beam.PCollection:
