@@ -1,0 +1,136 @@
+"""MQTT brokers as processes: this project's own, mosquitto, amqtt."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from broker.registry import Service, generate
+from localcloud.endpoints import free_ports
+from tests.harness.processes import Process, Processes
+from tests.harness.waiting import wait_until
+
+SERVICES = (
+    Service(name="telemetry", role="telemetry-pipeline", client_id_prefix="telemetry"),
+    Service(name="commands", role="command-pipeline", client_id_prefix="commands"),
+    Service(name="observer", role="observer", client_id_prefix="observer"),
+)
+
+# Nothing is dropped for want of room, and 11 MB pass.
+_MOSQUITTO = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_inflight_messages 2000
+max_queued_messages 0
+set_tcp_nodelay true
+log_type error
+log_type warning
+log_type notice
+"""
+
+_AMQTT = """\
+listeners:
+  default:
+    type: tcp
+    bind: 127.0.0.1:{port}
+    max_connections: 50
+plugins:
+  amqtt.plugins.authentication.AnonymousAuthPlugin:
+    allow_anonymous: true
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker:
+    """A broker that runs. Without ``passwords`` it takes anybody."""
+
+    host: str
+    port: int
+    passwords: Mapping[str, str] = field(default_factory=dict)
+    folder: Path
+    process: Process | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def login(self, user: str) -> list[str]:
+        """The options by which a pipeline logs in."""
+        if user not in self.passwords:
+            return []
+        file = self.folder / f"{user}.password"
+        file.write_text(self.passwords[user])
+        return [f"--username={user}", f"--password=file:{file}"]
+
+
+def start_own(
+    processes: Processes,
+    folder: Path,
+    *,
+    devices: Sequence[str],
+    services: Sequence[Service] = SERVICES,
+    listener: str = "{type: tcp, host: 127.0.0.1, port: 0}",
+    wrapper: Sequence[str] = (),
+) -> Broker:
+    """Starts our own broker with generated credentials.
+
+    ``wrapper`` goes before the command, to run it in another network namespace, say.
+    """
+    registry = folder / "registry.yaml"
+    passwords = generate(registry, devices=devices, services=services)
+    config = folder / "broker.yaml"
+    config.write_text(f"listeners:\n  - {listener}\nregistry: {{file: {registry.name}}}\n")
+    process = processes.start(
+        "broker", [*wrapper, sys.executable, "-m", "broker.server", "--config", str(config)]
+    )
+    host, port = process.wait_for(r"^ready mqtts?://(\S+):(\d+)$").groups()
+    return Broker(host=host, port=int(port), passwords=passwords, folder=folder, process=process)
+
+
+def mosquitto_path() -> str:
+    """Where mosquitto is. Skips the test where it isn't."""
+    # Debian puts it into sbin, which is not on everybody's PATH.
+    for place in ("mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"):
+        if found := shutil.which(place):
+            return found
+    pytest.skip("mosquitto is not installed")
+
+
+def start_mosquitto(processes: Processes, folder: Path) -> Broker:
+    """Starts mosquitto, open to anybody on loopback. Skips the test where it isn't installed."""
+    program = mosquitto_path()
+    (port,) = free_ports(1)
+    config = folder / "mosquitto.conf"
+    config.write_text(_MOSQUITTO.format(port=port))
+    process = processes.start("mosquitto", [program, "-c", str(config)])
+    wait_for_port(port, process)
+    return Broker(host="127.0.0.1", port=port, folder=folder, process=process)
+
+
+def start_amqtt(processes: Processes, folder: Path) -> Broker:
+    """Starts amqtt, open to anybody on loopback."""
+    (port,) = free_ports(1)
+    config = folder / "amqtt.yaml"
+    config.write_text(_AMQTT.format(port=port))
+    program = str(Path(sys.executable).parent / "amqtt")
+    process = processes.start("amqtt", [program, "-c", str(config)])
+    wait_for_port(port, process)
+    return Broker(host="127.0.0.1", port=port, folder=folder, process=process)
+
+
+def wait_for_port(port: int, process: Process, *, host: str = "127.0.0.1") -> None:
+    """Waits until somebody listens."""
+
+    def listening() -> bool:
+        assert process.running, f"{process.name} ended:\n{process.said()}"
+        with socket.socket() as probe:
+            return probe.connect_ex((host, port)) == 0
+
+    wait_until(listening, seconds=30, what=f"{process.name} on port {port}")
