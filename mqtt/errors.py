@@ -11,8 +11,10 @@
     ├── ConnectError            no connection was made; ``permanent``: trying again is of no use
     │   ├── BrokerUnreachable   nothing answered at any address
     │   ├── CertificateRejected TLS could not be agreed on
+    │   ├── CredentialMissing   the password could not be read on our side
     │   ├── ConnectionRefused   the broker refused CONNECT; carries its reason code
-    │   └── SubscriptionRefused the broker refused a filter; carries it and the reason code
+    │   ├── SubscriptionRefused the broker refused a filter; carries it and the reason code
+    │   └── ClientBroken        a defect of ours ended the connection's thread
     └── ConnectionLost          the connection broke; what was unacknowledged comes again
         └── SessionTakenOver    another client connected with the same client identifier
 """
@@ -87,6 +89,10 @@ class CertificateRejected(ConnectError):
     permanent = True
 
 
+class CredentialMissing(ConnectError):
+    """The password could not be read; where it is kept may only be away for a while."""
+
+
 class ConnectionRefused(ConnectError):
     """The broker refused CONNECT. ``reason_code`` is the MQTT 5.0 code (3.1.1's are translated)."""
 
@@ -108,6 +114,12 @@ class SubscriptionRefused(ConnectError):
         super().__init__(message)
         self.topic_filter = topic_filter
         self.reason_code = reason_code
+
+
+class ClientBroken(ConnectError):
+    """The thread that keeps the connection ended by an error that nobody foresaw."""
+
+    permanent = True
 
 
 class ConnectionLost(MqttError):

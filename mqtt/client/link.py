@@ -11,7 +11,6 @@ import contextlib
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -25,11 +24,13 @@ from mqtt5 import (
 )
 
 from mqtt.client.backoff import Backoff
+from mqtt.client.counts import Counts
 from mqtt.client.settings import ConnectionSettings
 from mqtt.client.wire import Wire, connect
 from mqtt.codec import ProtocolVersion
 from mqtt.errors import (
     BrokerUnreachable,
+    ClientBroken,
     ConnectError,
     ConnectionLost,
     MqttError,
@@ -69,20 +70,21 @@ class Session(Protocol):
 class Link:
     """Keeps ``session`` connected until :meth:`close`.
 
-    Counters, for whoever reports them: ``connects``,
-    ``losses``, ``failures`` (attempts that did not connect), ``takeovers`` (told by the broker,
-    or suspected).
+    Counts ``connects``, ``losses``, ``failures`` (attempts that did not connect) and
+    ``takeovers`` (told by the broker, or suspected) in ``counters``, which the session counts in
+    too.
     """
 
     def __init__(
         self,
         settings: ConnectionSettings,
         session: Session,
+        counters: Counts,
         *,
         connector: Callable[..., tuple[Wire, ConnAckPacket, list[Packet]]] = connect,
     ) -> None:
         self.settings = settings
-        self.counters: Counter[str] = Counter()
+        self.counters = counters
         self._session = session
         self._connect = connector
         self._backoff = Backoff(
@@ -92,6 +94,7 @@ class Link:
         self._address = 0
         self._generation = 0
         self._short_lives = 0
+        self._born = 0.0
         self._closing = threading.Event()
         self._settled = threading.Condition()
         self._ready = False
@@ -140,6 +143,11 @@ class Link:
         return self._ready
 
     @property
+    def broken(self) -> bool:
+        """Whether the thread ended by an error that nobody foresaw; ``error`` tells it."""
+        return isinstance(self._error, ClientBroken)
+
+    @property
     def error(self) -> MqttError | None:
         """Why there is no connection now; None while connected."""
         return self._error
@@ -157,17 +165,24 @@ class Link:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            started = time.monotonic()
+            self._born = time.monotonic()
             try:
                 self._live()
-            except ConnectError as error:
-                self.counters["failures"] += 1
-                self._complain(error)
             except MqttError as error:
                 if self._closing.is_set():
                     return
-                self.counters["losses"] += 1
-                self._judge_loss(error, time.monotonic() - started)
+                if isinstance(error, ConnectError):
+                    self.counters.add("failures")
+                    self._complain(error)
+                else:
+                    self.counters.add("losses")
+                    self._judge_loss(error, time.monotonic() - self._born)
+            except Exception as error:
+                # Whoever waits for this thread is told, and threading prints the trace.
+                with self._settled:
+                    self._ready = False
+                self._complain(ClientBroken(f"a defect ended the MQTT client: {error!r}"))
+                raise
             self._closing.wait(self._backoff.next_pause_seconds())
 
     def _live(self) -> None:
@@ -179,10 +194,10 @@ class Link:
         except ConnectError:
             self._address += 1
             raise
-        self._wire = wire
+        self._wire, self._born = wire, time.monotonic()
         try:
             self._generation += 1
-            self.counters["connects"] += 1
+            self.counters.add("connects")
             self._session.connected(wire, answer, self._generation)
             self._pump(wire, answer, packets)
         except ProtocolError as error:
@@ -198,7 +213,6 @@ class Link:
 
     def _pump(self, wire: Wire, answer: ConnAckPacket, packets: list[Packet]) -> None:
         keep_alive = answer.server_keep_alive or self.settings.keep_alive_seconds
-        born = time.monotonic()
         pinged_at: float | None = None
         next_tick = 0.0
         while not self._closing.is_set():
@@ -208,7 +222,7 @@ class Link:
             if now >= next_tick:
                 next_tick = now + _TICK_SECONDS
                 self._session.tick(now)
-                if now - born > self.settings.stable_seconds:
+                if now - self._born > self.settings.stable_seconds:
                     self._backoff.reset()
                     self._short_lives = 0
                 if pinged_at is not None and wire.received_at > pinged_at:
@@ -217,7 +231,9 @@ class Link:
                     raise ConnectionLost(
                         f"{wire.address} did not answer a ping within {keep_alive / 2:g} s"
                     )
-                idle = now - min(wire.sent_at, wire.received_at)
+                # While nothing is read, only our own silence counts.
+                heard_at = now if self._session.full else wire.received_at
+                idle = now - min(wire.sent_at, heard_at)
                 if pinged_at is None and idle > keep_alive / 2:
                     wire.send(PingReqPacket())
                     pinged_at = now
@@ -256,12 +272,12 @@ class Link:
 
     def _judge_loss(self, error: MqttError, lived_seconds: float) -> None:
         if isinstance(error, SessionTakenOver):
-            self.counters["takeovers"] += 1
+            self.counters.add("takeovers")
             self._backoff.at_least(_TAKEN_OVER_PAUSE_SECONDS)
         elif lived_seconds < self.settings.stable_seconds:
             self._short_lives += 1
             if self._short_lives >= _SUSPICIOUS_LOSSES:
-                self.counters["takeovers"] += 1
+                self.counters.add("takeovers")
                 self._backoff.at_least(_TAKEN_OVER_PAUSE_SECONDS)
                 error = ConnectionLost(
                     f"{error}; {self._short_lives} connections in a row were closed within"

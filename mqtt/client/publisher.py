@@ -6,25 +6,31 @@ MQTT 5.0 sections 3.3, 3.4 and 4.9 (flow control).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mqtt5 import ConnAckPacket, Packet, PubAckPacket, PublishPacket, QoS
 
+from mqtt.client.counts import Counts
 from mqtt.client.link import Link
 from mqtt.client.settings import ConnectionSettings
 from mqtt.client.wire import Wire
-from mqtt.codec import encode
-from mqtt.errors import ConnectionLost, MqttError
+from mqtt.codec import ProtocolVersion, encode
+from mqtt.errors import ConnectionLost, ConnectionRefused, TopicError
+from mqtt.topics import check_topic_name
 
 _CHUNK = 250
 """Messages written to the socket in one go."""
 
+_MALFORMED_PACKET = 0x81
 _TOPIC_NAME_INVALID = 0x90
 _PACKET_TOO_LARGE = 0x95
+_RETAIN_NOT_SUPPORTED = 0x9A
+_QOS_NOT_SUPPORTED = 0x9B
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +58,7 @@ class Publication:
         self._publisher = publisher
         self._deadline = time.monotonic() + timeout_seconds
         self.missing = 0
+        self.abandoned = False
         self.codes: list[int | None] = []
 
     def add(self, messages: Sequence[Message]) -> None:
@@ -62,9 +69,10 @@ class Publication:
     def wait(self) -> list[int]:
         """Returns each message's reason code, in the order added.
 
-        0x00 is success, 0x10 no matching subscribers, 0x80 and above a refusal by the broker;
-        0x90 (topic name invalid) and 0x95 (packet too large) are also given for messages that
-        could not be sent at all.
+        0x00 is success, 0x10 no matching subscribers, 0x80 and above a refusal by the broker.
+        Some are also given for messages that were not sent, because a broker would end the
+        connection over them: 0x90 (topic name invalid), 0x81 (another field is nothing that MQTT
+        can carry), 0x95 (packet too large), 0x9A (the broker retains nothing).
 
         Raises:
           ConnectionLost: not all were acknowledged in time; they may have been delivered.
@@ -92,19 +100,23 @@ class Publisher:
     def __init__(self, settings: ConnectionSettings, *, maximum_in_flight: int = 1_000) -> None:
         if not 1 <= maximum_in_flight <= 65_535:
             raise ValueError(f"maximum_in_flight: must be 1 to 65,535, got {maximum_in_flight}")
-        self.counters: Counter[str] = Counter()
+        self.counters = Counts()
         self._protocol = settings.protocol
         self._maximum = self._window = maximum_in_flight
         self._largest: int | None = None
+        self._retains = True
         self._condition = threading.Condition()
         # Held while writing, so that a reconnect can't overtake a write. Never waited for while
         # holding the condition: the link's thread needs that one to take PUBACKs.
         self._sending = threading.Lock()
         self._in_flight: dict[int, tuple[Publication, int, PublishPacket]] = {}
-        self._unsent: deque[PublishPacket] = deque()
+        # In flight, and not yet sent on this connection.
+        self._unsent: deque[int] = deque()
         self._last_id = 0
         self._wire: Wire | None = None
-        self._link = Link(settings.replace(clean_start=True, session_expiry_seconds=0), self)
+        self._link = Link(
+            settings.replace(clean_start=True, session_expiry_seconds=0), self, self.counters
+        )
         self._link.start()
 
     @property
@@ -147,7 +159,7 @@ class Publisher:
                     # If it fails the link notices too, and connected() sends what is in flight.
                     with contextlib.suppress(ConnectionLost):
                         wire.send_bytes(b"".join(data))
-                        self.counters["published"] += len(data)
+                        self.counters.add("published", sum(map(bool, data)))
 
     def _wait_for_all(self, call: Publication, deadline: float) -> None:
         with self._condition:
@@ -161,28 +173,59 @@ class Publisher:
         call.codes.append(None)
         call.missing += 1
         try:
-            packet = PublishPacket(
+            packet = self._packet(message, packet_id)
+            encoded = encode(packet, self._protocol)
+            code = self._unwanted(packet, encoded)
+        except TopicError:
+            code = _TOPIC_NAME_INVALID
+        except (ValueError, OverflowError):
+            code = _MALFORMED_PACKET
+        if code is not None:
+            call.settle(index, code)
+            return b""
+        self._in_flight[packet_id] = (call, index, packet)
+        return encoded
+
+    def _packet(self, message: Message, packet_id: int) -> PublishPacket:
+        """Raises TopicError, ValueError, OverflowError for what must not go onto the wire."""
+        check_topic_name(message.topic)
+        if self._protocol is ProtocolVersion.V311:
+            return PublishPacket(
                 message.topic,
                 message.payload,
                 qos=QoS.AT_LEAST_ONCE,
                 packet_id=packet_id,
                 retain=message.retain,
-                message_expiry_interval=message.expiry_seconds,
-                content_type=message.content_type,
-                response_topic=message.response_topic,
-                correlation_data=message.correlation_data,
-                user_properties=message.user_properties,
             )
-            encoded = encode(packet, self._protocol)
-        except ValueError:
-            call.settle(index, _TOPIC_NAME_INVALID)
-            return b""
+        if message.response_topic is not None:
+            # [MQTT-3.3.2-14]
+            check_topic_name(message.response_topic)
+        texts = [message.content_type or "", *itertools.chain(*message.user_properties)]
+        if any("\0" in text for text in texts):
+            # [MQTT-1.5.4-2], which the codec lets through
+            raise ValueError("U+0000 in a property")
+        return PublishPacket(
+            message.topic,
+            message.payload,
+            qos=QoS.AT_LEAST_ONCE,
+            packet_id=packet_id,
+            retain=message.retain,
+            message_expiry_interval=message.expiry_seconds,
+            content_type=message.content_type,
+            response_topic=message.response_topic,
+            correlation_data=message.correlation_data,
+            user_properties=message.user_properties,
+        )
+
+    def _unwanted(self, packet: PublishPacket, encoded: bytes) -> int | None:
+        """Returns the reason code of a packet that this broker has said it does not take."""
         if self._largest is not None and len(encoded) > self._largest:
-            # [MQTT-3.2.2-15]: the broker takes no packet larger than it said.
-            call.settle(index, _PACKET_TOO_LARGE)
-            return b""
-        self._in_flight[packet_id] = (call, index, packet)
-        return encoded
+            # [MQTT-3.2.2-15]
+            return _PACKET_TOO_LARGE
+        if packet.retain and not self._retains:
+            # [MQTT-3.2.2-14]
+            return _RETAIN_NOT_SUPPORTED
+        return None
 
     def _republish(self, wire: Wire, count: int) -> None:
         """Sends up to ``count`` that an earlier connection left without an answer.
@@ -190,16 +233,31 @@ class Publisher:
         [MQTT-3.3.4-9]: never more unanswered than the broker's receive maximum, which may be
         smaller on this connection than it was on the last.
         """
-        for _ in range(min(count, len(self._unsent))):
-            wire.send(self._unsent.popleft())
-            self.counters["republished"] += 1
+        while count > 0 and self._unsent:
+            packet_id = self._unsent.popleft()
+            with self._condition:
+                if packet_id not in self._in_flight:
+                    continue
+                call, index, packet = self._in_flight[packet_id]
+                encoded = encode(packet, self._protocol)
+                code = self._unwanted(packet, encoded)
+                if code is not None:
+                    # Another broker than the one that it was first meant for.
+                    del self._in_flight[packet_id]
+                    call.settle(index, code)
+                    self._condition.notify_all()
+                    continue
+            wire.send_bytes(encoded)
+            count -= 1
+            self.counters.add("republished")
 
     def _wait(self, call: Publication, deadline: float) -> None:
         left = deadline - time.monotonic()
-        if left <= 0:
-            for packet_id in [key for key, item in self._in_flight.items() if item[0] is call]:
-                del self._in_flight[packet_id]
-            error: MqttError | None = self._link.error
+        error = self._link.error
+        if left <= 0 or self._link.broken:
+            # What is in flight keeps its packet identifiers [MQTT-2.2.1-4]: a PUBACK that is
+            # late must not settle another message. The link's next tick ends the connection.
+            call.abandoned = True
             raise ConnectionLost(
                 f"{call.missing} of {len(call.codes)} messages were not acknowledged in time"
                 + (f": {error}" if error else "")
@@ -215,12 +273,28 @@ class Publisher:
     # The link's side; see mqtt.client.link.Session.
 
     def connected(self, wire: Wire, answer: ConnAckPacket, generation: int) -> None:
-        """Learns the broker's limits and sends what is still in flight."""
+        """Learns the broker's limits and sends what is still in flight.
+
+        Raises:
+          ConnectionRefused: the broker takes QoS 0 only.
+        """
+        if answer.max_qos == QoS.AT_MOST_ONCE:
+            raise ConnectionRefused(
+                f"{wire.address} takes QoS 0 only, which acknowledges nothing; messages are"
+                " published at QoS 1",
+                reason_code=_QOS_NOT_SUPPORTED,
+            )
         with self._sending:
             with self._condition:
                 self._window = min(self._maximum, answer.receive_max)
                 self._largest = answer.max_packet_size
-                self._unsent = deque(item[2] for item in self._in_flight.values())
+                self._retains = answer.retain_available
+                self._in_flight = {
+                    packet_id: item
+                    for packet_id, item in self._in_flight.items()
+                    if not item[0].abandoned
+                }
+                self._unsent = deque(self._in_flight)
             self._republish(wire, self._window)
             with self._condition:
                 self._wire = wire
@@ -247,7 +321,15 @@ class Publisher:
             self._wire = None
 
     def tick(self, now: float) -> None:
-        """Nothing is due here: ``publish`` has its own time limit."""
+        """Raises ConnectionLost for messages that nobody waits for any longer: only another
+        connection can use their packet identifiers.
+        """
+        with self._condition:
+            abandoned = sum(item[0].abandoned for item in self._in_flight.values())
+        if abandoned:
+            raise ConnectionLost(
+                f"the broker left {abandoned} messages unacknowledged for too long"
+            )
 
     @property
     def full(self) -> bool:

@@ -31,16 +31,16 @@ class BrokerAddress:
         Raises:
           ValueError: another scheme, no host, credentials or a path in the URL.
         """
+        if "@" in url:
+            raise ValueError(
+                "broker: no user name or password in the address, which is shown in logs and job"
+                " graphs; they have options of their own"
+            )
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES:
             raise ValueError(
                 f"broker {url!r}: the scheme must be mqtt:// or tcp:// (plain), mqtts:// or ssl://"
                 " (TLS), as in mqtts://broker.example.com:8883"
-            )
-        if parts.username is not None or parts.password is not None:
-            raise ValueError(
-                f"broker at {parts.hostname!r}: no user name or password in the address, which is"
-                " shown in logs and job graphs; they have options of their own"
             )
         if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError(f"broker {url!r}: must be SCHEME://HOST[:PORT] and nothing more")

@@ -29,10 +29,11 @@ from mqtt5 import (
 )
 from mqtt5 import TopicFilter as WireFilter
 
+from mqtt.client.counts import Counts
 from mqtt.client.link import Link
 from mqtt.client.settings import ConnectionSettings
 from mqtt.client.wire import Wire
-from mqtt.errors import ConnectError, ConnectionLost, SubscriptionRefused
+from mqtt.errors import ConnectError, ConnectionLost, ProtocolError, SubscriptionRefused
 from mqtt.topics import TopicFilter
 
 _SUBSCRIBE_ID = 1
@@ -41,8 +42,9 @@ _SUBACK_SECONDS = 10.0
 _NO_GENERATION = 0
 _TOGETHER_SECONDS = 0.1
 """Reads of the socket at most so far apart are handed out as one batch, with one time."""
-_MOST_QUEUED_BYTES = 64 * 1024 * 1024
-"""More is left in the socket: a receive maximum counts messages, whatever their size."""
+_MOST_HELD_BYTES = 64 * 1024 * 1024
+"""Payload bytes queued and handed out; more is left in the socket, as a receive maximum counts
+messages, whatever their size."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +59,7 @@ class Batch:
     received_time: float
     generation: int
     taken_at: float
+    payload_bytes: int
 
 
 class Subscriber:
@@ -83,8 +86,7 @@ class Subscriber:
     ) -> None:
         if not filters:
             raise ValueError("filters: at least one topic filter is needed")
-        self.counters: Counter[str] = Counter()
-        self._reported: Counter[str] = Counter()
+        self.counters = Counts()
         self._ack_latencies_ms: deque[int] = deque(maxlen=1_000)
         self._filters = tuple(filters)
         self._stale = tuple(stale_filters)
@@ -95,13 +97,14 @@ class Subscriber:
         # than the message.
         self._queue: deque[tuple[list[PublishPacket], float]] = deque()
         self._queued = 0
+        self._queued_bytes = 0
         self._handed_out: dict[int, Batch] = {}
+        self._handed_out_bytes = 0
         self._generation = _NO_GENERATION
         self._wire: Wire | None = None
         self._subscribe_by: float | None = None
         self._limit = 2 * settings.receive_maximum
-        self._queued_bytes = 0
-        self._link = Link(settings, self)
+        self._link = Link(settings, self, self.counters)
         self._link.start()
 
     def wait_ready(self, timeout_seconds: float) -> None:
@@ -151,10 +154,12 @@ class Subscriber:
                 and queue[0][1] - received_time < _TOGETHER_SECONDS
             ):
                 packets = packets + queue.popleft()[0]
+            size = _payload_bytes(packets)
             self._queued -= len(packets)
-            self._queued_bytes -= sum(len(packet.payload) for packet in packets)
-            batch = Batch(packets, received_time, self._generation, time.monotonic())
+            self._queued_bytes -= size
+            batch = Batch(packets, received_time, self._generation, time.monotonic(), size)
             self._handed_out[id(batch)] = batch
+            self._handed_out_bytes += size
             return batch
 
     def acknowledge(self, batches: Sequence[Batch]) -> int:
@@ -167,7 +172,7 @@ class Subscriber:
             ours = [
                 batch
                 for batch in batches
-                if self._handed_out.pop(id(batch), None) and batch.generation == generation
+                if self._take_back(batch) and batch.generation == generation
             ]
         acks = [
             b"\x40\x02" + packet.packet_id.to_bytes(2, "big")
@@ -181,17 +186,18 @@ class Subscriber:
             wire.send_bytes(b"".join(acks))
         except ConnectionLost:
             return 0
-        self.counters["acked"] += len(acks)
+        self.counters.add("acked", len(acks))
         now = time.time()
-        for batch in ours:
-            self._ack_latencies_ms.append(int(1_000 * (now - batch.received_time)))
+        with self._condition:
+            for batch in ours:
+                self._ack_latencies_ms.append(int(1_000 * (now - batch.received_time)))
         return len(acks)
 
     def give_back(self, batches: Sequence[Batch]) -> None:
         """Puts handed-out messages back at the queue's head, oldest first. Any thread."""
         with self._condition:
             for batch in reversed(batches):
-                if self._handed_out.pop(id(batch), None) is None:
+                if not self._take_back(batch):
                     continue
                 current = batch.generation == self._generation
                 packets = [
@@ -200,7 +206,7 @@ class Subscriber:
                 if packets:
                     self._queue.appendleft((packets, batch.received_time))
                     self._queued += len(packets)
-                    self._queued_bytes += sum(len(packet.payload) for packet in packets)
+                    self._queued_bytes += _payload_bytes(packets)
             self._condition.notify()
 
     def drain_counters(self) -> tuple[Counter[str], list[int]]:
@@ -208,12 +214,9 @@ class Subscriber:
         milliseconds from receipt to acknowledgement of the batches since then (the last 1,000).
         """
         with self._condition:
-            total = self.counters + self._link.counters
-            fresh = total - self._reported
-            self._reported = total
             latencies = list(self._ack_latencies_ms)
             self._ack_latencies_ms.clear()
-        return fresh, latencies
+        return self.counters.drain(), latencies
 
     def close(self) -> None:
         """Disconnects; the session stays at the broker as long as its expiry says."""
@@ -254,20 +257,20 @@ class Subscriber:
 
     def received(self, packets: list[Packet]) -> None:
         """Queues PUBLISH packets; checks SUBACK."""
-        now = time.time()
         messages = [packet for packet in packets if type(packet) is PublishPacket]
         if len(messages) != len(packets):
             for packet in packets:
                 if type(packet) is SubAckPacket and packet.packet_id == _SUBSCRIBE_ID:
                     self._check_granted(packet)
         if messages:
-            duplicates = sum(1 for message in messages if message.duplicate)
-            self.counters["received"] += len(messages)
-            self.counters["redelivered"] += duplicates
+            self.counters.add("received", len(messages))
+            self.counters.add("redelivered", sum(message.duplicate for message in messages))
             with self._condition:
-                self._queue.append((messages, now))
+                # Dated under the lock: whoever finds the queue empty may call any earlier time
+                # past.
+                self._queue.append((messages, time.time()))
                 self._queued += len(messages)
-                self._queued_bytes += sum(len(message.payload) for message in messages)
+                self._queued_bytes += _payload_bytes(messages)
                 self._condition.notify()
 
     def lost(self) -> None:
@@ -281,36 +284,50 @@ class Subscriber:
             ]
             self._queue = deque(item for item in kept if item[0])
             self._queued = sum(len(packets) for packets, _ in self._queue)
-            self._queued_bytes = sum(
-                len(packet.payload) for packets, _ in self._queue for packet in packets
-            )
+            self._queued_bytes = sum(_payload_bytes(packets) for packets, _ in self._queue)
 
     def tick(self, now: float) -> None:
         """Raises ConnectionLost where SUBACK or an acknowledgement of ours is overdue."""
         if self._subscribe_by is not None and now > self._subscribe_by:
             raise ConnectionLost(f"the broker did not answer SUBSCRIBE in {_SUBACK_SECONDS:g} s")
         with self._condition:
-            overdue = [
-                key
-                for key, batch in self._handed_out.items()
+            old = [
+                batch
+                for batch in self._handed_out.values()
                 if now - batch.taken_at > self._unacked_seconds
             ]
-            for key in overdue:
-                del self._handed_out[key]
+            for batch in old:
+                self._take_back(batch)
+            # What an earlier connection delivered has come again since; this one needn't end.
+            overdue = sum(batch.generation == self._generation for batch in old)
         if overdue:
-            self.counters["overdue"] += len(overdue)
+            self.counters.add("overdue", overdue)
             raise ConnectionLost(
-                f"{len(overdue)} batches were not acknowledged for {self._unacked_seconds:g} s;"
+                f"{overdue} batches were not acknowledged for {self._unacked_seconds:g} s;"
                 " reconnecting, so that the broker sends them again"
             )
 
     @property
     def full(self) -> bool:
-        """Whether enough is queued: in bytes, or in messages where QoS 0 knows no other limit."""
-        return self._queued_bytes > _MOST_QUEUED_BYTES or self._queued > self._limit
+        """Whether enough is here: in bytes, or in messages where QoS 0 knows no other limit."""
+        held = self._queued_bytes + self._handed_out_bytes
+        return held > _MOST_HELD_BYTES or self._queued > self._limit
+
+    def _take_back(self, batch: Batch) -> bool:
+        """Whether the batch was still handed out, which it no longer is. Under the lock."""
+        if self._handed_out.pop(id(batch), None) is None:
+            return False
+        self._handed_out_bytes -= batch.payload_bytes
+        return True
 
     def _check_granted(self, packet: SubAckPacket) -> None:
         self._subscribe_by = None
+        if len(packet.reason_codes) != len(self._filters):
+            # [MQTT-3.8.4-6]
+            raise ProtocolError(
+                f"SUBACK with {len(packet.reason_codes)} reason codes for"
+                f" {len(self._filters)} topic filters"
+            )
         for item, code in zip(self._filters, packet.reason_codes, strict=True):
             if int(code) >= 0x80:
                 words = code.name.lower().replace("_", " ")
@@ -322,3 +339,7 @@ class Subscriber:
                     reason_code=int(code),
                 )
         self._link.set_ready()
+
+
+def _payload_bytes(packets: Sequence[PublishPacket]) -> int:
+    return sum(len(packet.payload) for packet in packets)

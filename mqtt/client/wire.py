@@ -22,6 +22,7 @@ from mqtt.errors import (
     CertificateRejected,
     ConnectionLost,
     ConnectionRefused,
+    CredentialMissing,
     ProtocolError,
 )
 
@@ -64,14 +65,15 @@ class Wire:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=address.host)
 
-    def shake_tls(self) -> None:
-        """Runs the TLS handshake within the socket's timeout. Raises ssl.SSLError or OSError."""
+    def shake_tls(self, deadline: float) -> None:
+        """Runs the TLS handshake until ``deadline``. Raises ssl.SSLError or OSError."""
         if self._tls is None:
             return
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
                 self._socket.sendall(self._outgoing.read())
                 data = self._socket.recv(_CHUNK_BYTES)
                 if not data:
@@ -158,7 +160,8 @@ def connect(
     Returns the wire, the broker's CONNACK and the packets that came right behind it.
 
     Raises:
-      BrokerUnreachable, CertificateRejected, ConnectionRefused: see their words.
+      BrokerUnreachable, CertificateRejected, CredentialMissing, ConnectionRefused: see their
+        words.
     """
     deadline = time.monotonic() + settings.connect_timeout_seconds
     tls = _tls_context(address, settings)
@@ -177,9 +180,11 @@ def connect(
             # Unacknowledged bytes mean a dead peer as surely as an unanswered ping does.
             milliseconds = settings.keep_alive_seconds * 1_000
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-        wire.shake_tls()
+        wire.shake_tls(deadline)
         sock.settimeout(None)
-        wire.send(_connect_packet(settings))
+        with contextlib.suppress(ConnectionLost):
+            # A broker that refuses our certificate may have gone; its alert is still to be read.
+            wire.send(_connect_packet(settings))
         packets: list[Packet] = []
         while not packets:
             left = deadline - time.monotonic()
@@ -216,13 +221,23 @@ def _connect_packet(settings: ConnectionSettings) -> ConnectPacket:
     return ConnectPacket(
         settings.client_id,
         username=settings.username,
-        password=settings.password() if settings.password is not None else None,
+        password=_password(settings),
         clean_start=clean,
         keep_alive=settings.keep_alive_seconds,
         session_expiry_interval=settings.session_expiry_seconds,
         receive_max=settings.receive_maximum,
         max_packet_size=settings.maximum_packet_bytes,
     )
+
+
+def _password(settings: ConnectionSettings) -> bytes | None:
+    if settings.password is None:
+        return None
+    try:
+        return settings.password()
+    except Exception as error:
+        # Whatever reads secrets has errors of its own, which this package does not know.
+        raise CredentialMissing(f"the password can't be read: {error}") from error
 
 
 def _refusal(

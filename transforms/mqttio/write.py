@@ -40,7 +40,11 @@ from transforms.mqttio.settings import BrokerSettings
 
 _CHUNK = 100
 _NO_MATCHING_SUBSCRIBERS = 0x10
-_PACKET_TOO_LARGE = 0x95
+_NOT_SENT = {
+    0x81: "a property is nothing that MQTT can carry",
+    0x95: "larger than the broker takes",
+    0x9A: "the broker retains no messages",
+}
 
 
 class PublishResult(NamedTuple):
@@ -61,12 +65,12 @@ class PublishResult(NamedTuple):
             return cls("no_subscriber", reason_code, "nobody subscribes to the topic")
         if reason_code < 0x80:
             return cls("accepted", reason_code, "")
-        if reason_code == _PACKET_TOO_LARGE:
-            return cls("rejected", reason_code, "larger than the broker takes")
-        try:
-            words = PubAckReasonCode(reason_code).name.lower().replace("_", " ")
-        except ValueError:
-            words = "reason unknown"
+        words = _NOT_SENT.get(reason_code)
+        if words is None:
+            try:
+                words = PubAckReasonCode(reason_code).name.lower().replace("_", " ")
+            except ValueError:
+                words = "reason unknown"
         return cls("rejected", reason_code, words)
 
 
@@ -192,7 +196,7 @@ class _Publish(beam.DoFn):
 
 
 class _Worker:
-    """This process's publisher, and its counters as Beam metrics."""
+    """This process's publisher, and its counts as Beam metrics."""
 
     def __init__(self, settings: PublishSettings) -> None:
         ending = secrets.token_hex(4)
@@ -200,15 +204,10 @@ class _Worker:
             settings.broker.connection(f"{settings.client_id}-{ending}"),
             maximum_in_flight=settings.maximum_in_flight,
         )
-        self._lock = threading.Lock()
-        self._reported: Counter[str] = Counter()
 
     def report(self) -> None:
         """Adds what was counted since the last report; called from a bundle's thread."""
-        with self._lock:
-            total = self.publisher.counters + self.publisher.link.counters
-            fresh, self._reported = total - self._reported, total
-        for name, count in fresh.items():
+        for name, count in self.publisher.counters.drain().items():
             Metrics.counter("mqtt", name).inc(count)
 
 
