@@ -29,6 +29,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 from apache_beam.runners.runner import PipelineState
+from apache_beam.transforms.window import FixedWindows
 
 from mqtt.errors import MqttError
 from pipelines.errors import PipelineError, PipelineFailed, RunnerDied
@@ -130,7 +131,12 @@ def _with_output(tail: beam.PCollection) -> beam.PCollection:
     Prism 2.77 keeps a core busy while a stage without one works: it polls a channel that is
     closed already (stage.go, dataReady). Nothing ever comes out of the tail.
     """
-    return tail | "Nothing" >> beam.Map(lambda _: 0) | beam.Reshuffle()
+    return (
+        tail
+        | "Nothing" >> beam.Map(lambda _: (0, 0)).with_output_types(tuple[int, int])
+        | beam.WindowInto(FixedWindows(3_600))
+        | beam.GroupByKey()
+    )
 
 
 def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Prism | None) -> None:

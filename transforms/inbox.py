@@ -27,10 +27,13 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from transforms.stop import stop_requested
 
-_WAIT_SECONDS = 0.02
-"""How long a bundle's first ``advance`` waits for a message: longer would stall the runner."""
+_WAIT_SECONDS = 0.05
+"""How long a bundle's first ``advance`` waits for a message: longer would stall the runner, less
+would make it run more empty bundles, a few milliseconds of work each."""
 
-_POLL_SECONDS = 0.005
+_POLL_SECONDS = 0.0
+"""The wait paces an idle source; a resume delay would keep Prism busy until it is over."""
+
 _READ_SECONDS = 0.1
 _LISTS_PER_BUNDLE = 8
 """Bounds of a bundle under load; a few lists let the sink work on one while the next is read."""
