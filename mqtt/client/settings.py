@@ -36,7 +36,10 @@ class BrokerAddress:
                 "broker: no user name or password in the address, which is shown in logs and job"
                 " graphs; they have options of their own"
             )
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ValueError(f"broker {url!r}: must be SCHEME://HOST[:PORT]; {error}") from error
         if parts.scheme not in _SCHEMES:
             raise ValueError(
                 f"broker {url!r}: the scheme must be mqtt:// or tcp:// (plain), mqtts:// or ssl://"
@@ -46,13 +49,16 @@ class BrokerAddress:
             raise ValueError(f"broker {url!r}: must be SCHEME://HOST[:PORT] and nothing more")
         tls, default_port = _SCHEMES[parts.scheme]
         try:
-            port = parts.port or default_port
-        except ValueError as error:
-            raise ValueError(f"broker {url!r}: the port must be 1 to 65535") from error
+            port = default_port if parts.port is None else parts.port
+        except ValueError:
+            port = 0
+        if not port:
+            raise ValueError(f"broker {url!r}: the port must be 1 to 65535")
         return cls(parts.hostname, port, tls)
 
     def __str__(self) -> str:
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
