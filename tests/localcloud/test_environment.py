@@ -37,8 +37,11 @@ def test_a_set_up_that_was_cut_off_starts_from_an_empty_folder_and_a_failed_one_
     monkeypatch.setattr(environment, "LOCK", lock)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     venv = tmp_path / "venv"
-    venv.mkdir()
+    (venv / "bin").mkdir(parents=True)
     (venv / environment.MARK).touch()
+    # One that seems to work: only the mark tells.
+    (venv / "bin" / "python").write_text("#!/bin/sh\nexit 0\n")
+    (venv / "bin" / "python").chmod(0o755)
     (venv / "half-copied").touch()
     with pytest.raises(environment.EnvironmentFailed, match="no-such-package"):
         environment.make(venv)

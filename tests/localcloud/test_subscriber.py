@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from localcloud import subscriber
 from localcloud.pubsub import LocalPubSub
 from localcloud.subscriber import PubSub
 
@@ -27,7 +28,15 @@ def test_what_is_published_comes_once_and_is_acknowledged(pubsub: PubSub) -> Non
         if len(seen) == 20:
             stream.close()
     assert sorted(seen) == list(range(20))
-    assert list(pubsub.stream("numbers-run", timeout_seconds=0.2)) == []
+
+
+def test_what_was_taken_does_not_come_again_when_its_lease_is_over(
+    pubsub: PubSub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriber, "ACK_DEADLINE_SECONDS", 10)  # the shortest there is
+    pubsub.publish("numbers", b"1", {})
+    stream = pubsub.stream("numbers-run", timeout_seconds=12)
+    assert [message.data for messages in stream for message in messages] == [b"1"]
 
 
 def test_a_stream_ends_when_another_thread_closes_it(pubsub: PubSub) -> None:
