@@ -71,6 +71,7 @@ def run(
     from localcloud.devices.errors import DevicesError
     from localcloud.prism import PrismUnavailable
     from localcloud.run.children import ChildEnded
+    from localcloud.run.lifetime import RunFailed
     from localcloud.run.settings import RunSettings, RunSettingsError
 
     try:
@@ -91,7 +92,7 @@ def run(
 
     try:
         status = runner.run(settings, program=program_name(sys.argv[0]))
-    except (runner.RunFailed, ChildEnded, DevicesError, PrismUnavailable) as error:
+    except (RunFailed, ChildEnded, DevicesError, PrismUnavailable) as error:
         fail(str(error))
     raise typer.Exit(status)
 

@@ -7,18 +7,15 @@
 A second Ctrl-C leaves out what takes time: nothing is waited for, and no figures are made.
 """
 
-import fcntl
 import os
 import re
 import secrets
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 from localcloud import prism
@@ -39,6 +36,7 @@ from localcloud.run.commander import Commander
 from localcloud.run.display import Display, Snapshot, display_for
 from localcloud.run.figures import Figures, judge, lost_ids
 from localcloud.run.jobs import Devices, commands_command, telemetry_command, warehouse_command
+from localcloud.run.lifetime import Interrupts, RunFailed, alone_in
 from localcloud.run.rate import Rate
 from localcloud.run.servers import Servers, make_credentials
 from localcloud.run.settings import RunSettings
@@ -56,62 +54,10 @@ STALLED_SECONDS = 20.0
 DRAIN_SECONDS = 180.0
 ASK_AGAIN_SECONDS = 1.0
 _TELEMETRY_RUNNING = re.compile("telemetry: running")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class RunFailed(Exception):
-    """The run could not start, or broke; the message is for the person at the keyboard."""
 
 
 class _HasError(Protocol):
     error: Exception | None
-
-
-class Interrupts:
-    """Counts requests to stop; a context manager that listens for them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take SIGINT, SIGTERM and SIGHUP while the context is open."""
-        before = {number: signal.signal(number, self._take) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def stop(self) -> bool:
-        """Whether the run is to stop."""
-        return self.count > 0
-
-    def hurry(self) -> bool:
-        """Whether it is to stop without waiting for anything."""
-        return self.count > 1
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a state folder; raises RunFailed where another run holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held.seek(0)
-            raise RunFailed(
-                f"a local cloud runs in this folder already (process {held.read().strip()}): "
-                "stop it first, or start another one in another folder"
-            ) from None
-        held.truncate(0)
-        held.write(str(os.getpid()))
-        held.flush()
-        yield
 
 
 def run(settings: RunSettings, *, folder: Path = STATE_FOLDER, program: str = "mqttbeam") -> int:

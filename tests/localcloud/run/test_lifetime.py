@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.run.runner import Interrupts, RunFailed, alone_in
+from localcloud.run.lifetime import Interrupts, RunFailed, alone_in
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
