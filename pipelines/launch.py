@@ -35,6 +35,7 @@ from mqtt.errors import MqttError
 from pipelines.errors import PipelineError, PipelineFailed, RunnerDied
 from pipelines.options import OptionError, parse_options
 from pipelines.prism import Prism, cached_path
+from pipelines.silence import silence_after_death
 from transforms.errors import TransformError
 from transforms.secrets import SecretError
 from transforms.stop import request_stop, stop_requested
@@ -103,9 +104,9 @@ def run(
             portable = options.view_as(PortableOptions)
             portable.job_endpoint = prism.endpoint
             portable.environment_type = "LOOPBACK"
-            _supervise(
-                _submit(lambda pipeline: _with_output(build(pipeline)), options), name, prism
-            )
+            with silence_after_death(prism):
+                result = _submit(lambda pipeline: _with_output(build(pipeline)), options)
+                _supervise(result, name, prism)
         finally:
             prism.stop()
         return

@@ -78,12 +78,19 @@ class Prism:
         return self._process.poll() is None
 
     def death(self) -> str:
-        """Returns how the process ended, with its last words."""
+        """Returns how the process ended; with its last words, where it had the time for some."""
         code = self._process.poll()
-        how = "is running"
-        if code is not None:
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return f"Prism {how}{self._last_words()}"
+        if code is None:
+            return f"Prism is running{self._last_words()}"
+        if code < 0:
+            return f"Prism was killed by signal {-code}"
+        return f"Prism ended with status {code}{self._last_words()}"
+
+    def wait_for_death(self, timeout_seconds: float) -> bool:
+        """Waits up to so long and returns whether the process has ended. Any thread."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_seconds)
+        return not self.running
 
     def stop(self) -> None:
         """Ends the process."""
