@@ -1,0 +1,225 @@
+"""The three pipelines under ``kill -9``: what must hold, and the figures of a run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from localcloud.subscriber import PubSub
+from schemas.messages import CommandOutcome, Outcome
+from schemas.times import format_time
+from tests.harness.brokers import Broker
+from tests.harness.cloud import Cloud
+from tests.harness.devices import Device, Traffic, wait_until_subscribed
+from tests.harness.killing import KillRun
+from tests.harness.taps import Seen, Tap, publish_all
+from tests.harness.waiting import wait_until
+
+_RATE = 1_500.0
+_DEVICES = 5
+_EXPIRING_EVERY = 50
+_EXPIRES_AFTER = timedelta(seconds=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What came of a run: messages sent, copies received, and distinct ones among these."""
+
+    what: str
+    kills: int
+    sent: int
+    received: int
+    distinct: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: {self.kills} kills, {self.sent} sent, {self.received} received,"
+            f" {self.sent - self.distinct} lost, {self.received - self.distinct} duplicates,"
+            f" {self.distinct} after deduplication"
+        )
+
+
+def telemetry(cloud: Cloud, broker: Broker, *, total: int, kills: int) -> Figures:
+    """Telemetry from devices to Pub/Sub; every id is looked for."""
+    with ExitStack() as open_now:
+        enter = open_now.enter_context
+        tap = enter(Tap(cloud.pubsub, cloud.telemetry_topic, key=_message_id))
+        devices = [enter(Device(broker, f"d{n + 1}")) for n in range(_DEVICES)]
+
+        def send(numbers: range) -> None:
+            for n in numbers:
+                devices[n % _DEVICES].publish(b'{"n": %d}' % n, message_id=f"m-{n}")
+
+        traffic = enter(Traffic(send, total=total, rate=_RATE))
+        KillRun(
+            start=lambda: cloud.start_telemetry(broker, wait=False),
+            ready=lambda: wait_until_subscribed(devices[0], tap),
+            traffic=traffic,
+            total=total,
+            arrived=lambda: tap.distinct - 1,
+            kills=kills,
+        ).run()
+        settle(lambda: len(tap.seen))
+    seen = [item for item in tap.seen if _message_id(item) != "probe"]
+    by_id: dict[str, set[bytes]] = {}
+    for item in seen:
+        by_id.setdefault(_message_id(item), set()).add(item.data)
+    # One body an id: whoever keeps the first of each has each message, once.
+    assert by_id == {f"m-{n}": {b'{"n": %d}' % n} for n in range(total)}
+    return Figures("telemetry", kills, total, len(seen), len(by_id))
+
+
+def commands(cloud: Cloud, broker: Broker, *, total: int, kills: int) -> tuple[Figures, Figures]:
+    """Commands from Pub/Sub to devices; figures of the devices and of the results topic.
+
+    Some are of use only for some seconds: they end as accepted, expired, or both in this order.
+    """
+    with ExitStack() as open_now:
+        enter = open_now.enter_context
+        client = enter(PubSub(cloud.pubsub))
+        results = enter(Tap(cloud.pubsub, cloud.results_topic, key=_command_id))
+        device = enter(
+            Device(broker, "observer-1", user="observer", subscribe=["devices/+/commands/#"])
+        )
+
+        def send(numbers: range) -> None:
+            expires = format_time(datetime.now(UTC) + _EXPIRES_AFTER)
+            publish_all(
+                client,
+                cloud.commands_topic,
+                [
+                    (
+                        b"%d" % n,
+                        {"deviceId": f"d{n % _DEVICES + 1}", "commandId": f"c-{n}"}
+                        | ({} if n % _EXPIRING_EVERY else {"expiresAt": expires}),
+                    )
+                    for n in numbers
+                ],
+            )
+
+        traffic = enter(Traffic(send, total=total, rate=_RATE))
+        KillRun(
+            start=lambda: cloud.start_commands(broker, wait=False),
+            traffic=traffic,
+            total=total,
+            arrived=lambda: results.distinct,
+            kills=kills,
+        ).run()
+        settle(lambda: len(results.seen))
+    wanted = {f"c-{n}" for n in range(total)}
+    assert set(results.counts) == wanted
+    outcomes: dict[str, list[Outcome]] = {}
+    for item in results.seen:
+        outcome = CommandOutcome.from_json(item.data)
+        outcomes.setdefault(outcome.command_id, []).append(outcome.outcome)
+    for command_id, said in outcomes.items():
+        strengths = [outcome.strength for outcome in said]
+        assert strengths == sorted(strengths), f"{command_id} said something weaker: {said}"
+        assert set(said) <= {Outcome.ACCEPTED, Outcome.EXPIRED}
+    accepted = {command for command, said in outcomes.items() if Outcome.ACCEPTED in said}
+    arrived = set(device.commands)
+    assert accepted <= arrived <= wanted
+    # What could not expire was accepted, and so arrived.
+    assert {f"c-{n}" for n in range(total) if n % _EXPIRING_EVERY} <= accepted
+    expired = len(wanted - arrived)
+    print(f"\ncommands that expired before a device had them: {expired}")
+    return (
+        Figures(
+            "commands at the devices",
+            kills,
+            total - expired,
+            sum(device.commands.values()),
+            len(arrived),
+        ),
+        Figures("outcomes", kills, total, len(results.seen), results.distinct),
+    )
+
+
+def warehouse(cloud: Cloud, *, total: int, kills: int) -> Figures:
+    """Telemetry from Pub/Sub to BigQuery; every row is looked for."""
+    with ExitStack() as open_now:
+        enter = open_now.enter_context
+        client = enter(PubSub(cloud.pubsub))
+
+        def send(numbers: range) -> None:
+            now = format_time(datetime.now(UTC))
+            publish_all(
+                client,
+                cloud.telemetry_topic,
+                [
+                    (
+                        json.dumps({"readings": {"n": n}}).encode(),
+                        {
+                            "deviceId": "d1",
+                            "mqttTopic": "devices/d1/telemetry/env",
+                            "messageId": f"m-{n}",
+                            "messageIdFrom": "device",
+                            "receivedTime": now,
+                            "schemaId": "reading.v1",
+                        },
+                    )
+                    for n in numbers
+                ],
+            )
+
+        traffic = enter(Traffic(send, total=total, rate=_RATE))
+        KillRun(
+            start=lambda: cloud.start_warehouse(wait=False),
+            traffic=traffic,
+            total=total,
+            arrived=_Rows(cloud),
+            kills=kills,
+        ).run()
+        settle(cloud.rows)
+    rows = cloud.query("SELECT message_id, deduplicable, payload FROM {dataset}.telemetry")
+    by_id = {(row[0], row[1], row[2]["readings"]["n"]) for row in rows}
+    assert by_id == {(f"m-{n}", True, n) for n in range(total)}
+    assert cloud.rows("dead_letters") == 0
+    (once,) = cloud.query(
+        "SELECT COUNT(*), COUNT(DISTINCT message_id) FROM {dataset}.telemetry_distinct"
+    )
+    assert once == (total, total)
+    return Figures("warehouse", kills, total, len(rows), len(by_id))
+
+
+class _Rows:
+    """Distinct rows, asked for so seldom that the asking is no load."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._count = 0
+        self._next = 0.0
+
+    def __call__(self) -> int:
+        if time.monotonic() >= self._next:
+            self._count = self._cloud.query(
+                "SELECT COUNT(DISTINCT message_id) FROM {dataset}.telemetry"
+            )[0][0]
+            self._next = time.monotonic() + 0.05
+        return self._count
+
+
+def settle(count: Callable[[], int], *, quiet_seconds: float = 1.0) -> None:
+    """Waits until a count stands still: copies may come behind the last message."""
+    last, since = -1, time.monotonic()
+
+    def still() -> bool:
+        nonlocal last, since
+        now = count()
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > quiet_seconds
+
+    wait_until(still, seconds=60, what="quiet", poll_seconds=0.05)
+
+
+def _message_id(seen: Seen) -> str:
+    return seen.attributes["messageId"]
+
+
+def _command_id(seen: Seen) -> str:
+    return seen.attributes["commandId"]
