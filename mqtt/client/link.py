@@ -41,6 +41,7 @@ from mqtt.errors import (
 _LOGGER = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
+_GOODBYE_SECONDS = 1.0
 _TAKEN_OVER = 0x8E
 _TAKEN_OVER_PAUSE_SECONDS = 5.0
 _SUSPICIOUS_LOSSES = 3
@@ -159,7 +160,7 @@ class Link:
         if wire is not None:
             with contextlib.suppress(ConnectionLost):
                 wire.send(DisconnectPacket())
-            wire.close()
+            wire.end_writing()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_seconds)
 
@@ -244,6 +245,11 @@ class Link:
                 packets = []
             else:
                 packets = wire.receive(_TICK_SECONDS)
+        # The broker closes once it has read our last acknowledgements. Closing with bytes unread
+        # would reset the connection, and the broker might never see them.
+        deadline = time.monotonic() + _GOODBYE_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            wire.receive(left)
         raise ConnectionLost("closed by ourselves")
 
     def _deliver(self, packets: list[Packet]) -> None:

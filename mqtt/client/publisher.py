@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mqtt5 import ConnAckPacket, Packet, PubAckPacket, PublishPacket, QoS
 
@@ -33,8 +33,7 @@ _RETAIN_NOT_SUPPORTED = 0x9A
 _QOS_NOT_SUPPORTED = 0x9B
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What is to be published; the properties are left out on MQTT 3.1.1."""
 
     topic: str
@@ -44,7 +43,7 @@ class Message:
     content_type: str | None = None
     response_topic: str | None = None
     correlation_data: bytes | None = None
-    user_properties: list[tuple[str, str]] = field(default_factory=list)
+    user_properties: Sequence[tuple[str, str]] = ()
 
 
 class Publication:
@@ -214,7 +213,7 @@ class Publisher:
             content_type=message.content_type,
             response_topic=message.response_topic,
             correlation_data=message.correlation_data,
-            user_properties=message.user_properties,
+            user_properties=list(message.user_properties),
         )
 
     def _unwanted(self, packet: PublishPacket, encoded: bytes) -> int | None:

@@ -100,6 +100,7 @@ class Subscriber:
         self._queued_bytes = 0
         self._handed_out: dict[int, Batch] = {}
         self._handed_out_bytes = 0
+        self._acknowledging = 0
         self._generation = _NO_GENERATION
         self._wire: Wire | None = None
         self._subscribe_by: float | None = None
@@ -168,6 +169,16 @@ class Subscriber:
         A batch whose connection is gone is forgotten: the broker has sent its messages again.
         """
         with self._condition:
+            self._acknowledging += 1
+        try:
+            return self._acknowledge(batches)
+        finally:
+            with self._condition:
+                self._acknowledging -= 1
+                self._condition.notify_all()
+
+    def _acknowledge(self, batches: Sequence[Batch]) -> int:
+        with self._condition:
             wire, generation = self._wire, self._generation
             ours = [
                 batch
@@ -218,8 +229,15 @@ class Subscriber:
             self._ack_latencies_ms.clear()
         return self.counters.drain(), latencies
 
-    def close(self) -> None:
-        """Disconnects; the session stays at the broker as long as its expiry says."""
+    def close(self, *, settle_seconds: float = 0.0) -> None:
+        """Disconnects; the session stays at the broker as long as its expiry says.
+
+        ``settle_seconds``: how long the acknowledgements of what is handed out are waited for.
+        """
+        with self._condition:
+            self._condition.wait_for(
+                lambda: not self._handed_out and not self._acknowledging, settle_seconds
+            )
         self._link.close()
 
     # The link's side; see mqtt.client.link.Session.

@@ -145,6 +145,11 @@ class Wire:
                 raise CertificateRejected(_tls_words(self.address, error)) from error
         return bytes(clear)
 
+    def end_writing(self) -> None:
+        """Says that nothing more is sent; what the broker sends can still be read."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Closes the socket; a reader or writer in it wakes up with ConnectionLost."""
         with contextlib.suppress(OSError):
