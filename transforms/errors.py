@@ -2,10 +2,12 @@
 
     TransformError
     ├── InvalidSetting          our side's fault, found before anything starts
-    └── DestinationError        where the data goes
+    ├── SecretError             a secret could not be read (`transforms.secrets`)
+    └── DestinationError        where the data goes, or a subscription that it comes from
         ├── DestinationMissing    it is not there: create it, then start again
         ├── DestinationRefused    it is there and takes nothing from us: rights, columns
-        └── DestinationUnavailable  it did not answer in the time we were given
+        ├── DestinationUnavailable  it did not answer in the time we were given
+        └── PubSubError           each of these of Pub/Sub (`transforms.pubsubio.errors`)
 
 A message that can't be taken is never an error: it is an output, with its reason
 (`schemas.messages.Rejected`). Each message here names the thing, the value and the command

@@ -34,13 +34,15 @@ would make it run more empty bundles, a few milliseconds of work each."""
 _POLL_SECONDS = 0.0
 """The wait paces an idle source; a resume delay would keep Prism busy until it is over."""
 
-_READ_SECONDS = 0.1
-_LISTS_PER_BUNDLE = 8
-"""Bounds of a bundle under load; a few lists let the sink work on one while the next is read."""
+_READ_SECONDS = 0.25
+_LISTS_PER_BUNDLE = 24
+"""Bounds of a bundle under load. A bundle ends by waiting for its last write, so few large ones
+waste less; what it holds must stay well below what may be unacknowledged, else the queue runs
+dry while it waits."""
 
 _SETTLE_SECONDS = 0.1
-"""The idle watermark stays this far behind the clock: a message is dated just before it is
-queued, and must not be late because the watermark was read in between."""
+"""The idle watermark stays this far behind the clock: Pub/Sub dates a message before it is on its
+way here, and it must not be late for that."""
 
 BatchT = TypeVar("BatchT")
 SettingsT = TypeVar("SettingsT")
@@ -77,9 +79,10 @@ class InboxMark(CheckpointMark, Generic[BatchT]):
         self._batches = batches
 
     def finalize_checkpoint(self) -> None:
-        """Acknowledges; does nothing on a decoded copy."""
-        if self._inbox is not None and self._batches:
-            self._inbox.acknowledge(self._batches)
+        """Acknowledges, once; does nothing on a decoded copy."""
+        batches, self._batches = self._batches, ()
+        if self._inbox is not None and batches:
+            self._inbox.acknowledge(batches)
 
 
 class InboxMarkCoder(Coder):
@@ -145,8 +148,9 @@ class InboxReader(UnboundedReader, Generic[BatchT]):
         """The oldest message that is still to come; the clock when none waits."""
         if self._ended:
             return MAX_TIMESTAMP
-        oldest = self._inbox.oldest_time
+        # The clock first: what arrives after the look into the queue is dated later than this.
         now = time.time()
+        oldest = self._inbox.oldest_time
         return Timestamp((now if oldest is None else min(now, oldest)) - self._lag_seconds)
 
     def get_checkpoint_mark(self) -> InboxMark[BatchT]:

@@ -16,11 +16,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from transforms.errors import TransformError
+
 _MANAGED = re.compile(r"projects/[^/]+/secrets/[^/]+(/versions/[^/]+)?")
 _FORMS = "projects/P/secrets/S/versions/V, file:PATH or env:NAME"
 
 
-class SecretError(Exception):
+class SecretError(TransformError):
     """A secret could not be read; the message names the reference, never the value."""
 
 
@@ -79,14 +81,14 @@ class SecretRef:
         return _private_copy(self.reference)
 
     def _managed(self) -> bytes:
-        from google.api_core.exceptions import GoogleAPICallError
+        from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from google.cloud import secretmanager
 
         try:
-            client = secretmanager.SecretManagerServiceClient()
-            answer = client.access_secret_version(name=self.reference)
-        except (GoogleAPICallError, GoogleAuthError) as error:
+            with secretmanager.SecretManagerServiceClient() as client:
+                answer = client.access_secret_version(name=self.reference)
+        except (GoogleAPIError, GoogleAuthError) as error:
             raise SecretError(
                 f"secret {self.reference}: {error}; the job's service account needs"
                 " roles/secretmanager.secretAccessor on it"
@@ -96,9 +98,10 @@ class SecretRef:
 
 @functools.cache
 def _private_copy(reference: str) -> str:
+    secret = SecretRef(reference).read()
     folder = tempfile.mkdtemp(prefix="mqttbeam-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder, "secret.pem")
     path.touch(mode=0o600)
-    path.write_bytes(SecretRef(reference).read())
+    path.write_bytes(secret)
     return str(path)

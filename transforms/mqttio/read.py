@@ -74,7 +74,7 @@ class ReadFromMqtt(beam.PTransform):
         shards: int = 1,
         shared: bool | None = None,
         session_expiry_seconds: int = 86_400,
-        receive_maximum: int = 10_000,
+        receive_maximum: int = 30_000,
         unacked_seconds: float = 600.0,
         event_time: Callable[[MqttMessage], float | None] | None = None,
         event_time_lag_seconds: float = 0.0,

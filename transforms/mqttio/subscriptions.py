@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mqtt.client import Subscriber
 from mqtt.topics import TopicFilter
 from transforms.mqttio.settings import BrokerSettings
+from transforms.shared import Shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class SubscriptionSettings:
     shards: int = 1
     shared: bool = False
     session_expiry_seconds: int = 86_400
-    receive_maximum: int = 10_000
+    receive_maximum: int = 30_000
     unacked_seconds: float = 600.0
     batch_messages: int = 500
     watermark_lag_seconds: float = 0.0
@@ -97,7 +98,9 @@ class SubscriptionSettings:
 
 _LOCK = threading.Lock()
 _SETTINGS: dict[str, SubscriptionSettings] = {}
-_OPEN: dict[tuple[str, int], tuple[SubscriptionSettings, Subscriber]] = {}
+_OPEN: Shared[tuple[str, int], tuple[SubscriptionSettings, Subscriber]] = Shared(
+    lambda found, settle_seconds: found[1].close(settle_seconds=settle_seconds)
+)
 
 
 def register(settings: SubscriptionSettings) -> None:
@@ -111,32 +114,18 @@ def subscription(client_id: str, shard: int) -> tuple[SubscriptionSettings, Subs
 
     Raises:
       LookupError: nobody registered ``client_id``.
+      SecretError: a certificate can't be read.
     """
-    stale = None
     with _LOCK:
-        try:
-            settings = _SETTINGS[client_id]
-        except KeyError:
-            raise LookupError(
-                f"no subscription is registered for client id {client_id!r} in this process:"
-                " read MqttShard through ReadFromMqtt, not through beam.io.Read"
-            ) from None
-        key = (client_id, shard)
-        found = _OPEN.get(key)
-        if found is not None and found[0] == settings:
-            return found
-        stale = found
-        if stale is not None:
-            # The job was updated: the new connection has the same client identifier.
-            stale[1].close()
-        found = _OPEN[key] = (settings, settings.subscriber(shard))
-        return found
-
-
-def close_all() -> None:
-    """Disconnects every shard; the broker keeps their sessions. For the end of a local run."""
-    with _LOCK:
-        open_now = list(_OPEN.values())
-        _OPEN.clear()
-    for _, subscriber in open_now:
-        subscriber.close()
+        settings = _SETTINGS.get(client_id)
+    if settings is None:
+        raise LookupError(
+            f"no subscription is registered for client id {client_id!r} in this process:"
+            " read MqttShard through ReadFromMqtt, not through beam.io.Read"
+        )
+    return _OPEN.get(
+        (client_id, shard),
+        lambda: (settings, settings.subscriber(shard)),
+        # With other settings it is another pipeline's, or an updated job's, of the same client id.
+        keep=lambda found: found[0] == settings,
+    )

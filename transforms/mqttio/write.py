@@ -21,7 +21,6 @@ Part of the specification
 from __future__ import annotations
 
 import secrets
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from mqtt5 import PubAckReasonCode
 from mqtt.client import Message, Publication, Publisher
 from transforms.lists import MessageList
 from transforms.mqttio.settings import BrokerSettings
+from transforms.shared import Shared
 
 _CHUNK = 100
 _NO_MATCHING_SUBSCRIBERS = 0x10
@@ -153,7 +153,8 @@ class _Publish(beam.DoFn):
         }
 
     def setup(self) -> None:
-        self._worker = _worker(self._settings)
+        settings = self._settings
+        self._worker = _OPEN.get(settings, lambda: _Worker(settings))
 
     def start_bundle(self) -> None:
         self._publication: Publication | None = None
@@ -211,22 +212,6 @@ class _Worker:
             Metrics.counter("mqtt", name).inc(count)
 
 
-_LOCK = threading.Lock()
-_OPEN: dict[PublishSettings, _Worker] = {}
-
-
-def _worker(settings: PublishSettings) -> _Worker:
-    with _LOCK:
-        found = _OPEN.get(settings)
-        if found is None:
-            found = _OPEN[settings] = _Worker(settings)
-        return found
-
-
-def close_all() -> None:
-    """Disconnects every publisher of this process, for the end of a local run."""
-    with _LOCK:
-        open_now = list(_OPEN.values())
-        _OPEN.clear()
-    for worker in open_now:
-        worker.publisher.close()
+_OPEN: Shared[PublishSettings, _Worker] = Shared(
+    lambda worker, settle_seconds: worker.publisher.close()
+)

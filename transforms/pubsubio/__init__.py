@@ -3,6 +3,8 @@
 from transforms.pubsubio.errors import (
     PubSubDenied,
     PubSubError,
+    PubSubFailed,
+    PubSubInvalid,
     PubSubNotFound,
     PubSubUnavailable,
 )
@@ -13,6 +15,8 @@ __all__ = [
     "FramedMessages",
     "PubSubDenied",
     "PubSubError",
+    "PubSubFailed",
+    "PubSubInvalid",
     "PubSubNotFound",
     "PubSubUnavailable",
     "ReadFromPubSub",

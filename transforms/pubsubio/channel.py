@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 from google.pubsub_v1 import types
 
+from transforms.pubsubio.errors import PubSubDenied
+
 _SERVICE = "pubsub.googleapis.com:443"
 _SCOPE = "https://www.googleapis.com/auth/pubsub"
 _OPTIONS = [
@@ -46,16 +48,22 @@ def open_channel() -> grpc.Channel:
     """Opens a channel with the environment's credentials, or an emulator's without any.
 
     Raises:
-      google.auth.exceptions.DefaultCredentialsError: there are no credentials.
+      PubSubDenied: there are no credentials.
     """
     emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
     if emulator:
         return grpc.insecure_channel(emulator, options=_OPTIONS)
-    import google.auth
+    import google.auth.exceptions
     import google.auth.transport.grpc
     import google.auth.transport.requests
 
-    credentials, _ = google.auth.default(scopes=[_SCOPE])
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise PubSubDenied(
+            "Pub/Sub: there are no Google credentials here; run `gcloud auth application-default"
+            " login`, or name a local Pub/Sub in PUBSUB_EMULATOR_HOST"
+        ) from error
     channel: grpc.Channel = google.auth.transport.grpc.secure_authorized_channel(  # type: ignore[no-untyped-call]  # google-auth has no types
         credentials,
         google.auth.transport.requests.Request(),

@@ -1,37 +1,49 @@
-"""Errors of the Pub/Sub transforms.
+"""Errors of the Pub/Sub transforms: a branch of the tree in ``transforms.errors``.
 
 ::
 
-    PubSubError
-    ├── PubSubUnavailable  the service does not answer: it may pass
-    ├── PubSubNotFound     the topic or subscription does not exist: create it
-    ├── PubSubDenied       the credential may not use it: grant it
-    └── PubSubInvalid      the service does not take the request as it is
+    PubSubError (DestinationError)
+    ├── PubSubUnavailable (DestinationUnavailable)  the service does not answer: it may pass
+    ├── PubSubNotFound (DestinationMissing)   the topic or subscription does not exist: create it
+    ├── PubSubDenied (DestinationRefused)     the credential may not use it, or there is none
+    ├── PubSubInvalid                         the service does not take a message as it is
+    └── PubSubFailed                          the service says no for a reason of its own
 """
 
 from __future__ import annotations
 
 import grpc
 
+from transforms.errors import (
+    DestinationError,
+    DestinationMissing,
+    DestinationRefused,
+    DestinationUnavailable,
+)
 
-class PubSubError(Exception):
-    """Root of this package's errors."""
+
+class PubSubError(DestinationError):
+    """Root of the Pub/Sub transforms' errors."""
 
 
-class PubSubUnavailable(PubSubError):
+class PubSubUnavailable(PubSubError, DestinationUnavailable):
     """The service does not answer, or asks to slow down; trying again may help."""
 
 
-class PubSubNotFound(PubSubError):
+class PubSubNotFound(PubSubError, DestinationMissing):
     """The topic or subscription does not exist."""
 
 
-class PubSubDenied(PubSubError):
-    """The credential may not use the topic or subscription."""
+class PubSubDenied(PubSubError, DestinationRefused):
+    """The credential may not use the topic or subscription, or there is none."""
 
 
 class PubSubInvalid(PubSubError):
-    """The service refuses the request's content."""
+    """The service refuses the content of a message."""
+
+
+class PubSubFailed(PubSubError):
+    """The service refuses, whatever the content: a key that is gone, a project that is closed."""
 
 
 _PASSING = frozenset(
@@ -67,4 +79,6 @@ def told(error: grpc.RpcError, resource: str) -> PubSubError:
         return PubSubDenied(
             f"{resource}: {details}; give the pipeline's service account roles/pubsub.{role} on it"
         )
-    return PubSubInvalid(f"{resource}: {details}")
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return PubSubInvalid(f"{resource}: {details}")
+    return PubSubFailed(f"{resource}: {details} ({code.name})")

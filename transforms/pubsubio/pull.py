@@ -21,18 +21,19 @@ from typing import Any
 import grpc
 from google.pubsub_v1 import types
 
+from mqtt.client.counts import Counts
 from transforms.pubsubio.channel import StreamingPullRequest, method, streaming_pull
 from transforms.pubsubio.errors import PubSubError, PubSubUnavailable, told
 
 _LOGGER = logging.getLogger(__name__)
 
-_IDS_PER_CALL = 2_500
-"""Acknowledgement ids in a request: the service takes 512 KiB of them."""
+_IDS_PER_CALL = 1_000
+"""Acknowledgement ids in a request: the service takes 512 KiB of them, and the longest, of
+subscriptions with exactly-once delivery, have some 400 bytes."""
 
 _CALL_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
-_ACK_TRIES = 5
 _STANDS_AFTER_SECONDS = 3.0
 
 AcknowledgeRequest = types.AcknowledgeRequest.pb()
@@ -71,8 +72,7 @@ class Puller:
         longest_seconds: float,
         start_timeout_seconds: float,
     ) -> None:
-        self.counters: Counter[str] = Counter()
-        self._reported: Counter[str] = Counter()
+        self.counters = Counts()
         self._ack_latencies_ms: deque[int] = deque(maxlen=1_000)
         self._channel = channel
         self._subscription = subscription
@@ -89,10 +89,11 @@ class Puller:
         self._handed_out: dict[int, PulledBatch] = {}
         self._to_ack: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
-        self._ready = False
+        self._ready = self._connected = False
         self._stream_since = math.inf
         self._error: PubSubError | None = None
         self._call: Any = None
+        channel.subscribe(self._channel_is)
         self._threads = [
             threading.Thread(target=target, name=f"pubsub-{what}", daemon=True)
             for target, what in (
@@ -132,11 +133,13 @@ class Puller:
     def acknowledge(self, batches: Sequence[PulledBatch]) -> None:
         """Queues the acknowledgements; a thread sends them."""
         now = time.monotonic()
+        self._to_ack.put([message.ack_id for batch in batches for message in batch.messages])
         with self._condition:
             for batch in batches:
                 self._handed_out.pop(id(batch), None)
                 self._ack_latencies_ms.append(int(1_000 * (now - batch.received_at)))
-        self._to_ack.put([message.ack_id for batch in batches for message in batch.messages])
+            if not self._handed_out:
+                self._condition.notify_all()
 
     def give_back(self, batches: Sequence[PulledBatch]) -> None:
         """Queues the batches' messages again, at the head."""
@@ -152,25 +155,31 @@ class Puller:
         """Raises PubSubError if no stream ever stood, and none can or none did in time."""
         now = time.monotonic()
         # A stream says nothing until there is a message; one that lasts was taken.
-        if self._ready or now - self._stream_since > _STANDS_AFTER_SECONDS:
+        stands = self._connected and now - self._stream_since > _STANDS_AFTER_SECONDS
+        if self._ready or stands:
             self._ready = True
             return
         error = self._error
-        late = now > self._start_by
-        if error is not None and (late or not isinstance(error, PubSubUnavailable)):
+        if now > self._start_by:
+            raise error or PubSubUnavailable(f"{self._subscription}: no answer from the service")
+        if error is not None and not isinstance(error, PubSubUnavailable):
             raise error
 
     def drain_counters(self) -> tuple[Counter[str], list[int]]:
         """Returns what was counted since the last call, and ack latencies in milliseconds."""
         with self._condition:
-            fresh = self.counters - self._reported
-            self._reported = Counter(self.counters)
             latencies = list(self._ack_latencies_ms)
             self._ack_latencies_ms.clear()
-        return fresh, latencies
+        return self.counters.drain(), latencies
 
-    def close(self, *, timeout_seconds: float = 5.0) -> None:
-        """Sends the acknowledgements that are queued, lets go of what is not handed out, ends."""
+    def close(self, *, settle_seconds: float = 0.0, timeout_seconds: float = 5.0) -> None:
+        """Sends the acknowledgements that are queued, lets go of what is not handed out, ends.
+
+        ``settle_seconds``: how long batches that are handed out are waited for;
+        ``timeout_seconds``: how long the rest may take.
+        """
+        with self._condition:
+            self._condition.wait_for(lambda: not self._handed_out, settle_seconds)
         self._closing.set()
         if self._call is not None:
             self._call.cancel()
@@ -186,6 +195,9 @@ class Puller:
 
     # Threads.
 
+    def _channel_is(self, state: grpc.ChannelConnectivity) -> None:
+        self._connected = state is grpc.ChannelConnectivity.READY
+
     def _pull(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while not self._closing.is_set():
@@ -193,6 +205,8 @@ class Puller:
             try:
                 self._stream_since = time.monotonic()
                 self._call = self._stream(self._requests(ended))
+                if self._closing.is_set():
+                    self._call.cancel()
                 for response in self._call:
                     self._ready, self._error, pause = True, None, _FIRST_PAUSE_SECONDS
                     self._receive(response)
@@ -201,10 +215,10 @@ class Puller:
                 if self._closing.is_set():
                     return
                 failure = told(error, self._subscription)
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or failure != self._error:
+                if str(failure) != str(self._error):
                     _LOGGER.warning("streaming pull ended: %s", failure)
                 self._error = failure
-                self.counters["reconnects"] += 1
+                self.counters.add("reconnects")
             finally:
                 ended.set()
             self._closing.wait(pause)
@@ -226,8 +240,8 @@ class Puller:
             return
         now = time.monotonic()
         with self._condition:
-            self.counters["received"] += len(messages)
-            self.counters["redelivered"] += sum(1 for item in messages if item.delivery_attempt > 1)
+            self.counters.add("received", len(messages))
+            self.counters.add("redelivered", sum(item.delivery_attempt > 1 for item in messages))
             self._queue.extend([(message, now) for message in messages])
             self._condition.notify()
 
@@ -248,19 +262,22 @@ class Puller:
     def _send_ack(self, ids: list[str]) -> None:
         request = AcknowledgeRequest(subscription=self._subscription, ack_ids=ids)
         pause = _FIRST_PAUSE_SECONDS
-        for _ in range(_ACK_TRIES):
+        # When the lease is over the messages have been delivered again.
+        lease_ends = time.monotonic() + self._lease_seconds
+        while True:
             try:
                 self._acknowledge(request, timeout=_CALL_SECONDS)
             except grpc.RpcError as error:
                 failure = told(error, self._subscription)
-                if not isinstance(failure, PubSubUnavailable):
+                late = self._closing.is_set() or time.monotonic() > lease_ends
+                if late or not isinstance(failure, PubSubUnavailable):
                     break
-                time.sleep(pause)
+                self._closing.wait(pause)
                 pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
             else:
-                self.counters["acked"] += len(ids)
+                self.counters.add("acked", len(ids))
                 return
-        self.counters["acks_lost"] += len(ids)
+        self.counters.add("acks_lost", len(ids))
         _LOGGER.warning("%d acknowledgements not taken: %s; they come again", len(ids), failure)
 
     def _keep_leases(self) -> None:
@@ -270,7 +287,7 @@ class Puller:
                 for key, batch in list(self._handed_out.items()):
                     if now - batch.received_at > self._longest_seconds:
                         del self._handed_out[key]
-                        self.counters["overdue"] += len(batch.messages)
+                        self.counters.add("overdue", len(batch.messages))
                 ids = [message.ack_id for message, _ in self._queue]
                 for batch in self._handed_out.values():
                     ids += [message.ack_id for message in batch.messages]
@@ -286,5 +303,5 @@ class Puller:
             try:
                 self._modify(request, timeout=_CALL_SECONDS)
             except grpc.RpcError as error:
-                self.counters["leases_lost"] += len(request.ack_ids)
+                self.counters.add("leases_lost", len(request.ack_ids))
                 _LOGGER.warning("leases not extended: %s", told(error, self._subscription))

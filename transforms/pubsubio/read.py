@@ -33,6 +33,7 @@ from transforms.inbox import InboxMark, InboxMarkCoder, InboxReader, ReadInbox
 from transforms.lists import MessageList
 from transforms.pubsubio.channel import open_channel
 from transforms.pubsubio.pull import PulledBatch, Puller
+from transforms.shared import Shared
 
 _LIST_MESSAGES = 500
 
@@ -86,7 +87,7 @@ class ReadFromPubSub(beam.PTransform):
         self,
         subscription: str,
         *,
-        most_messages: int = 10_000,
+        most_messages: int = 30_000,
         most_bytes: int = 64 * 1024 * 1024,
         lease_seconds: int = 60,
         longest_seconds: float = 3_600.0,
@@ -165,7 +166,8 @@ class _PubSubReader(InboxReader[PulledBatch]):
 
     def get_current_timestamp(self) -> Timestamp:
         assert self.current is not None, "get_current_timestamp without a successful advance"
-        return Timestamp(min(map(_publish_seconds, self.current.messages)))
+        # Whole seconds: a lower bound is enough for a list, and cheap.
+        return Timestamp(min(item.message.publish_time.seconds for item in self.current.messages))
 
 
 class _TakeApart(beam.DoFn):
@@ -194,7 +196,9 @@ def _publish_seconds(received: Any) -> float:
 
 _LOCK = threading.Lock()
 _SETTINGS: dict[str, PullSettings] = {}
-_OPEN: dict[str, Puller] = {}
+_OPEN: Shared[str, Puller] = Shared(
+    lambda puller, settle_seconds: puller.close(settle_seconds=settle_seconds)
+)
 
 
 def _register(settings: PullSettings) -> None:
@@ -204,30 +208,21 @@ def _register(settings: PullSettings) -> None:
 
 def _puller(subscription: str) -> Puller:
     with _LOCK:
-        found = _OPEN.get(subscription)
-        if found is None:
-            settings = _SETTINGS.get(subscription)
-            if settings is None:
-                raise LookupError(
-                    f"{subscription} is not registered in this process: read PubSubSubscription"
-                    " through ReadFromPubSub, not through beam.io.Read"
-                )
-            found = _OPEN[subscription] = Puller(
-                open_channel(),
-                subscription,
-                most_messages=settings.most_messages,
-                most_bytes=settings.most_bytes,
-                lease_seconds=settings.lease_seconds,
-                longest_seconds=settings.longest_seconds,
-                start_timeout_seconds=settings.start_timeout_seconds,
-            )
-        return found
-
-
-def close_all() -> None:
-    """Ends every streaming pull of this process, for the end of a local run."""
-    with _LOCK:
-        open_now = list(_OPEN.values())
-        _OPEN.clear()
-    for puller in open_now:
-        puller.close()
+        settings = _SETTINGS.get(subscription)
+    if settings is None:
+        raise LookupError(
+            f"{subscription} is not registered in this process: read PubSubSubscription"
+            " through ReadFromPubSub, not through beam.io.Read"
+        )
+    return _OPEN.get(
+        subscription,
+        lambda: Puller(
+            open_channel(),
+            subscription,
+            most_messages=settings.most_messages,
+            most_bytes=settings.most_bytes,
+            lease_seconds=settings.lease_seconds,
+            longest_seconds=settings.longest_seconds,
+            start_timeout_seconds=settings.start_timeout_seconds,
+        ),
+    )

@@ -20,7 +20,6 @@ On Dataflow
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -40,6 +39,7 @@ from transforms.pubsubio.errors import PubSubInvalid
 from transforms.pubsubio.limits import refusal
 from transforms.pubsubio.publish import BatchPublisher
 from transforms.pubsubio.wire import unframed
+from transforms.shared import Shared
 
 REFUSED = "refused"
 
@@ -131,7 +131,8 @@ class _Publish(beam.DoFn):
 
     def setup(self) -> None:
         self._publisher = BatchPublisher(
-            _shared_channel(),
+            # DoFn instances come and go, connections needn't.
+            _CHANNEL.get("", open_channel),
             self._topic,
             ordered=self._ordered,
             retry_seconds=self._retry_seconds,
@@ -166,13 +167,4 @@ class _Publish(beam.DoFn):
 
 beam.coders.registry.register_coder(FramedMessages, MessageListCoder)
 
-_LOCK = threading.Lock()
-_CHANNEL: list[grpc.Channel] = []
-
-
-def _shared_channel() -> grpc.Channel:
-    """One channel a process: DoFn instances come and go, connections needn't."""
-    with _LOCK:
-        if not _CHANNEL:
-            _CHANNEL.append(open_channel())
-        return _CHANNEL[0]
+_CHANNEL: Shared[str, grpc.Channel] = Shared(lambda channel, settle_seconds: channel.close())
