@@ -26,7 +26,7 @@ from pipelines.options import (
     pubsub_topic,
 )
 from schemas.layout import Layout
-from transforms.commands import OUTCOMES, ParseCommands, frame_outcomes, outcomes_of
+from transforms.commands import OUTCOMES, FrameOutcomes, ParseCommands
 from transforms.lists import MessageList
 from transforms.mqttio import WriteToMqtt
 from transforms.pubsubio import FramedMessages, ReadFromPubSub, WriteToPubSub, fail_refused
@@ -73,22 +73,17 @@ def build(pipeline: beam.Pipeline, options: CommandsOptions) -> beam.PCollection
         .with_output_types(MessageList)
         .with_outputs(OUTCOMES, main="commands")
     )
-    published = (
-        commands.commands
-        | "WriteToMqtt"
-        >> WriteToMqtt(
-            broker=options.broker_settings(),
-            client_id=options.client_id,
-            maximum_in_flight=options.maximum_in_flight,
-            lists=True,
-        )
-        | "Outcomes" >> beam.Map(outcomes_of).with_output_types(MessageList)
+    published = commands.commands | "WriteToMqtt" >> WriteToMqtt(
+        broker=options.broker_settings(),
+        client_id=options.client_id,
+        maximum_in_flight=options.maximum_in_flight,
+        lists=True,
     )
     # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
     for name, outcomes in (("Published", published), ("Unpublished", commands[OUTCOMES])):
         tail = (
             outcomes
-            | f"{name}Results" >> beam.Map(frame_outcomes).with_output_types(FramedMessages)
+            | f"{name}Results" >> beam.ParDo(FrameOutcomes()).with_output_types(FramedMessages)
             | f"Write{name}" >> WriteToPubSub(options.results_topic)
             | f"Fail{name}" >> beam.Map(fail_refused)
         )

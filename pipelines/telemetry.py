@@ -99,8 +99,8 @@ class TelemetryOptions(BrokerOptions):
     receive_maximum: int = option(
         "Messages a shard may hold unacknowledged.",
         parse=integer(1, 65_535),
-        example="10000",
-        default=10_000,
+        example="30000",
+        default=30_000,
     )
 
     def __post_init__(self) -> None:

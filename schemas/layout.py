@@ -16,6 +16,9 @@ Layout `iot-core`, the topics of Google Cloud IoT Core's devices, which know no 
     /devices/{device}/config                    cloud -> device
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -35,14 +38,21 @@ class TelemetryTopic(NamedTuple):
     kind: Kind
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
-    """One way to lay out topics; `DEFAULT` and `IOT_CORE` are the two there are."""
+    """One way to lay out topics; `DEFAULT` and `IOT_CORE` are the two there are.
+
+    Compared and hashed by identity, which is cheap in the caches that it keys; a pickle is the
+    name alone.
+    """
 
     name: str
     prefix: str
     telemetry_level: str
     has_responses: bool
+
+    def __reduce__(self) -> tuple[Callable[[str], Layout], tuple[str]]:
+        return layout_named, (self.name,)
 
     def telemetry_from_topic(self, topic: str) -> TelemetryTopic:
         """Read the topic of a device's telemetry or state; raises TopicNotInLayout."""
@@ -70,7 +80,7 @@ class Layout:
 
     def command_topic(self, device_id: str, name: str = "") -> str:
         """Return the topic of a command; a name may have several levels."""
-        return self._topic(device_id, "commands", _levels("command name", name))
+        return _command_topic(self, device_id, name)
 
     def command_filter(self, device_id: str) -> str:
         """Return the filter a device subscribes to for all its commands."""
@@ -115,6 +125,11 @@ def layout_named(name: str) -> Layout:
     except KeyError:
         known = ", ".join(LAYOUTS)
         raise UnknownLayout(f"no topic layout {name!r}: there are {known}") from None
+
+
+@lru_cache(maxsize=65_536)
+def _command_topic(layout: Layout, device_id: str, name: str) -> str:
+    return layout._topic(device_id, "commands", _levels("command name", name))
 
 
 @lru_cache(maxsize=16_384)

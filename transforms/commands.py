@@ -2,8 +2,8 @@
 
     ParseCommands    lists of PubsubMessage -> lists of (Command, mqtt.client.Message), or of
                      CommandOutcome where there is one at once
-    outcomes_of      lists of (Command, PublishResult) -> lists of CommandOutcome
-    frame_outcomes   lists of CommandOutcome -> messages for the results topic
+    FrameOutcomes    lists of (Command, PublishResult), or of CommandOutcome, -> messages for the
+                     results topic
 
 A repeat after a crash gives the same outcome or a stronger one (see schemas.messages.Outcome): a
 command that was accepted and comes again too late is reported as expired.
@@ -11,9 +11,11 @@ command that was accepted and comes again too late is reported as expired.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import apache_beam as beam
@@ -24,12 +26,15 @@ from mqtt.client import Message
 from schemas.errors import InvalidCommand, InvalidOutcome
 from schemas.layout import Layout
 from schemas.messages import COMMAND_ID_PROPERTY, Command, CommandOutcome, Outcome
+from schemas.times import format_time
 from transforms.lists import MessageList
 from transforms.mqttio import PublishResult
 from transforms.pubsubio import FramedMessages
 from transforms.pubsubio.wire import attribute, framed
 
 OUTCOMES = "outcomes"
+
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 _OUTCOMES = {
     "accepted": Outcome.ACCEPTED,
@@ -89,40 +94,77 @@ class ParseCommands(beam.DoFn):
             expiry_seconds=None if seconds_left is None else math.ceil(seconds_left),
             content_type=command.content_type,
             response_topic=self._layout.response_topic(device_id, command_id),
-            user_properties=[(COMMAND_ID_PROPERTY, command_id)],
+            user_properties=((COMMAND_ID_PROPERTY, command_id),),
         )
 
 
-def outcomes_of(
-    element: MessageList[tuple[Command, PublishResult]],
-) -> MessageList[CommandOutcome]:
-    """Returns what the broker's answers mean for the commands."""
-    now = _now()
-    return MessageList(
-        CommandOutcome(
-            command_id=command.command_id,
-            device_id=command.device_id,
-            outcome=_OUTCOMES[result.outcome],
-            reason=result.reason or None,
-            reason_code=result.reason_code,
-            time=now,
-        )
-        for command, result in element
-    )
+class FrameOutcomes(beam.DoFn):
+    """Outcomes as messages for the results topic.
 
-
-def frame_outcomes(element: MessageList[CommandOutcome]) -> FramedMessages:
-    """Returns the outcomes as messages for the results topic.
-
-    A CommandOutcome was checked for what an attribute can carry when it was built.
+    Input: ``MessageList[(Command, PublishResult)]``, or ``MessageList[CommandOutcome]``. Output:
+    FramedMessages. A CommandOutcome was checked for what an attribute can carry when it was
+    built, and a Command's ids were too.
     """
-    return FramedMessages(
-        framed(
-            outcome.to_json(),
-            b"".join(attribute(name, value) for name, value in outcome.attributes().items()),
-        )
-        for outcome in element
+
+    def process(self, element: MessageList[Any]) -> Iterator[FramedMessages]:
+        """Frames the list's outcomes."""
+        now = _now()
+        if element and isinstance(element[0], CommandOutcome):
+            yield FramedMessages(map(frame_outcome, element))
+        else:
+            time = _quoted(format_time(now))
+            yield FramedMessages(
+                _frame_result(command, result, time) for command, result in element
+            )
+
+
+def outcome_of(command: Command, result: PublishResult, time: datetime) -> CommandOutcome:
+    """Returns what the broker's answer means for the command."""
+    return CommandOutcome(
+        command_id=command.command_id,
+        device_id=command.device_id,
+        outcome=_OUTCOMES[result.outcome],
+        reason=result.reason or None,
+        reason_code=result.reason_code,
+        time=time,
     )
+
+
+def frame_outcome(outcome: CommandOutcome) -> bytes:
+    """Returns the outcome, framed for a publish request."""
+    return framed(
+        outcome.to_json(),
+        b"".join(attribute(name, value) for name, value in outcome.attributes().items()),
+    )
+
+
+def _frame_result(command: Command, result: PublishResult, time: str) -> bytes:
+    """Frames ``outcome_of(command, result, …)`` in a third of the time: what the device and the
+    result decide is encoded once.
+    """
+    attributes, tail = _of_result(command.device_id, result)
+    command_id = command.command_id
+    text = f'{{"commandId":{_quoted(command_id)},"outcome":"{_OUTCOMES[result.outcome].value}"'
+    return framed(
+        f'{text},"time":{time}{tail}'.encode(),
+        attribute("commandId", command_id) + attributes,
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _of_result(device_id: str, result: PublishResult) -> tuple[bytes, str]:
+    """Returns the attributes and the end of the JSON that device and result decide."""
+    outcome = outcome_of(
+        Command(device_id=device_id, command_id="-", data=b""),
+        result,
+        datetime.min.replace(tzinfo=UTC),
+    )
+    attributes = outcome.attributes()
+    del attributes["commandId"]
+    encoded = b"".join(attribute(name, value) for name, value in attributes.items())
+    text = outcome.to_json().decode()
+    time = _quoted(format_time(outcome.time))
+    return encoded, text[text.index(time) + len(time) :]
 
 
 def _expired(command: Command, seconds_ago: float, now: datetime) -> CommandOutcome:
