@@ -9,8 +9,8 @@ PUBSUB_EMULATOR_HOST say where.
 import os
 from typing import Any
 
+import google.cloud.pubsub_v1 as pubsub_v1
 import paho.mqtt.client as mqtt
-from google.cloud import pubsub_v1
 from paho.mqtt.enums import CallbackAPIVersion
 
 client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="bench-script-commands")

@@ -10,8 +10,8 @@ import os
 import sys
 from typing import Any
 
+import google.cloud.pubsub_v1 as pubsub_v1
 import paho.mqtt.client as mqtt
-from google.cloud import pubsub_v1
 from paho.mqtt.enums import CallbackAPIVersion
 
 topic = os.environ["BENCH_TOPIC"]

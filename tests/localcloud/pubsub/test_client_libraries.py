@@ -3,9 +3,9 @@
 import queue
 from collections.abc import Iterator
 
+import google.cloud.pubsub_v1 as pubsub_v1
 import grpc
 import pytest
-from google.cloud import pubsub_v1
 from google.cloud.pubsub_v1.subscriber.message import Message
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
