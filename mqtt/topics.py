@@ -21,7 +21,8 @@ def check_topic_name(topic: str) -> str:
 
     [MQTT-4.7.3-1] not empty, [MQTT-4.7.3-2] no U+0000, [MQTT-3.3.2-2] no wildcards.
     """
-    _check_text(topic, "topic name")
+    if not topic.isascii() or not 0 < len(topic) <= MAXIMUM_TOPIC_BYTES or "\0" in topic:
+        _check_text(topic, "topic name")
     if "#" in topic or "+" in topic:
         raise TopicError(f"topic name {topic!r} contains a wildcard; '#' and '+' belong in filters")
     return topic

@@ -50,8 +50,8 @@ class CommandsOptions(BrokerOptions):
     maximum_in_flight: int = option(
         "Commands on their way to the broker at once; the broker may allow fewer.",
         parse=integer(1, 65_535),
-        example="2000",
-        default=2_000,
+        example="10000",
+        default=10_000,
     )
 
 

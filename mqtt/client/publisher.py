@@ -144,8 +144,11 @@ class Publisher:
     def _send(self, call: Publication, messages: Sequence[Message], deadline: float) -> None:
         sent = 0
         while sent < len(messages):
+            # Waiting for some room at a time, not for the first PUBACK: a wake-up costs more than a
+            # message.
+            needed = min(len(messages) - sent, max(1, self._window // 4))
             with self._condition:
-                while self._wire is None or len(self._in_flight) >= self._window:
+                while self._wire is None or self._window - len(self._in_flight) < needed:
                     self._wait(call, deadline)
             with self._sending:
                 with self._condition:

@@ -38,7 +38,7 @@ from transforms.lists import MessageList
 from transforms.mqttio.settings import BrokerSettings
 from transforms.shared import Shared
 
-_CHUNK = 100
+_CHUNK = 250
 _NO_MATCHING_SUBSCRIBERS = 0x10
 _NOT_SENT = {
     0x81: "a property is nothing that MQTT can carry",
@@ -116,7 +116,7 @@ class WriteToMqtt(beam.PTransform):
         *,
         broker: BrokerSettings,
         client_id: str,
-        maximum_in_flight: int = 2_000,
+        maximum_in_flight: int = 10_000,
         retry_seconds: float = 600.0,
         lists: bool = False,
     ) -> None:
