@@ -37,7 +37,7 @@ from pipelines.options import OptionError, parse_options
 from pipelines.prism import Prism, cached_path
 from pipelines.silence import silence_after_death
 from transforms.errors import TransformError
-from transforms.secrets import SecretError
+from transforms.shared import close_shared
 from transforms.stop import request_stop, stop_requested
 
 OptionsT = TypeVar("OptionsT")
@@ -45,6 +45,7 @@ OptionsT = TypeVar("OptionsT")
 _LOGGER = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 30.0
+_SETTLE_SECONDS = 2.0
 _LOCAL = ("", "DirectRunner", "PrismRunner", "direct", "prism")
 _OUR_ERROR = re.compile(r"^(?:mqtt|transforms|schemas|pipelines)\.[\w.]+: (.+)$", re.MULTILINE)
 
@@ -62,7 +63,7 @@ def main(
 
     ``check`` looks for what must be there at the start (broker, topics, tables); ``build`` wires
     the pipeline and returns the PCollection at its end, which stays empty. Exit status: 0 ended as
-    asked, 1 failed, 2 wrong options.
+    asked, 1 failed, 2 wrong options, 130 interrupted before it ran.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     arguments = sys.argv[1:] if argv is None else argv
@@ -75,9 +76,12 @@ def main(
     except OptionError as error:
         _say(f"{program}: {error}")
         return 2
-    except (PipelineError, MqttError, TransformError, SecretError) as error:
+    except (PipelineError, MqttError, TransformError) as error:
         _say(f"{program}: {error}")
         return 1
+    except KeyboardInterrupt:
+        _say(f"{program}: interrupted before it ran")
+        return 130
     return 0
 
 
@@ -99,6 +103,7 @@ def run(
     if runner in _LOCAL:
         location = options.view_as(PrismRunnerOptions).prism_location
         prism = Prism(Path(location) if location else cached_path())
+        settle_seconds = 0.0
         try:
             standard.runner = "PrismRunner"
             portable = options.view_as(PortableOptions)
@@ -107,7 +112,10 @@ def run(
             with silence_after_death(prism):
                 result = _submit(lambda pipeline: _with_output(build(pipeline)), options)
                 _supervise(result, name, prism)
+            # Prism says that it is done while the last acknowledgements are still under way.
+            settle_seconds = _SETTLE_SECONDS
         finally:
+            close_shared(settle_seconds=settle_seconds)
             prism.stop()
         return
     result = _submit(build, options)
@@ -118,7 +126,10 @@ def run(
 def _submit(
     build: Callable[[beam.Pipeline], beam.PCollection], options: PipelineOptions
 ) -> beam.runners.runner.PipelineResult:
-    pipeline = beam.Pipeline(options=options)
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except ValueError as error:
+        raise PipelineFailed(str(error)) from error
     build(pipeline)
     try:
         return pipeline.run()

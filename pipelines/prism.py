@@ -23,7 +23,9 @@ from pipelines.errors import RunnerDied, RunnerMissing
 _ENDPOINT = re.compile(r"endpoint=(\S+:\d+)")
 _START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
+_LAST_BYTES = 100_000
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 
 
 def cached_path() -> Path:
@@ -117,7 +119,8 @@ class Prism:
     def _output(self) -> str:
         # pread leaves the position alone, where the process goes on writing.
         size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), min(size, 1_000_000), 0).decode(errors="replace")
+        start = max(0, size - _LAST_BYTES)
+        return os.pread(self._log.fileno(), _LAST_BYTES, start).decode(errors="replace")
 
     def _last_words(self) -> str:
         with contextlib.suppress(ValueError, OSError):
@@ -127,4 +130,5 @@ class Prism:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Between fork and exec, where another thread's locks may be held for ever.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
