@@ -7,6 +7,7 @@ itself will tell.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -71,8 +72,15 @@ def _ask(name: str, request: object, resource: str, timeout_seconds: float) -> N
             failure = _try(channel, name, request, resource)
             if failure is None or isinstance(failure, PubSubDenied):
                 return
-            if not isinstance(failure, PubSubUnavailable) or time.monotonic() > deadline:
+            if not isinstance(failure, PubSubUnavailable):
                 raise failure
+            if time.monotonic() > deadline:
+                emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
+                raise PubSubUnavailable(
+                    f"Pub/Sub{f' at {emulator}' if emulator else ''} did not answer within"
+                    f" {timeout_seconds:g} s when asked for {failure}; is it up, and"
+                    f" {'PUBSUB_EMULATOR_HOST right' if emulator else 'the network open'}?"
+                )
             time.sleep(_PAUSE_SECONDS)
     finally:
         channel.close()
