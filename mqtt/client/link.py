@@ -299,4 +299,7 @@ class Link:
             self._error = error
             self._settled.notify_all()
         level = logging.ERROR if isinstance(error, SessionTakenOver) else logging.WARNING
+        if not self._ready:
+            # Whoever waits for the first connection is told, and tells.
+            level = logging.INFO
         _LOGGER.log(level, "MQTT client %s: %s", self.settings.client_id, error)
