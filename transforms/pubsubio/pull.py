@@ -55,7 +55,8 @@ class Puller:
       channel: to the service; belongs to the puller.
       subscription: ``projects/P/subscriptions/S``.
       most_messages, most_bytes: what may be here unacknowledged.
-      lease_seconds: 10 to 600; extended at half time while a message is here.
+      lease_seconds: 10 to 600; extended at a third of it while a message is here, so that a try may
+        fail. What a process holds that dies comes again after so long.
       longest_seconds: a message that was handed out so long ago is given up: its lease ends, and
         the service delivers it again.
       start_timeout_seconds: how long :meth:`check_started` is patient.
@@ -281,7 +282,7 @@ class Puller:
         _LOGGER.warning("%d acknowledgements not taken: %s; they come again", len(ids), failure)
 
     def _keep_leases(self) -> None:
-        while not self._closing.wait(self._lease_seconds / 2):
+        while not self._closing.wait(self._lease_seconds / 3):
             now = time.monotonic()
             with self._condition:
                 for key, batch in list(self._handed_out.items()):
