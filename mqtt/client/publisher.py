@@ -144,11 +144,8 @@ class Publisher:
     def _send(self, call: Publication, messages: Sequence[Message], deadline: float) -> None:
         sent = 0
         while sent < len(messages):
-            # Waiting for some room at a time, not for the first PUBACK: a wake-up costs more than a
-            # message.
-            needed = min(len(messages) - sent, max(1, self._window // 4))
             with self._condition:
-                while self._wire is None or self._window - len(self._in_flight) < needed:
+                while not self._has_room(len(messages) - sent):
                     self._wait(call, deadline)
             with self._sending:
                 with self._condition:
@@ -162,6 +159,13 @@ class Publisher:
                     with contextlib.suppress(ConnectionLost):
                         wire.send_bytes(b"".join(data))
                         self.counters.add("published", sum(map(bool, data)))
+
+    def _has_room(self, count: int) -> bool:
+        """Whether it is worth waking up: a wake-up for each PUBACK costs more than a message."""
+        if self._wire is None:
+            return False
+        needed = min(count, max(1, self._window // 4))
+        return self._window - len(self._in_flight) >= needed
 
     def _wait_for_all(self, call: Publication, deadline: float) -> None:
         with self._condition:
