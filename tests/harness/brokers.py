@@ -53,6 +53,7 @@ class Broker:
 
     host: str
     port: int
+    scheme: str = "mqtt"
     passwords: Mapping[str, str] = field(default_factory=dict)
     folder: Path
     process: Process | None = None
@@ -90,8 +91,15 @@ def start_own(
     process = processes.start(
         "broker", [*wrapper, sys.executable, "-m", "broker.server", "--config", str(config)]
     )
-    host, port = process.wait_for(r"^ready mqtts?://(\S+):(\d+)$").groups()
-    return Broker(host=host, port=int(port), passwords=passwords, folder=folder, process=process)
+    scheme, host, port = process.wait_for(r"^ready (mqtts?)://(\S+):(\d+)$").groups()
+    return Broker(
+        scheme=scheme,
+        host=host,
+        port=int(port),
+        passwords=passwords,
+        folder=folder,
+        process=process,
+    )
 
 
 def mosquitto_path() -> str:

@@ -90,7 +90,7 @@ class Cloud:
         """Starts the telemetry pipeline; see ``start``."""
         return self.start(
             "telemetry",
-            f"--broker=mqtt://{ways.pop('broker_address', broker.address)}",
+            f"--broker={broker.scheme}://{ways.pop('broker_address', broker.address)}",
             "--client_id=telemetry",
             *broker.login("telemetry"),
             f"--output_topic={topic_path(self.telemetry_topic)}",
@@ -103,7 +103,7 @@ class Cloud:
         """Starts the command pipeline; see ``start``."""
         return self.start(
             "commands",
-            f"--broker=mqtt://{ways.pop('broker_address', broker.address)}",
+            f"--broker={broker.scheme}://{ways.pop('broker_address', broker.address)}",
             "--client_id=commands",
             *broker.login("commands"),
             f"--input_subscription={subscription_path(self.commands_subscription)}",
