@@ -91,6 +91,18 @@ def parse_options(
     return result, PipelineOptions(rest)
 
 
+def shown_default(item: dataclasses.Field[Any]) -> str | None:
+    """Returns an option's default as it would be typed; None if it has none, or an empty one."""
+    default = item.default
+    if default is MISSING or default in (None, "", ()):
+        return None
+    if isinstance(default, ProtocolVersion):
+        return "3.1.1" if default is ProtocolVersion.V311 else "5"
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(getattr(default, "name", f"{default:g}" if isinstance(default, float) else default))
+
+
 def boolean(text: str) -> bool:
     """Reads true or false."""
     if text not in ("true", "false"):
@@ -328,20 +340,12 @@ def _help(fields: dict[str, Any], program: str, about: str) -> str:
     for name, item in fields.items():
         lines.append(f"  --{name}" + ("  (required)" if name in required else ""))
         text = item.metadata["help"]
-        if item.default not in (MISSING, None, ""):
-            text += f" Default: {_shown(item)}."
+        default = shown_default(item)
+        if default is not None:
+            text += f" Default: {default}."
         lines += textwrap.wrap(text, 92, initial_indent="      ", subsequent_indent="      ")
     lines += ["", "Beam's own options (--runner=…, --project=…) are taken too.", ""]
     return "\n".join(lines)
-
-
-def _shown(item: Any) -> str:
-    default = item.default
-    if isinstance(default, ProtocolVersion):
-        return "3.1.1" if default is ProtocolVersion.V311 else "5"
-    if isinstance(default, bool):
-        return str(default).lower()
-    return str(getattr(default, "name", f"{default:g}" if isinstance(default, float) else default))
 
 
 def _first_sentence(item: Any) -> str:
