@@ -11,7 +11,6 @@ import contextlib
 import gc
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -35,7 +34,7 @@ from mqtt.errors import MqttError
 from pipelines.errors import PipelineError, PipelineFailed, RunnerDied
 from pipelines.options import OptionError, parse_options
 from pipelines.prism import Prism, cached_path
-from pipelines.silence import silence_after_death
+from pipelines.silence import error_of_ours, silence
 from transforms.errors import TransformError
 from transforms.shared import close_shared
 from transforms.stop import request_stop, stop_requested
@@ -45,9 +44,9 @@ OptionsT = TypeVar("OptionsT")
 _LOGGER = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 30.0
+_A_DECADE_SECONDS = 315_360_000
 _SETTLE_SECONDS = 2.0
 _LOCAL = ("", "DirectRunner", "PrismRunner", "direct", "prism")
-_OUR_ERROR = re.compile(r"^(?:mqtt|transforms|schemas|pipelines)\.[\w.]+: (.+)$", re.MULTILINE)
 
 
 def main(
@@ -99,6 +98,8 @@ def run(
     standard = options.view_as(StandardOptions)
     standard.streaming = True
     options.view_as(SetupOptions).save_main_session = False
+    # Beam 2.77 ends the stream of job states after this time, and wait_until_finish with it.
+    options.view_as(PortableOptions).job_server_timeout = _A_DECADE_SECONDS
     runner = standard.runner or ""
     if runner in _LOCAL:
         location = options.view_as(PrismRunnerOptions).prism_location
@@ -109,7 +110,7 @@ def run(
             portable = options.view_as(PortableOptions)
             portable.job_endpoint = prism.endpoint
             portable.environment_type = "LOOPBACK"
-            with silence_after_death(prism):
+            with silence(prism):
                 result = _submit(lambda pipeline: _with_output(build(pipeline)), options)
                 _supervise(result, name, prism)
             # Prism says that it is done while the last acknowledgements are still under way.
@@ -213,9 +214,9 @@ def _signals(name: str):  # type: ignore[no-untyped-def]  # a generator for cont
 def _words(error: BaseException) -> str:
     """Returns what a person needs of an error that Beam wrapped in its own traceback."""
     text = str(error)
-    ours = _OUR_ERROR.findall(text.replace("\\n", "\n"))
-    if ours:
-        return str(ours[-1])
+    ours = error_of_ours(text.replace("\\n", "\n"))
+    if ours is not None:
+        return ours
     if isinstance(error, grpc.RpcError) and hasattr(error, "details"):
         return f"the runner's connection broke: {error.details()}"
     lines = [line for line in text.strip().splitlines() if line.strip()]
