@@ -26,6 +26,7 @@ from schemas.codec import Codec
 from schemas.errors import SchemaSettingError
 from schemas.layout import layout_named
 from transforms.mqttio import BrokerSettings
+from transforms.mqttio.subscriptions import check_client_id, check_filters
 from transforms.secrets import SecretRef
 
 OptionsT = TypeVar("OptionsT")
@@ -153,8 +154,10 @@ def addresses(text: str) -> tuple[BrokerAddress, ...]:
 
 
 def topic_filters(text: str) -> tuple[str, ...]:
-    """Reads topic filters, separated by commas."""
-    return tuple(str(TopicFilter.parse(item.strip())) for item in text.split(","))
+    """Reads topic filters, separated by commas, that do not overlap."""
+    filters = [TopicFilter.parse(item.strip()) for item in text.split(",")]
+    check_filters(filters)
+    return tuple(map(str, filters))
 
 
 def protocol(text: str) -> ProtocolVersion:
@@ -207,6 +210,7 @@ class BrokerOptions:
     client_id: str = option(
         "Prefix of the MQTT client identifiers: the same at every start, and of this pipeline"
         " alone. The broker keeps the pipeline's messages under it.",
+        parse=check_client_id,
         example="telemetry-eu",
     )
     protocol: ProtocolVersion = option(

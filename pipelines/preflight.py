@@ -34,7 +34,9 @@ def check_subscribe(
 
     Raises:
       mqtt.errors.ConnectError: the broker can't be reached, or refuses user, client id or filter.
+      SecretError: the password or a certificate can't be read.
     """
+    _check_password(broker)
     probe = f"{client_id}-preflight"
     filters = [TopicFilter(topic, share=probe if shared else None) for topic in topics]
     subscriber = Subscriber(broker.connection(probe, clean_start=True), filters)
@@ -45,12 +47,19 @@ def check_subscribe(
 
 
 def check_connect(broker: BrokerSettings, client_id: str) -> None:
-    """Connects beside the pipeline's own client ids. Raises mqtt.errors.ConnectError."""
+    """Connects beside the pipeline's own client ids. Raises as :func:`check_subscribe`."""
+    _check_password(broker)
     publisher = Publisher(broker.connection(f"{client_id}-preflight"))
     try:
         publisher.wait_ready(broker.start_timeout_seconds)
     finally:
         publisher.close()
+
+
+def _check_password(broker: BrokerSettings) -> None:
+    # Under way a secret may be away for a while; at the start it is wrong.
+    if broker.password is not None:
+        broker.password.read()
 
 
 def check_topic(topic: str, *, timeout_seconds: float) -> None:

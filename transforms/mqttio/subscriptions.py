@@ -7,13 +7,42 @@ the job where the source, kept in the restriction, does not.
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mqtt.client import Subscriber
 from mqtt.topics import TopicFilter
 from transforms.mqttio.settings import BrokerSettings
 from transforms.shared import Shared
+
+
+def check_client_id(client_id: str) -> str:
+    """Returns the prefix of the shards' client identifiers. Raises ValueError for a bad one."""
+    if not client_id or set(client_id) & set("/+#$\0 "):
+        raise ValueError(
+            f"client_id {client_id!r}: must be the same at every start, not empty, and without"
+            " '/', '+', '#', '$' and spaces, as it names the shared subscription too"
+        )
+    return client_id
+
+
+def check_filters(filters: Sequence[TopicFilter]) -> None:
+    """Raises ValueError for filters that can't be subscribed to together."""
+    if not filters:
+        raise ValueError("filters: at least one topic filter is needed")
+    for item in filters:
+        if item.share is not None:
+            raise ValueError(
+                f"topic filter {str(item)!r}: give it without $share/…; shards make it shared"
+            )
+    for item, other in itertools.combinations(filters, 2):
+        if item.overlaps(other):
+            raise ValueError(
+                f"topic filters {str(item)!r} and {str(other)!r} overlap: brokers would deliver"
+                " some messages twice"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +75,8 @@ class SubscriptionSettings:
     watermark_lag_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.client_id or set(self.client_id) & set("/+#$\0 "):
-            raise ValueError(
-                f"client_id {self.client_id!r}: must be the same at every start, and without"
-                " '/', '+', '#', '$' and spaces, as it names the shared subscription too"
-            )
-        if not self.filters:
-            raise ValueError("filters: at least one topic filter is needed")
-        for item in self.filters:
-            if item.share is not None:
-                raise ValueError(
-                    f"topic filter {str(item)!r}: give it without $share/…; shards make it shared"
-                )
-        for position, item in enumerate(self.filters):
-            for other in self.filters[position + 1 :]:
-                if item.overlaps(other):
-                    raise ValueError(
-                        f"topic filters {str(item)!r} and {str(other)!r} overlap: brokers would"
-                        " deliver some messages twice"
-                    )
+        check_client_id(self.client_id)
+        check_filters(self.filters)
         if self.shards < 1:
             raise ValueError(f"shards: must be 1 or more, got {self.shards}")
         if self.shards > 1 and not self.shared:
