@@ -21,6 +21,7 @@ Part of the specification
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -151,6 +152,8 @@ class _Publish(beam.DoFn):
             outcome: Metrics.counter("mqtt", outcome)
             for outcome in ("accepted", "no_subscriber", "rejected")
         }
+        # From a bundle's first PUBLISH to its last PUBACK.
+        self._latency = Metrics.distribution("mqtt", "publish_latency_ms")
 
     def setup(self) -> None:
         settings = self._settings
@@ -173,6 +176,7 @@ class _Publish(beam.DoFn):
         if not self._keys:
             return
         codes = self._send().wait()
+        self._latency.update(int(1_000 * (time.monotonic() - self._started)))
         counts = Counter(codes)
         results = {code: PublishResult.of(code) for code in counts}
         for code, count in counts.items():
@@ -191,6 +195,7 @@ class _Publish(beam.DoFn):
             settings = self._settings
             self._worker.publisher.wait_ready(settings.broker.start_timeout_seconds)
             self._publication = self._worker.publisher.open(timeout_seconds=settings.retry_seconds)
+            self._started = time.monotonic()
         self._publication.add(self._waiting)
         self._waiting = []
         return self._publication
