@@ -35,6 +35,7 @@ from pipelines.errors import PipelineError, PipelineFailed, RunnerDied
 from pipelines.options import OptionError, parse_options
 from pipelines.prism import Prism, cached_path
 from pipelines.silence import error_of_ours, silence
+from pipelines.worker_pool import LoopbackWorkerPool
 from transforms.errors import TransformError
 from transforms.shared import close_shared
 from transforms.stop import request_stop, stop_requested
@@ -104,12 +105,14 @@ def run(
     if runner in _LOCAL:
         location = options.view_as(PrismRunnerOptions).prism_location
         prism = Prism(Path(location) if location else cached_path())
+        pool = LoopbackWorkerPool(options)
         settle_seconds = 0.0
         try:
             standard.runner = "PrismRunner"
             portable = options.view_as(PortableOptions)
             portable.job_endpoint = prism.endpoint
-            portable.environment_type = "LOOPBACK"
+            portable.environment_type = "EXTERNAL"
+            portable.environment_config = pool.address
             with silence(prism):
                 result = _submit(lambda pipeline: _with_output(build(pipeline)), options)
                 _supervise(result, name, prism)
@@ -118,6 +121,7 @@ def run(
         finally:
             close_shared(settle_seconds=settle_seconds)
             prism.stop()
+            pool.stop()
         return
     result = _submit(build, options)
     if "Dataflow" not in runner:

@@ -1,0 +1,63 @@
+"""The worker of a local pipeline: this process itself, asked for over loopback, once.
+
+Beam's own loopback worker listens on every interface and starts a worker for whoever asks, and
+what a worker runs are pickles. This one listens on 127.0.0.1 and starts the one worker that our
+own job needs.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import grpc
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+from apache_beam.runners.worker import sdk_worker_main
+from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+from apache_beam.utils import thread_pool_executor
+
+_STOP_SECONDS = 1.0
+
+
+class LoopbackWorkerPool:
+    """Serves the environment type EXTERNAL at ``address`` until :meth:`stop`."""
+
+    def __init__(self, options: PipelineOptions) -> None:
+        self._server = grpc.server(
+            thread_pool_executor.shared_unbounded_instance(),
+            options=[("grpc.http2.max_pings_without_data", 0), ("grpc.http2.max_ping_strikes", 0)],
+        )
+        beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(
+            _OneWorker(
+                use_process=False,
+                state_cache_size=sdk_worker_main._get_state_cache_size_bytes(options=options),
+            ),
+            self._server,
+        )
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def stop(self) -> None:
+        """Ends the server, and with it the worker's instructions."""
+        self._server.stop(_STOP_SECONDS)
+
+
+class _OneWorker(BeamFnExternalWorkerPoolServicer):
+    """Starts one worker and no more."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._lock = threading.Lock()
+        self._asked = False
+
+    def StartWorker(  # noqa: N802  # the service's name
+        self, start_worker_request: Any, unused_context: Any
+    ) -> Any:
+        with self._lock:
+            first, self._asked = not self._asked, True
+        if not first:
+            return beam_fn_api_pb2.StartWorkerResponse(
+                error="this process works for its own pipeline alone"
+            )
+        return super().StartWorker(start_worker_request, unused_context)
