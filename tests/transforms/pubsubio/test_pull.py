@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from localcloud.subscriber import PubSub
+from tests.harness.waiting import wait_until
+from tests.transforms.pubsubio.conftest import Place
+from transforms.pubsubio import PubSubNotFound, PubSubUnavailable
+from transforms.pubsubio.channel import open_channel
+from transforms.pubsubio.pull import PulledBatch, Puller
+
+Pull = Callable[..., Puller]
+
+
+@pytest.fixture
+def pull(place: Place) -> Iterator[Pull]:
+    """Makes pullers that are closed after the test."""
+    made: list[Puller] = []
+
+    def make(subscription: str = "", **changes: Any) -> Puller:
+        settings: dict[str, Any] = {
+            "most_messages": 1_000,
+            "most_bytes": 10_000_000,
+            "lease_seconds": 10,
+            "longest_seconds": 600.0,
+            "start_timeout_seconds": 60.0,
+            **changes,
+        }
+        made.append(Puller(open_channel(), subscription or place.subscription, **settings))
+        return made[-1]
+
+    yield make
+    for puller in made:
+        puller.close()
+
+
+def publish(place: Place, *payloads: bytes) -> None:
+    with PubSub(place.service.endpoint) as client:
+        for payload in payloads:
+            client.publish(place.topic.rpartition("/")[2], payload, {})
+
+
+def take(puller: Puller, count: int) -> list[PulledBatch]:
+    batches: list[PulledBatch] = []
+    while sum(len(batch.messages) for batch in batches) < count:
+        batch = puller.take(count, 10)
+        assert batch is not None, "no message came"
+        batches.append(batch)
+    return batches
+
+
+def data(batches: list[PulledBatch]) -> list[bytes]:
+    return [item.message.data for batch in batches for item in batch.messages]
+
+
+def test_what_is_acknowledged_is_gone_and_what_is_not_comes_again(place: Place, pull: Pull) -> None:
+    publish(place, b"1")
+    first = pull()
+    first.acknowledge(take(first, 1))
+    publish(place, b"2")
+    wait_until(lambda: first.counters["received"] == 2, seconds=10, what="the second message")
+    # What is queued when it closes is let go at once, not when its lease ends.
+    first.close()
+    second = pull()
+    assert data(take(second, 1)) == [b"2"]
+    assert second.take(1, 0.3) is None
+
+
+def test_what_is_given_back_keeps_its_order(place: Place, pull: Pull) -> None:
+    publish(place, *(b"%d" % number for number in range(6)))
+    puller = pull()
+    wait_until(lambda: puller.counters["received"] == 6, seconds=10, what="six messages")
+    batches = [batch for batch in (puller.take(2, 0), puller.take(2, 0)) if batch is not None]
+    order = data(batches)
+    puller.give_back(batches)
+    assert data(take(puller, 6))[:4] == order
+    assert puller.oldest_time is None
+
+
+def test_acknowledgements_are_sent_when_the_service_is_back(place: Place, pull: Pull) -> None:
+    publish(place, b"1")
+    puller = pull()
+    batches = take(puller, 1)
+    with place.service.refusing_connections():
+        puller.acknowledge(batches)
+        wait_until(
+            lambda: puller.counters["reconnects"] > 0, seconds=10, what="the stream has ended"
+        )
+        assert puller.counters["acked"] == 0
+    wait_until(lambda: puller.counters["acked"] == 1, seconds=10, what="acknowledged")
+    assert puller.counters["acks_lost"] == 0
+
+
+def test_messages_come_again_soon_after_an_outage(place: Place, pull: Pull) -> None:
+    puller = pull()
+    with place.service.refusing_connections():
+        wait_until(lambda: puller.counters["reconnects"] > 1, seconds=10, what="two attempts")
+    publish(place, b"1")
+    assert data(take(puller, 1)) == [b"1"]
+
+
+def test_closing_sends_the_acknowledgements_that_wait(place: Place, pull: Pull) -> None:
+    publish(place, b"1")
+    puller = pull()
+    puller.acknowledge(take(puller, 1))
+    puller.close()
+    assert puller.counters["acked"] == 1
+
+
+def test_a_missing_subscription_fails_the_start(place: Place, pull: Pull) -> None:
+    puller = pull("projects/local/subscriptions/missing")
+
+    def failed() -> bool:
+        try:
+            puller.check_started()
+        except PubSubNotFound as error:
+            return "gcloud pubsub subscriptions create missing --topic=TOPIC" in str(error)
+        return False
+
+    wait_until(failed, seconds=10, what="check_started raises")
+
+
+def test_a_service_that_never_answers_fails_the_start_in_its_time(place: Place, pull: Pull) -> None:
+    with place.service.refusing_connections():
+        puller = pull(start_timeout_seconds=0.3)
+        puller.check_started()
+
+        def failed() -> bool:
+            try:
+                puller.check_started()
+            except PubSubUnavailable:
+                return True
+            return False
+
+        wait_until(failed, seconds=10, what="check_started raises")
+
+
+def test_counts_are_drained_once(place: Place, pull: Pull) -> None:
+    publish(place, b"1")
+    puller = pull()
+    puller.acknowledge(take(puller, 1))
+    wait_until(lambda: puller.counters["acked"] == 1, seconds=10, what="acknowledged")
+    counts, latencies = puller.drain_counters()
+    assert counts == {"received": 1, "acked": 1}
+    assert len(latencies) == 1
+    assert puller.drain_counters() == ({}, [])
