@@ -18,7 +18,7 @@ def test_pauses_grow_to_the_maximum_and_keep_half_their_length(seed: int) -> Non
     step = 0.1
     for pause in pauses:
         assert step / 2 <= pause <= step
-        step = min(30, step * 1.7)
+        step = min(30, step * 1.4)
     assert step == 30
 
 
