@@ -31,6 +31,11 @@ _IDS_PER_CALL = 1_000
 """Acknowledgement ids in a request: the service takes 512 KiB of them, and the longest, of
 subscriptions with exactly-once delivery, have some 400 bytes."""
 
+_FIRST_LEASE_SECONDS = 10
+"""The service's shortest."""
+_EXTEND_SECONDS = 3.0
+"""So often that two tries in a row may fail."""
+
 _CALL_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -55,8 +60,9 @@ class Puller:
       channel: to the service; belongs to the puller.
       subscription: ``projects/P/subscriptions/S``.
       most_messages, most_bytes: what may be here unacknowledged.
-      lease_seconds: 10 to 600; extended at a third of it while a message is here, so that a try may
-        fail. What a process holds that dies comes again after so long.
+      lease_seconds: 10 to 600; what a process holds that dies comes again after so long. The first
+        lease of a message is the shortest there is, so that what was on the wire when a
+        connection broke comes again soon; it is extended while the message is here.
       longest_seconds: a message that was handed out so long ago is given up: its lease ends, and
         the service delivers it again.
       start_timeout_seconds: how long :meth:`check_started` is patient.
@@ -228,7 +234,7 @@ class Puller:
     def _requests(self, ended: threading.Event) -> Iterator[Any]:
         yield StreamingPullRequest(
             subscription=self._subscription,
-            stream_ack_deadline_seconds=self._lease_seconds,
+            stream_ack_deadline_seconds=_FIRST_LEASE_SECONDS,
             max_outstanding_messages=self._most_messages,
             max_outstanding_bytes=self._most_bytes,
         )
@@ -282,7 +288,7 @@ class Puller:
         _LOGGER.warning("%d acknowledgements not taken: %s; they come again", len(ids), failure)
 
     def _keep_leases(self) -> None:
-        while not self._closing.wait(self._lease_seconds / 3):
+        while not self._closing.wait(_EXTEND_SECONDS):
             now = time.monotonic()
             with self._condition:
                 for key, batch in list(self._handed_out.items()):
