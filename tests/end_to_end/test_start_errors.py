@@ -130,7 +130,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_give(
     listener = (
         f"{{type: tls, host: 127.0.0.1, port: 0, certificate_file: {certificate}, key_file: {key}}}"
     )
-    broker = start_own(processes, tmp_path, devices=DEVICES, listener=listener)
+    broker = start_own(processes, tmp_path, devices=DEVICES, listeners=[listener])
     line = the_one_line(cloud.start_telemetry(broker, wait=False))
     assert f"mqtts://{broker.address}" in line
     assert "not trusted" in line

@@ -24,7 +24,6 @@ SERVICES = (
 
 # Nothing is dropped for want of room, and 11 MB pass.
 _MOSQUITTO = """\
-listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 max_inflight_messages 2000
@@ -77,21 +76,21 @@ def start_own(
     *,
     devices: Sequence[str],
     services: Sequence[Service] = SERVICES,
-    listener: str = "{type: tcp, host: 127.0.0.1, port: 0}",
+    listeners: Sequence[str] = ("{type: tcp, host: 127.0.0.1, port: 0}",),
     wrapper: Sequence[str] = (),
 ) -> Broker:
-    """Starts our own broker with generated credentials.
+    """Starts our own broker with generated credentials; its address is the first listener's.
 
     ``wrapper`` goes before the command, to run it in another network namespace, say.
     """
     registry = folder / "registry.yaml"
     passwords = generate(registry, devices=devices, services=services)
     config = folder / "broker.yaml"
-    config.write_text(f"listeners:\n  - {listener}\nregistry: {{file: {registry.name}}}\n")
+    config.write_text(f"listeners: [{', '.join(listeners)}]\nregistry: {{file: {registry.name}}}\n")
     process = processes.start(
         "broker", [*wrapper, sys.executable, "-m", "broker.server", "--config", str(config)]
     )
-    scheme, host, port = process.wait_for(r"^ready (mqtts?)://(\S+):(\d+)$").groups()
+    scheme, host, port = process.wait_for(r"^ready (mqtts?)://([^\s:]+):(\d+)\b").groups()
     return Broker(
         scheme=scheme,
         host=host,
@@ -111,15 +110,24 @@ def mosquitto_path() -> str:
     pytest.skip("mosquitto is not installed")
 
 
-def start_mosquitto(processes: Processes, folder: Path) -> Broker:
-    """Starts mosquitto, open to anybody on loopback. Skips the test where it isn't installed."""
+def start_mosquitto(
+    processes: Processes,
+    folder: Path,
+    *,
+    hosts: Sequence[str] = ("127.0.0.1",),
+    wrapper: Sequence[str] = (),
+) -> Broker:
+    """Starts mosquitto, open to anybody who reaches it; its address is the first host's.
+
+    Skips the test where it isn't installed. ``wrapper`` as for ``start_own``.
+    """
     program = mosquitto_path()
     (port,) = free_ports(1)
     config = folder / "mosquitto.conf"
-    config.write_text(_MOSQUITTO.format(port=port))
-    process = processes.start("mosquitto", [program, "-c", str(config)])
-    wait_for_port(port, process)
-    return Broker(host="127.0.0.1", port=port, folder=folder, process=process)
+    config.write_text(_MOSQUITTO + "".join(f"listener {port} {host}\n" for host in hosts))
+    process = processes.start("mosquitto", [*wrapper, program, "-c", str(config)])
+    wait_for_port(port, process, host=hosts[0])
+    return Broker(host=hosts[0], port=port, folder=folder, process=process)
 
 
 def start_amqtt(processes: Processes, folder: Path) -> Broker:

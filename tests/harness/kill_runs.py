@@ -47,7 +47,7 @@ def telemetry(cloud: Cloud, broker: Broker, *, total: int, kills: int) -> Figure
     """Telemetry from devices to Pub/Sub; every id is looked for."""
     with ExitStack() as open_now:
         enter = open_now.enter_context
-        tap = enter(Tap(cloud.pubsub, cloud.telemetry_topic, key=_message_id))
+        tap = enter(Tap(cloud.pubsub, cloud.telemetry_topic, key=message_id))
         devices = [enter(Device(broker, f"d{n + 1}")) for n in range(_DEVICES)]
 
         def send(numbers: range) -> None:
@@ -64,10 +64,10 @@ def telemetry(cloud: Cloud, broker: Broker, *, total: int, kills: int) -> Figure
             kills=kills,
         ).run()
         settle(lambda: len(tap.seen))
-    seen = [item for item in tap.seen if _message_id(item) != "probe"]
+    seen = [item for item in tap.seen if message_id(item) != "probe"]
     by_id: dict[str, set[bytes]] = {}
     for item in seen:
-        by_id.setdefault(_message_id(item), set()).add(item.data)
+        by_id.setdefault(message_id(item), set()).add(item.data)
     # One body an id: whoever keeps the first of each has each message, once.
     assert by_id == {f"m-{n}": {b'{"n": %d}' % n} for n in range(total)}
     return Figures("telemetry", kills, total, len(seen), len(by_id))
@@ -81,7 +81,7 @@ def commands(cloud: Cloud, broker: Broker, *, total: int, kills: int) -> tuple[F
     with ExitStack() as open_now:
         enter = open_now.enter_context
         client = enter(PubSub(cloud.pubsub))
-        results = enter(Tap(cloud.pubsub, cloud.results_topic, key=_command_id))
+        results = enter(Tap(cloud.pubsub, cloud.results_topic, key=command_id))
         device = enter(
             Device(broker, "observer-1", user="observer", subscribe=["devices/+/commands/#"])
         )
@@ -116,9 +116,9 @@ def commands(cloud: Cloud, broker: Broker, *, total: int, kills: int) -> tuple[F
     for item in results.seen:
         outcome = CommandOutcome.from_json(item.data)
         outcomes.setdefault(outcome.command_id, []).append(outcome.outcome)
-    for command_id, said in outcomes.items():
+    for command, said in outcomes.items():
         strengths = [outcome.strength for outcome in said]
-        assert strengths == sorted(strengths), f"{command_id} said something weaker: {said}"
+        assert strengths == sorted(strengths), f"{command} said something weaker: {said}"
         assert set(said) <= {Outcome.ACCEPTED, Outcome.EXPIRED}
     accepted = {command for command, said in outcomes.items() if Outcome.ACCEPTED in said}
     arrived = set(device.commands)
@@ -146,32 +146,14 @@ def warehouse(cloud: Cloud, *, total: int, kills: int) -> Figures:
         client = enter(PubSub(cloud.pubsub))
 
         def send(numbers: range) -> None:
-            now = format_time(datetime.now(UTC))
-            publish_all(
-                client,
-                cloud.telemetry_topic,
-                [
-                    (
-                        json.dumps({"readings": {"n": n}}).encode(),
-                        {
-                            "deviceId": "d1",
-                            "mqttTopic": "devices/d1/telemetry/env",
-                            "messageId": f"m-{n}",
-                            "messageIdFrom": "device",
-                            "receivedTime": now,
-                            "schemaId": "reading.v1",
-                        },
-                    )
-                    for n in numbers
-                ],
-            )
+            publish_all(client, cloud.telemetry_topic, [telemetry_message(n) for n in numbers])
 
         traffic = enter(Traffic(send, total=total, rate=_RATE))
         KillRun(
             start=lambda: cloud.start_warehouse(wait=False),
             traffic=traffic,
             total=total,
-            arrived=_Rows(cloud),
+            arrived=DistinctRows(cloud),
             kills=kills,
         ).run()
         settle(cloud.rows)
@@ -186,7 +168,7 @@ def warehouse(cloud: Cloud, *, total: int, kills: int) -> Figures:
     return Figures("warehouse", kills, total, len(rows), len(by_id))
 
 
-class _Rows:
+class DistinctRows:
     """Distinct rows, asked for so seldom that the asking is no load."""
 
     def __init__(self, cloud: Cloud) -> None:
@@ -217,9 +199,24 @@ def settle(count: Callable[[], int], *, quiet_seconds: float = 1.0) -> None:
     wait_until(still, seconds=60, what="quiet", poll_seconds=0.05)
 
 
-def _message_id(seen: Seen) -> str:
+def telemetry_message(number: int) -> tuple[bytes, dict[str, str]]:
+    """A message as the telemetry pipeline writes it: data and attributes."""
+    return (
+        json.dumps({"readings": {"n": number}}).encode(),
+        {
+            "deviceId": "d1",
+            "mqttTopic": "devices/d1/telemetry/env",
+            "messageId": f"m-{number}",
+            "messageIdFrom": "device",
+            "receivedTime": format_time(datetime.now(UTC)),
+            "schemaId": "reading.v1",
+        },
+    )
+
+
+def message_id(seen: Seen) -> str:
     return seen.attributes["messageId"]
 
 
-def _command_id(seen: Seen) -> str:
+def command_id(seen: Seen) -> str:
     return seen.attributes["commandId"]

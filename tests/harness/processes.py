@@ -132,6 +132,9 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop_all()
+
+    def stop_all(self) -> None:
         # Those that were started last depend on the others.
         for process in reversed(self._all):
             process.stop()

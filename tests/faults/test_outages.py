@@ -1,0 +1,133 @@
+"""Pub/Sub, BigQuery or the way to the broker is away for 5 s: nothing is lost, all is soon through.
+
+``tests/end_to_end/test_outage.py`` has a short one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from localcloud.endpoints import free_ports
+from tests.harness import outage_runs
+from tests.harness.brokers import Broker, start_mosquitto, start_own
+from tests.harness.cloud import Cloud
+from tests.harness.fixtures import DEVICES
+from tests.harness.network import Network
+from tests.harness.processes import Processes
+from tests.harness.proxy import Proxy
+
+pytestmark = pytest.mark.faults
+
+CUT_SECONDS = 5.0
+
+
+@pytest.fixture
+def open_now() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def within_seconds(what: str, way: str) -> float:
+    reset = (what, way) == ("pubsub", "closed")
+    return outage_runs.LEASED_SECONDS if reset else outage_runs.WITHIN_SECONDS
+
+
+@pytest.mark.parametrize("way", ["closed", "silent"])
+@pytest.mark.parametrize("what", ["broker", "pubsub"])
+def test_telemetry_outlives(
+    cloud: Cloud, own_broker: Broker, open_now: ExitStack, what: str, way: str
+) -> None:
+    target = own_broker.address if what == "broker" else cloud.pubsub
+    proxy = open_now.enter_context(Proxy(target))
+    where = {"broker_address" if what == "broker" else "pubsub": proxy.address}
+    print(
+        outage_runs.telemetry(
+            cloud,
+            own_broker,
+            cut=getattr(proxy, way),
+            what=f"telemetry: {what}, {way}",
+            cut_seconds=CUT_SECONDS,
+            **where,
+        )
+    )
+
+
+@pytest.mark.parametrize("way", ["closed", "silent"])
+@pytest.mark.parametrize("what", ["broker", "pubsub"])
+def test_commands_outlive(
+    cloud: Cloud, own_broker: Broker, open_now: ExitStack, what: str, way: str
+) -> None:
+    target = own_broker.address if what == "broker" else cloud.pubsub
+    proxy = open_now.enter_context(Proxy(target))
+    where = {"broker_address" if what == "broker" else "pubsub": proxy.address}
+    print(
+        outage_runs.commands(
+            cloud,
+            own_broker,
+            cut=getattr(proxy, way),
+            what=f"commands: {what}, {way}",
+            cut_seconds=CUT_SECONDS,
+            within_seconds=within_seconds(what, way),
+            **where,
+        )
+    )
+
+
+@pytest.mark.parametrize("way", ["closed", "silent"])
+@pytest.mark.parametrize("what", ["bigquery_storage", "pubsub"])
+def test_the_warehouse_outlives(
+    warehouse_cloud: Cloud, open_now: ExitStack, what: str, way: str
+) -> None:
+    proxy = open_now.enter_context(Proxy(getattr(warehouse_cloud, what)))
+    print(
+        outage_runs.warehouse(
+            warehouse_cloud,
+            cut=getattr(proxy, way),
+            what=f"warehouse: {what}, {way}",
+            cut_seconds=CUT_SECONDS,
+            within_seconds=within_seconds(what, way),
+            **{what: proxy.address},
+        )
+    )
+
+
+@pytest.mark.parametrize("which", ["own", "mosquitto"])
+@pytest.mark.parametrize("pipeline", ["telemetry", "commands"])
+def test_packets_to_and_from_the_broker_vanish(
+    cloud: Cloud,
+    processes: Processes,
+    tmp_path: Path,
+    open_now: ExitStack,
+    pipeline: str,
+    which: str,
+) -> None:
+    network = open_now.enter_context(Network())
+    hosts = (network.spare, network.cuttable)
+    # They must end before the network does.
+    open_now.callback(processes.stop_all)
+    if which == "own":
+        (port,) = free_ports(1)
+        broker = start_own(
+            processes,
+            tmp_path,
+            devices=DEVICES,
+            listeners=[f"{{type: tcp, host: {host}, port: {port}}}" for host in hosts],
+            wrapper=network.wrapper,
+        )
+    else:
+        broker = start_mosquitto(processes, tmp_path, hosts=hosts, wrapper=network.wrapper)
+    run = getattr(outage_runs, pipeline)
+    print(
+        run(
+            cloud,
+            broker,
+            cut=network.cut,
+            what=f"{pipeline}: {which}, packets vanish",
+            cut_seconds=CUT_SECONDS,
+            broker_address=f"{network.cuttable}:{broker.port}",
+        )
+    )
