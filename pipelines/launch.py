@@ -107,21 +107,21 @@ def run(
         prism = Prism(Path(location) if location else cached_path())
         pool = LoopbackWorkerPool(options)
         settle_seconds = 0.0
-        try:
-            standard.runner = "PrismRunner"
-            portable = options.view_as(PortableOptions)
-            portable.job_endpoint = prism.endpoint
-            portable.environment_type = "EXTERNAL"
-            portable.environment_config = pool.address
-            with silence(prism):
+        with silence(prism):
+            try:
+                standard.runner = "PrismRunner"
+                portable = options.view_as(PortableOptions)
+                portable.job_endpoint = prism.endpoint
+                portable.environment_type = "EXTERNAL"
+                portable.environment_config = pool.address
                 result = _submit(lambda pipeline: _with_output(build(pipeline)), options)
                 _supervise(result, name, prism)
-            # Prism says that it is done while the last acknowledgements are still under way.
-            settle_seconds = _SETTLE_SECONDS
-        finally:
-            close_shared(settle_seconds=settle_seconds)
-            prism.stop()
-            pool.stop()
+                # Prism says that it is done while the last acknowledgements are still under way.
+                settle_seconds = _SETTLE_SECONDS
+            finally:
+                close_shared(settle_seconds=settle_seconds)
+                prism.stop()
+                pool.stop()
         return
     result = _submit(build, options)
     if "Dataflow" not in runner:
