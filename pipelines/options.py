@@ -25,6 +25,7 @@ from mqtt.topics import TopicFilter
 from schemas.codec import Codec
 from schemas.errors import SchemaSettingError
 from schemas.layout import layout_named
+from schemas.messages import DeviceRegistry
 from transforms.mqttio import BrokerSettings
 from transforms.mqttio.subscriptions import check_client_id, check_filters
 from transforms.secrets import SecretRef
@@ -172,6 +173,15 @@ def schema_id(text: str) -> str:
     """Reads the id of a schema that comes with the package."""
     Codec.packaged(default_schema_id=text)
     return text
+
+
+def iot_core_registry(text: str) -> DeviceRegistry:
+    """Reads projects/P/locations/L/registries/R."""
+    match = re.fullmatch(rf"projects/({_PROJECT})/locations/([a-z0-9-]+)/registries/([^/]+)", text)
+    if match is None:
+        raise ValueError(f"must be projects/PROJECT/locations/LOCATION/registries/ID, got {text!r}")
+    project_id, location, registry_id = match.groups()
+    return DeviceRegistry(project_id=project_id, location=location, registry_id=registry_id)
 
 
 def _resource(kind: str) -> Callable[[str], str]:

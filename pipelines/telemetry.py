@@ -23,16 +23,23 @@ from pipelines.options import (
     OptionError,
     boolean,
     integer,
+    iot_core_registry,
     layout_option,
     option,
     pubsub_topic,
     topic_filters,
 )
 from schemas.layout import Layout
+from schemas.messages import DeviceRegistry
 from transforms.dead_letter import RejectedToPubSub
 from transforms.mqttio import ReadFromMqtt
 from transforms.pubsubio import WriteToPubSub, fail_refused
-from transforms.telemetry import REJECTED, TelemetryToPubSub, refused_to_rejected
+from transforms.telemetry import (
+    REJECTED,
+    TelemetryToPubSub,
+    read_device_numbers,
+    refused_to_rejected,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -76,6 +83,18 @@ class TelemetryOptions(BrokerOptions):
         default=None,
     )
     layout: Layout = layout_option
+    iot_core_registry: DeviceRegistry | None = option(
+        "IoT Core registry whose attributes (projectId, deviceRegistryId, deviceRegistryLocation)"
+        " are added, for consumers that read them.",
+        parse=iot_core_registry,
+        example="projects/my-project/locations/europe-west1/registries/my-registry",
+        default=None,
+    )
+    iot_core_device_numbers: str | None = option(
+        "File, gs:// or local, of DEVICE,NUMBER lines: IoT Core's numeric ids, for deviceNumId.",
+        example="gs://my-bucket/device-numbers.csv",
+        default=None,
+    )
     shards: int = option(
         "Connections that share the subscription ($share); more than one needs a broker with"
         " shared subscriptions.",
@@ -105,6 +124,10 @@ class TelemetryOptions(BrokerOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.iot_core_device_numbers and not self.iot_core_registry:
+            raise OptionError(
+                "--iot_core_registry is missing: --iot_core_device_numbers adds to its attributes"
+            )
         if self.ordered and self.shards > 1:
             raise OptionError(
                 "--ordered and --shards contradict: a shared subscription deals one device's"
@@ -123,6 +146,11 @@ class TelemetryOptions(BrokerOptions):
 def check(options: TelemetryOptions) -> None:
     """Checks broker, credential, filters and topics. Raises their errors."""
     timeout = options.start_timeout_seconds
+    if options.iot_core_device_numbers:
+        try:
+            read_device_numbers(options.iot_core_device_numbers)
+        except ValueError as error:
+            raise OptionError(f"--iot_core_device_numbers: {error}") from error
     preflight.check_topic(options.output_topic, timeout_seconds=timeout)
     preflight.check_topic(options.dead_letters(), timeout_seconds=timeout)
     preflight.check_subscribe(
@@ -147,7 +175,12 @@ def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> beam.PCollectio
         lists=True,
     )
     telemetry = messages | "Telemetry" >> beam.ParDo(
-        TelemetryToPubSub(options.layout, ordered=options.ordered)
+        TelemetryToPubSub(
+            options.layout,
+            ordered=options.ordered,
+            registry=options.iot_core_registry,
+            device_numbers=options.iot_core_device_numbers,
+        )
     ).with_outputs(REJECTED, main="telemetry")
     refused = (
         telemetry.telemetry

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import InvalidTelemetry
 from schemas.layout import Layout, layout_named
-from schemas.messages import Rejected, Telemetry
+from schemas.messages import DeviceRegistry, Rejected, Telemetry
 from transforms.lists import MessageList
 from transforms.mqttio import MqttMessage
 from transforms.pubsubio import FramedMessages, Refused
@@ -21,6 +22,7 @@ from transforms.telemetry import (
     REJECTED,
     TelemetryFramer,
     TelemetryToPubSub,
+    read_device_numbers,
     refused_to_rejected,
 )
 
@@ -87,6 +89,30 @@ def test_a_frame_is_what_telemetry_says_of_the_message(
             assert refusal(framed.data, framed.attributes) is None
         else:
             assert framed == expected
+
+
+def test_a_frame_bears_the_registry_that_iot_cores_consumers_read_of() -> None:
+    registry = DeviceRegistry(
+        project_id="p", location="l", registry_id="r", device_numbers={"d": "42"}
+    )
+    framer = TelemetryFramer(DEFAULT, registry)
+    for properties in ((), (("message-id", "m"),)):
+        item = message(topic="devices/d/telemetry", user_properties=properties)
+        attributes = unframed(framer.frame(item)).attributes
+        assert attributes == from_mqtt(item, DEFAULT).attributes(registry)
+        assert attributes["deviceNumId"] == "42"
+        assert framer.ordered(item).attributes == attributes
+
+
+def test_device_numbers_are_read_and_a_bad_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.csv"
+    path.write_text("a,1\nb,with,comma,2\n\n")
+    assert read_device_numbers(str(path)) == {"a": "1", "b,with,comma": "2"}
+    path.write_text("a,1\nb\n")
+    with pytest.raises(ValueError, match="line 2"):
+        read_device_numbers(str(path))
+    with pytest.raises(ValueError, match=r"missing\.csv"):
+        read_device_numbers(str(tmp_path / "missing.csv"))
 
 
 def outcome(call: Callable[[], Any]) -> Any:
