@@ -47,6 +47,7 @@ _LOGGER = logging.getLogger(__name__)
 _DRAIN_SECONDS = 30.0
 _A_DECADE_SECONDS = 315_360_000
 _SETTLE_SECONDS = 2.0
+_DYING_SECONDS = 2.0
 _LOCAL = ("", "DirectRunner", "PrismRunner", "direct", "prism")
 
 
@@ -184,7 +185,9 @@ def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Pri
             raise PipelineFailed(
                 f"not drained within {_DRAIN_SECONDS:g} s; what was not acknowledged comes again"
             )
-    if prism is not None and not prism.running:
+    # Its connections break a moment before its end can be seen.
+    broke = bool(outcome) and isinstance(outcome[0], grpc.RpcError)
+    if prism is not None and prism.wait_for_death(_DYING_SECONDS if broke else 0.0):
         raise RunnerDied(
             f"{prism.death()}. The pipeline ended with it; nothing that was not acknowledged is"
             " lost: start it again"
