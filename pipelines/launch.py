@@ -37,6 +37,7 @@ from pipelines.prism import Prism, cached_path
 from pipelines.silence import error_of_ours, silence
 from pipelines.worker_pool import LoopbackWorkerPool
 from transforms.errors import TransformError
+from transforms.inbox import inbox_stands
 from transforms.shared import close_shared
 from transforms.stop import request_stop, stop_requested
 
@@ -44,6 +45,7 @@ OptionsT = TypeVar("OptionsT")
 
 _LOGGER = logging.getLogger(__name__)
 
+_TICK_SECONDS = 0.1
 _DRAIN_SECONDS = 30.0
 _A_DECADE_SECONDS = 315_360_000
 _SETTLE_SECONDS = 2.0
@@ -175,10 +177,14 @@ def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Pri
     gc.set_threshold(50_000, 20, 50)
     with _signals(name):
         threading.Thread(target=wait, name="wait-until-finish", daemon=True).start()
-        print(f"{name}: running", file=sys.stderr, flush=True)  # noqa: T201  # the ready line
-        while not ended.wait(0.1) and not stop_requested():
+        told = False
+        while not ended.wait(_TICK_SECONDS) and not stop_requested():
             if prism is not None and not prism.running:
                 break
+            # Elsewhere the worker is another process, and the submission is all we see.
+            if not told and (prism is None or inbox_stands(_TICK_SECONDS)):
+                told = True
+                _say(f"{name}: running")
         if stop_requested() and not ended.wait(_DRAIN_SECONDS):
             with contextlib.suppress(grpc.RpcError):
                 result.cancel()

@@ -11,6 +11,7 @@ nothing hurries, thousands under load, with a bound on time and count (see :clas
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -44,12 +45,18 @@ _SETTLE_SECONDS = 0.1
 """The idle watermark stays this far behind the clock: Pub/Sub dates a message before it is on its
 way here, and it must not be late for that."""
 
+_STANDS = threading.Event()
+
 BatchT = TypeVar("BatchT")
 SettingsT = TypeVar("SettingsT")
 
 
 class Inbox(Protocol[BatchT]):
     """A live queue. All methods may be called from any thread."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether what is sent from now on is kept for us."""
 
     @property
     def oldest_time(self) -> float | None:
@@ -69,6 +76,11 @@ class Inbox(Protocol[BatchT]):
 
     def drain_counters(self) -> tuple[Counter[str], list[int]]:
         """Returns counts since the last call, and milliseconds from receipt to acknowledgement."""
+
+
+def inbox_stands(timeout_seconds: float) -> bool:
+    """Waits until an inbox of this process stands: from then on nothing that is sent is missed."""
+    return _STANDS.wait(timeout_seconds)
 
 
 class InboxMark(CheckpointMark, Generic[BatchT]):
@@ -134,6 +146,8 @@ class InboxReader(UnboundedReader, Generic[BatchT]):
         if stop_requested():
             self._ended = True
             return False
+        if not _STANDS.is_set() and self._inbox.stands:
+            _STANDS.set()
         wait = 0.0 if self._pending else _WAIT_SECONDS
         batch = self._inbox.take(self._most_messages, wait)
         if batch is None:

@@ -129,6 +129,11 @@ class Subscriber:
         return self._link
 
     @property
+    def stands(self) -> bool:
+        """Whether the filters were granted once: from then on the broker keeps messages for us."""
+        return self._link.ready
+
+    @property
     def oldest_time(self) -> float | None:
         """When the oldest message still queued was received (epoch seconds); None if none is."""
         with self._condition:

@@ -24,6 +24,10 @@ class ListInbox:
         self.counts: Counter[str] = Counter()
 
     @property
+    def stands(self) -> bool:
+        return True
+
+    @property
     def oldest_time(self) -> float | None:
         return self.queue[0][1] if self.queue else None
 

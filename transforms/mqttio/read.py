@@ -24,6 +24,7 @@ Part of the specification
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from weakref import WeakKeyDictionary
 
 import apache_beam as beam
 from apache_beam.transforms.window import TimestampedValue
@@ -35,6 +36,8 @@ from transforms.lists import MessageList
 from transforms.mqttio.settings import BrokerSettings
 from transforms.mqttio.source import MqttMessage, MqttShard
 from transforms.mqttio.subscriptions import SubscriptionSettings, register
+
+_CLIENT_IDS: WeakKeyDictionary[beam.Pipeline, set[str]] = WeakKeyDictionary()
 
 
 class ReadFromMqtt(beam.PTransform):
@@ -101,6 +104,13 @@ class ReadFromMqtt(beam.PTransform):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Builds the read, and behind it the step that takes lists apart."""
+        taken = _CLIENT_IDS.setdefault(pbegin.pipeline, set())
+        if self._settings.client_id in taken:
+            raise ValueError(
+                f"client_id {self._settings.client_id!r} is read twice in this pipeline: give each"
+                " ReadFromMqtt one of its own, or one of them all the topics"
+            )
+        taken.add(self._settings.client_id)
         source = MqttShard(self._settings.client_id, shards=self._settings.shards)
         lists = (
             pbegin

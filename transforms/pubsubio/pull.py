@@ -115,6 +115,11 @@ class Puller:
     # What readers use; see transforms.inbox.Inbox.
 
     @property
+    def stands(self) -> bool:
+        """Always: a subscription keeps messages whether or not somebody pulls."""
+        return True
+
+    @property
     def oldest_time(self) -> float | None:
         """The publish time of the message at the queue's head; None if there is none."""
         with self._condition:

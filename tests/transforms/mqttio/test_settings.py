@@ -113,3 +113,11 @@ def test_a_source_that_nobody_registered_says_how_to_read_it() -> None:
 )
 def test_a_reason_code_is_told_in_words(code: int, result: PublishResult) -> None:
     assert PublishResult.of(code) == result
+
+
+def test_one_client_id_is_read_once_in_a_pipeline() -> None:
+    pipeline = beam.Pipeline()
+    for client_id in ("a", "b"):
+        _ = pipeline | client_id >> read(client_id=client_id)
+    with pytest.raises(ValueError, match="'a' is read twice"):
+        _ = pipeline | "again" >> read(client_id="a", topics=["b/#"])
