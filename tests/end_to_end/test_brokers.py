@@ -12,34 +12,22 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from localcloud.subscriber import PubSub
-from schemas.messages import CommandOutcome, Outcome
-from schemas.times import format_time, parse_time
+from schemas.messages import Outcome
 from tests.harness.brokers import Broker, start_amqtt, start_mosquitto
 from tests.harness.cloud import Cloud
 from tests.harness.devices import V5, V311, Device, wait_until_subscribed
 from tests.harness.fixtures import own_with_devices
+from tests.harness.kill_runs import command_id, message_id
 from tests.harness.processes import Processes
-from tests.harness.taps import Seen, Tap, publish_all
+from tests.harness.round_trip import outcome_of, up_and_down
+from tests.harness.taps import Tap, publish_all
 from tests.harness.waiting import wait_until
 
 StartBroker = Callable[[Processes, Path], Broker]
 
 
-def message_id(seen: Seen) -> str:
-    return seen.attributes["messageId"]
-
-
-def command_id(seen: Seen) -> str:
-    return seen.attributes["commandId"]
-
-
 def reading(number: int) -> bytes:
     return json.dumps({"message_id": f"m{number}", "readings": {"temperature": number}}).encode()
-
-
-def outcome_of(tap: Tap, command: str, *, seconds: float = 20) -> CommandOutcome:
-    wait_until(lambda: tap.of(command), seconds=seconds, what=f"an outcome of {command}")
-    return CommandOutcome.from_json(tap.of(command)[0].data)
 
 
 def test_readings_become_rows_and_commands_become_outcomes(
@@ -53,12 +41,14 @@ def test_readings_become_rows_and_commands_become_outcomes(
     ]
     with (
         PubSub(cloud.pubsub) as client,
+        Tap(cloud.pubsub, cloud.telemetry_topic, key=message_id) as tap,
         Tap(cloud.pubsub, cloud.results_topic, key=command_id) as results,
         Device(own_broker, "d1", subscribe=["devices/d1/commands/#"]) as d1,
         Device(own_broker, "d2") as d2,
     ):
         for pipeline in pipelines:
             pipeline.wait_for(r"^\w+: running$")
+        wait_until_subscribed(d1, tap)  # no JSON: it becomes no row
         before = datetime.now(UTC) - timedelta(seconds=1)
         for device in (d1, d2):
             numbers = [
@@ -137,51 +127,3 @@ def test_amqtt_serves_one_plain_subscription_of_3_1_1_and_the_start_says_what_th
     said = telemetry.said()
     assert "one connection" in said
     assert "3.1.1" in said
-
-
-def up_and_down(
-    cloud: Cloud,
-    broker: Broker,
-    *options: str,
-    protocol: MQTTProtocolVersion,
-    count: int,
-) -> Any:
-    """Sends messages up and one command down, and returns the telemetry pipeline."""
-    telemetry = cloud.start_telemetry(broker, *options, wait=False)
-    commands = cloud.start_commands(broker, *options, wait=False)
-    with (
-        PubSub(cloud.pubsub) as client,
-        Tap(cloud.pubsub, cloud.telemetry_topic, key=lambda seen: seen.data.decode()) as tap,
-        Tap(cloud.pubsub, cloud.results_topic, key=command_id) as results,
-        Device(broker, "d1", protocol=protocol, subscribe=["devices/d1/commands/#"]) as device,
-    ):
-        telemetry.wait_for(r"^telemetry: running$")
-        commands.wait_for(r"^commands: running$")
-        wait_until_subscribed(device, tap)
-        numbers = [device.publish(b"%d" % n, message_id=f"id-{n}") for n in range(count)]
-        device.wait_until_acknowledged(numbers)
-        wait_until(
-            lambda: tap.distinct == count + 1,
-            seconds=30,
-            what=lambda: f"{count + 1} messages, not {tap.distinct}",
-        )
-        seen = tap.of("7")[0]
-        assert seen.attributes["deviceId"] == "d1"
-        assert seen.attributes["mqttTopic"] == "devices/d1/telemetry/env"
-        assert seen.attributes["subFolder"] == "env"
-        if protocol is V5:
-            assert seen.attributes["messageId"] == "id-7"
-            assert seen.attributes["messageIdFrom"] == "device"
-            assert parse_time(seen.attributes["eventTime"]) <= datetime.now(UTC)
-        else:
-            assert seen.attributes["messageIdFrom"] == "content"
-        later = format_time(datetime.now(UTC) + timedelta(minutes=1))
-        publish_all(
-            client,
-            cloud.commands_topic,
-            [(b"c-1", {"deviceId": "d1", "commandId": "c-1", "expiresAt": later})],
-        )
-        assert outcome_of(results, "c-1").outcome is Outcome.ACCEPTED
-        wait_until(lambda: device.commands["c-1"] == 1, seconds=10, what="the command")
-        assert device.messages[0].topic == "devices/d1/commands"
-    return telemetry

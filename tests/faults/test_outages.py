@@ -51,6 +51,7 @@ def test_telemetry_outlives(
             cut=getattr(proxy, way),
             what=f"telemetry: {what}, {way}",
             cut_seconds=CUT_SECONDS,
+            within_seconds=outage_runs.WITHIN_SECONDS,
             **where,
         )
     )
@@ -128,6 +129,7 @@ def test_packets_to_and_from_the_broker_vanish(
             cut=network.cut,
             what=f"{pipeline}: {which}, packets vanish",
             cut_seconds=CUT_SECONDS,
+            within_seconds=outage_runs.VANISHED_SECONDS,
             broker_address=f"{network.cuttable}:{broker.port}",
         )
     )

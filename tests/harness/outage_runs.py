@@ -26,6 +26,10 @@ LEASED_SECONDS = 7.0
 """The same where Pub/Sub's subscriber was reset. What was on the wire to it is leased to nobody
 until its lease of 10 s, the service's shortest, is over: 5 s after the return, and then its way."""
 
+VANISHED_SECONDS = 7.0
+"""The same where packets vanished. TCP sends again after pauses that double, so that the next may
+come as long after the return as the cut was long, and only then begins what waited to flow."""
+
 _BEFORE = 500
 _RATE = 300.0
 
@@ -50,7 +54,14 @@ class Recovery:
 
 
 def telemetry(
-    cloud: Cloud, broker: Broker, *, cut: Cut, cut_seconds: float, what: str, **where: str
+    cloud: Cloud,
+    broker: Broker,
+    *,
+    cut: Cut,
+    cut_seconds: float,
+    what: str,
+    within_seconds: float = WITHIN_SECONDS,
+    **where: str,
 ) -> Recovery:
     """Telemetry from a device that is not cut off, to a Pub/Sub that is watched directly."""
     total = _total(cut_seconds)
@@ -67,7 +78,7 @@ def telemetry(
 
         traffic = enter(Traffic(send, total=total, rate=_RATE))
         waiting, first, seconds = _through(
-            cut, cut_seconds, traffic, total, lambda: tap.distinct - 1, pipeline
+            cut, cut_seconds, traffic, total, lambda: tap.distinct - 1, pipeline, within_seconds
         )
         assert set(tap.counts) == {"probe"} | {f"m-{n}" for n in range(total)}
         duplicates = tap.duplicates - (tap.counts["probe"] - 1)
@@ -159,7 +170,7 @@ def _through(
     total: int,
     arrived: Callable[[], int],
     pipeline: Process,
-    within_seconds: float = WITHIN_SECONDS,
+    within_seconds: float,
 ) -> tuple[int, float, float]:
     """Cuts in the midst of traffic; returns how many waited at the end, and how many seconds
     after it the first and the last were through.
