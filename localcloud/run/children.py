@@ -1,8 +1,8 @@
 """The processes of a run: each in a session of its own, with a log of its own.
 
 A Ctrl-C in the terminal reaches only the runner, which stops the others in its own order. Where
-the runner is killed, the watchdog stops them. A process that ends unasked is an error that names
-it, its log and its last lines.
+the runner is killed, the watchdog stops them. A process that ends unasked, the watchdog too, is an
+error that names it, its log and its last lines.
 """
 
 import os
@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from localcloud.run.watchdog import send
 
@@ -62,12 +63,17 @@ class Children:
         self._interrupted = interrupted
         self._children: list[Child] = []
         logs.mkdir(parents=True, exist_ok=True)
-        self._watchdog = subprocess.Popen(
-            [sys.executable, "-m", "localcloud.run.watchdog"],
-            stdin=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        log = logs / "watchdog.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "localcloud.run.watchdog"],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                text=True,
+                start_new_session=True,
+            )
+        self._watchdog = Child(name="watchdog", process=process, log=log)
 
     def __enter__(self) -> Self:
         return self
@@ -79,10 +85,12 @@ class Children:
         trace: TracebackType | None,
     ) -> None:
         running = [child for child in self._children if child.process.poll() is None]
-        self.stop(running, timeout_seconds=EXIT_SECONDS)
-        assert self._watchdog.stdin is not None
-        self._watchdog.stdin.close()
-        self._watchdog.wait()
+        # A dead watchdog is no news here: it has nobody left to watch.
+        with suppress(ChildEnded):
+            self.stop(running, timeout_seconds=EXIT_SECONDS)
+        assert self._watchdog.process.stdin is not None
+        self._watchdog.process.stdin.close()
+        self._watchdog.process.wait()
 
     def start(
         self,
@@ -94,7 +102,8 @@ class Children:
     ) -> Child:
         """Start a process; its output goes to `NAME.log`.
 
-        With `read_output` its standard output is a pipe that the caller must read.
+        With `read_output` its standard output is a pipe that the caller must read. Raises
+        ChildEnded if the watchdog has died.
         """
         log = self._logs / f"{name}.log"
         with log.open("w") as out:
@@ -107,9 +116,9 @@ class Children:
                 text=True,
                 start_new_session=True,
             )
-        self._tell_watchdog(f"+{process.pid}")
         child = Child(name=name, process=process, log=log)
         self._children.append(child)
+        self._tell_watchdog(f"+{process.pid}")
         return child
 
     def wait_for_line(
@@ -135,13 +144,9 @@ class Children:
 
     def check(self) -> None:
         """Raise ChildEnded if one ended that nobody stopped."""
-        for child in self._children:
-            status = child.process.poll()
-            if status is not None and not child.stopping:
-                raise ChildEnded(
-                    f"{child.name} ended unasked with {_ending(status)}. The end of {child.log}:\n"
-                    f"{child.tail()}"
-                )
+        for child in (*self._children, self._watchdog):
+            if child.process.poll() is not None and not child.stopping:
+                raise _ended(child)
 
     def stop(
         self,
@@ -152,7 +157,8 @@ class Children:
     ) -> list[Child]:
         """Stop processes by SIGTERM, all at once; return those that had to be killed.
 
-        They are killed after the timeout, or as soon as `hurry` says so.
+        They are killed after the timeout, or as soon as `hurry` says so. Raises ChildEnded, with
+        all of them stopped, if the watchdog has died.
         """
         for child in children:
             child.stopping = True
@@ -167,14 +173,25 @@ class Children:
             # What it started itself (Prism) goes with it.
             send([child.pid], signal.SIGKILL)
             child.process.wait()
+        for child in children:
             self._tell_watchdog(f"-{child.pid}")
         return left
 
     def _tell_watchdog(self, line: str) -> None:
-        pipe: IO[str] | None = self._watchdog.stdin
+        pipe = self._watchdog.process.stdin
         assert pipe is not None
-        pipe.write(f"{line}\n")
-        pipe.flush()
+        try:
+            # Not by the file object: what it could not write it would try again when closed.
+            os.write(pipe.fileno(), f"{line}\n".encode())
+        except BrokenPipeError:
+            raise _ended(self._watchdog) from None
+
+
+def _ended(child: Child) -> ChildEnded:
+    told = f"{child.name} ended unasked with {_ending(child.process.wait())}."
+    if last := child.tail():
+        return ChildEnded(f"{told} The end of {child.log}:\n{last}")
+    return ChildEnded(f"{told} Its log {child.log} is empty.")
 
 
 def _ending(status: int) -> str:

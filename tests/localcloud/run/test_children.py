@@ -61,6 +61,36 @@ def test_a_killed_process_is_told_by_its_signal(tmp_path: Path) -> None:
             children.check()
 
 
+def _kill_watchdog(children: Children) -> None:
+    os.kill(children._watchdog.pid, signal.SIGKILL)
+    children._watchdog.process.wait()
+
+
+def test_a_killed_watchdog_is_named_at_once(tmp_path: Path) -> None:
+    with Children(logs=tmp_path) as children:
+        _kill_watchdog(children)
+        with pytest.raises(ChildEnded, match="watchdog ended unasked with signal SIGKILL"):
+            children.check()
+
+
+def test_without_a_watchdog_nothing_is_started_that_outlives_the_context(tmp_path: Path) -> None:
+    with Children(logs=tmp_path) as children:
+        _kill_watchdog(children)
+        with pytest.raises(ChildEnded, match="watchdog ended unasked"):
+            children.start("one", SLEEP, environment=own_environment())
+        (child,) = children._children
+    assert not _is_running(child.pid)
+
+
+def test_without_a_watchdog_all_are_stopped_and_then_it_is_told(tmp_path: Path) -> None:
+    with Children(logs=tmp_path) as children:
+        both = [children.start(name, SLEEP, environment=own_environment()) for name in "ab"]
+        _kill_watchdog(children)
+        with pytest.raises(ChildEnded, match="watchdog ended unasked"):
+            children.stop(both)
+        assert not any(_is_running(child.pid) for child in both)
+
+
 def test_one_that_was_stopped_is_no_error(tmp_path: Path) -> None:
     with Children(logs=tmp_path) as children:
         child = children.start("broker", SLEEP, environment=own_environment())
