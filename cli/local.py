@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from cli.output import OutputClosed, say
+
 if TYPE_CHECKING:
     from localcloud.endpoints import RunningCloud
 
@@ -91,7 +93,7 @@ def run(
     from localcloud.run import runner
 
     try:
-        status = runner.run(settings, program=program_name(sys.argv[0]))
+        status = runner.run(settings, tell=_tell_figures, program=program_name(sys.argv[0]))
     except (RunFailed, ChildEnded, DevicesError, PrismUnavailable) as error:
         fail(str(error))
     raise typer.Exit(status)
@@ -136,7 +138,7 @@ def send(
         fail(str(error), status=2)
     except NoOutcome as error:
         fail(str(error), status=_EXIT_TIMEOUT)
-    typer.echo(outcome_line(outcome))
+    say(outcome_line(outcome))
     if device not in cloud.devices:
         typer.echo(f"{device} is no device of this run; some are: {_some(cloud.devices)}", err=True)
     good = outcome.outcome in (Outcome.ACCEPTED, Outcome.ACKNOWLEDGED)
@@ -173,11 +175,14 @@ def query(
         fail(str(error))
     if as_json:
         for line in json_rows(result):
-            typer.echo(line)
+            say(line)
     else:
         from rich.console import Console
 
-        Console().print(rows_table(result))
+        console = Console()
+        with console.capture() as shown:
+            console.print(rows_table(result))
+        say(shown.get().rstrip("\n"))
 
 
 def tail(
@@ -218,7 +223,7 @@ def tail(
             stack.callback(stream.close)
             for messages in stream:
                 for message in messages[: None if count is None else count - seen]:
-                    typer.echo(message_line(message))
+                    say(message_line(message))
                     seen += 1
                 if seen == count:
                     break
@@ -230,12 +235,21 @@ def tail(
 
 def program_name(argv0: str) -> str:
     """Return how this program is best called from this folder."""
+    if argv0.endswith(".py"):
+        return f"{program_name(sys.executable)} -m cli"
     path = Path(argv0).absolute()
     on_path = shutil.which(path.name)
     if on_path is not None and Path(on_path).absolute() == path:
         return path.name
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _tell_figures(line: str) -> None:
+    try:
+        say(line)
+    except OutputClosed:
+        typer.echo(f"nobody reads standard output any more; the figures: {line}", err=True)
 
 
 def _running_cloud() -> "RunningCloud":

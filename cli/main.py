@@ -5,14 +5,29 @@ What a command needs is imported when it runs, so that `--help` answers at once.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cli import local
+from cli.output import OutputClosed
+
+
+class _Commands(TyperGroup):
+    """Commands whose broken pipes are errors; that of standard output comes as OutputClosed."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer hides click's
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise RuntimeError("a connection to another process broke") from error
+
 
 app = typer.Typer(
     name="mqttbeam",
+    cls=_Commands,
     help="MQTT device data into Pub/Sub and BigQuery, and commands back to the devices.",
     no_args_is_help=True,
     add_completion=False,
@@ -52,7 +67,9 @@ def main() -> None:
     """Entry point of the command `mqttbeam`."""
     try:
         app()
-    except BrokenPipeError:
-        # Whoever read our output (head, less) has seen enough.
-        sys.stderr.close()
+    except OutputClosed:
         sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

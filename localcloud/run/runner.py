@@ -60,10 +60,16 @@ class _HasError(Protocol):
     error: Exception | None
 
 
-def run(settings: RunSettings, *, folder: Path = STATE_FOLDER, program: str = "mqttbeam") -> int:
+def run(
+    settings: RunSettings,
+    *,
+    tell: Callable[[str], None],
+    folder: Path = STATE_FOLDER,
+    program: str = "mqttbeam",
+) -> int:
     """Run a local cloud; return the exit status: 0, or 1 if anything was lost.
 
-    The last line on standard output is the figures, if there is a duration. Raises RunFailed,
+    `tell` gets the figures as a line of JSON, if there is a duration. Raises RunFailed,
     ChildEnded, PrismUnavailable, RecordingError and what the run's own clients raise.
     """
     interrupts = Interrupts()
@@ -84,16 +90,15 @@ def run(settings: RunSettings, *, folder: Path = STATE_FOLDER, program: str = "m
                 figures = None
             finally:
                 (folder / STATE_FILE).unlink(missing_ok=True)
-        return _tell(figures, settings)
+        return _tell(figures, settings, tell)
 
 
-def _tell(figures: Figures | None, settings: RunSettings) -> int:
+def _tell(figures: Figures | None, settings: RunSettings, tell: Callable[[str], None]) -> int:
     if figures is None:
         sys.stderr.write("stopped; no figures were made\n")
         return 1 if settings.duration_seconds is not None else 0
     if settings.duration_seconds is not None:
-        sys.stdout.write(figures.to_json() + "\n")
-        sys.stdout.flush()
+        tell(figures.to_json())
     else:
         sys.stderr.write(
             f"stopped: {figures.published} published, {figures.bigquery_rows} rows in BigQuery "

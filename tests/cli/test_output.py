@@ -1,0 +1,92 @@
+"""Pipes that break: that of standard output is quiet, any other is not."""
+
+import os
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localcloud.endpoints import STATE_FOLDER, TOPICS, Endpoints, RunningCloud
+from localcloud.run.children import Children, own_environment
+from localcloud.subscriber import PubSub
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+PROGRAM = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from cli.main import app, main\n"
+
+
+def _start(code: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + code, *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_tail_ends_well_when_nobody_reads_it_any_more(tmp_path: Path) -> None:
+    with Children(logs=tmp_path / "logs") as children:
+        command = [sys.executable, "-m", "localcloud.pubsub", "--port", "0"]
+        server = children.start("pubsub", command, environment=own_environment())
+        ready = re.compile(r"local Pub/Sub ready on (\S+)")
+        address = children.wait_for_line(server, ready, timeout_seconds=30)[1]
+        folder = tmp_path / STATE_FOLDER
+        folder.mkdir()
+        nowhere = "127.0.0.1:1"
+        RunningCloud(
+            endpoints=Endpoints(
+                broker=nowhere, pubsub=address, bigquery=nowhere, bigquery_storage=nowhere
+            ),
+            runner_pid=os.getpid(),
+            run_id="test",
+            devices=("a",),
+        ).write(folder)
+        with PubSub(address) as pubsub:
+            pubsub.create_all(TOPICS, {})
+            tail = _start("main()", "tail", "telemetry", cwd=tmp_path)
+            assert tail.stdout is not None
+            assert tail.stderr is not None
+            with tail.stderr:
+                publishing = _Publishing(pubsub)
+                publishing.until(tail.stdout.fileno())
+                tail.stdout.readline()
+                tail.stdout.close()
+                publishing.until_ended(tail)
+                assert (tail.wait(), tail.stderr.read()) == (0, "")
+
+
+class _Publishing:
+    """Messages for whoever follows the topic: one that comes too early is told to nobody."""
+
+    def __init__(self, pubsub: PubSub) -> None:
+        self._pubsub = pubsub
+
+    def until(self, descriptor: int) -> None:
+        """Publish until there is something to be read."""
+        for _ in range(200):
+            self._pubsub.publish("telemetry", b"{}", {"deviceId": "a"})
+            if select.select([descriptor], [], [], 0.1)[0]:
+                return
+        pytest.fail("tail said nothing")
+
+    def until_ended(self, process: subprocess.Popen[str]) -> None:
+        """Publish until a process has ended."""
+        for _ in range(200):
+            self._pubsub.publish("telemetry", b"{}", {"deviceId": "a"})
+            try:
+                process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+        pytest.fail("tail went on although nobody reads it")
+
+
+def test_a_broken_pipe_of_our_own_is_an_error(tmp_path: Path) -> None:
+    code = "@app.command()\ndef broken():\n    raise BrokenPipeError(32, 'Broken pipe')\nmain()"
+    process = _start(code, "broken", cwd=tmp_path)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (1, "")
+    assert "a connection to another process broke" in stderr
