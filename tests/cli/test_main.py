@@ -65,6 +65,14 @@ def test_help_shows_examples(command: str, tmp_path: Path) -> None:
     assert f"mqttbeam {command}" in done.stdout.split("Example")[1]
 
 
+@pytest.mark.parametrize("module", ["cli", "cli.main"])
+def test_it_is_a_module_too(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert "Commands" in done.stdout
+
+
 def test_help_imports_no_beam_and_no_grpc(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"

@@ -27,3 +27,9 @@ def test_it_is_called_as_it_is_reached_from_here(
 def test_on_the_path_its_name_is_enough(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(program.parent))
     assert program_name(str(program)) == "mqttbeam"
+
+
+def test_as_a_module_it_is_called_as_one(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(program.with_name("python")))
+    monkeypatch.chdir(program.parent.parent.parent)
+    assert program_name("/somewhere/cli/__main__.py") == ".venv/bin/python -m cli"

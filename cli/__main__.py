@@ -1,0 +1,5 @@
+"""The command line as a module: ``python -m cli``."""
+
+from cli.main import main
+
+main()
