@@ -1,6 +1,6 @@
 """The commands for a local cloud: start one, and use the one that runs in this folder."""
 
-import json
+import math
 import shutil
 import sys
 from contextlib import ExitStack
@@ -119,11 +119,8 @@ def send(
 
       mqttbeam send climate-0001 report '{"interval_seconds": 5}'
     """
-    try:
-        json.loads(data)
-    except ValueError as error:
-        fail(f"{data!r} is no JSON: {error}", status=2)
-    cloud = _running_cloud()
+    if not 0 < timeout < math.inf:
+        fail(f"--timeout {timeout:g}: expected seconds, more than 0", status=2)
 
     from localcloud.commanding import NoOutcome, make_command, outcome_line, send_and_wait
     from localcloud.subscriber import PubSub
@@ -131,11 +128,18 @@ def send(
     from schemas.messages import Outcome
 
     try:
-        command = make_command(device, name, data.encode(), expires_in_seconds=expires_in)
-        with PubSub(cloud.endpoints.pubsub) as pubsub:
-            outcome = send_and_wait(pubsub, command, timeout_seconds=timeout)
+        command = make_command(
+            device,
+            name,
+            data.encode(errors="surrogateescape"),
+            expires_in_seconds=expires_in,
+        )
     except InvalidCommand as error:
         fail(str(error), status=2)
+    cloud = _running_cloud()
+    try:
+        with PubSub(cloud.endpoints.pubsub) as pubsub:
+            outcome = send_and_wait(pubsub, command, timeout_seconds=timeout)
     except NoOutcome as error:
         fail(str(error), status=_EXIT_TIMEOUT)
     say(outcome_line(outcome))

@@ -4,12 +4,15 @@
 pipeline, the broker, and back by the results topic.
 """
 
+import json
+import math
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from localcloud.endpoints import COMMANDS_TOPIC, RESULTS_TOPIC
 from localcloud.subscriber import PubSub
+from schemas.errors import InvalidCommand
 from schemas.messages import Command, CommandOutcome
 
 
@@ -20,10 +23,29 @@ class NoOutcome(Exception):
 def make_command(
     device_id: str, name: str, data: bytes, *, expires_in_seconds: float | None = None
 ) -> Command:
-    """Return a command with an id of its own; raises schemas.errors.InvalidCommand."""
+    """Return a command with an id of its own, to expire so many seconds from now.
+
+    `data` must be JSON as RFC 8259 has it, which knows no NaN and no Infinity. Raises
+    schemas.errors.InvalidCommand.
+    """
+    if not name:
+        raise InvalidCommand("the command's name is empty: name it, as in `report`")
+    try:
+        json.loads(data, parse_constant=_no_constant)
+    except ValueError as error:
+        raise InvalidCommand(f"{data.decode(errors='replace')!r} is no JSON: {error}") from None
     expires_at = None
     if expires_in_seconds is not None:
-        expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_seconds)
+        if not 0 < expires_in_seconds < math.inf:
+            raise InvalidCommand(
+                f"expires in {expires_in_seconds:g}: expected seconds, more than 0"
+            )
+        try:
+            expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_seconds)
+        except OverflowError:
+            raise InvalidCommand(
+                f"expires in {expires_in_seconds:g} seconds: that is beyond the year 9999"
+            ) from None
     return Command(
         device_id=device_id,
         command_id=secrets.token_hex(8),
@@ -55,6 +77,10 @@ def send_and_wait(pubsub: PubSub, command: Command, *, timeout_seconds: float) -
         f"nothing was heard of command {command.command_id} to {command.device_id} "
         f"within {timeout_seconds:g} s; it may still be carried out"
     )
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
 
 
 def outcome_line(outcome: CommandOutcome) -> str:
