@@ -90,6 +90,9 @@ def run(
     except RunSettingsError as error:
         fail(str(error), status=2)
 
+    # All that follows takes seconds, the imports too.
+    typer.echo("starting broker, Pub/Sub, BigQuery, pipelines and devices…", err=True)
+
     from localcloud.run import runner
 
     try:

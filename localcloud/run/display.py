@@ -9,21 +9,29 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich.box import HORIZONTALS
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
 LINE_SECONDS = 5.0
-_EXAMPLE_QUERY = "SELECT device_id, COUNT(*) AS n FROM mqttbeam.telemetry GROUP BY device_id"
+_HOW_TO_STOP = "Ctrl-C stops it"
+# Short, so that it can be copied in one piece from a terminal of 80 columns.
+_EXAMPLE_QUERY = "SELECT COUNT(*) AS n FROM mqttbeam.telemetry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A run at one moment; `state` is in words."""
+    """A run at one moment; `state` is in words.
+
+    `ending`: nothing new is begun any more, so there are no rates, and nothing to be tried.
+    """
 
     state: str
+    ending: bool
     seconds: float
     seconds_left: float | None
     devices: int
@@ -59,17 +67,29 @@ class Display(Protocol):
     def say(self, line: str) -> None:
         """Say something once."""
 
+    def show_start(self, parts: Mapping[str, bool]) -> None:
+        """Show which parts are ready, while there is nothing else to be shown."""
+
     def show(self, snapshot: Snapshot) -> None:
         """Show how things stand."""
+
+
+def start_line(parts: Mapping[str, bool]) -> str:
+    """Return in one line which parts are ready and which are starting."""
+    ready = [part for part, is_ready in parts.items() if is_ready]
+    rest = [part for part, is_ready in parts.items() if not is_ready]
+    words = [f"{', '.join(ready)} ready"] * bool(ready)
+    return "; ".join([*words, *[f"starting {', '.join(rest)}"] * bool(rest)])
 
 
 def progress_line(snapshot: Snapshot) -> str:
     """Return a snapshot as one line."""
     outcomes = ", ".join(f"{count} {name}" for name, count in snapshot.outcomes.items())
+    rate = "" if snapshot.ending else f" ({snapshot.published_per_second:.0f}/s)"
     return (
         f"{snapshot.seconds:5.0f} s  {snapshot.state}: "
         f"{snapshot.connected}/{snapshot.devices} devices, "
-        f"{snapshot.published} published ({snapshot.published_per_second:.0f}/s), "
+        f"{snapshot.published} published{rate}, "
         f"{snapshot.bigquery_rows} rows, {snapshot.dead_letters} dead letters, "
         f"{snapshot.commands_sent} commands ({outcomes or 'no outcome yet'}), "
         f"latency p50 {_milliseconds(snapshot.latency_p50_ms)} "
@@ -77,8 +97,24 @@ def progress_line(snapshot: Snapshot) -> str:
     )
 
 
+def start_table(parts: Mapping[str, bool]) -> RenderableType:
+    """Return which parts are ready as what a terminal shows."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", min_width=10)
+    rows.add_column()
+    for part, is_ready in parts.items():
+        rows.add_row(
+            part, Text("ready", style="green") if is_ready else Spinner("dots", "starting")
+        )
+    return Panel(rows, title="mqttbeam  starting", subtitle=_HOW_TO_STOP, title_align="left")
+
+
 def table(snapshot: Snapshot, *, program: str) -> RenderableType:
     """Return a snapshot as what a terminal shows; `program` is the command that works there."""
+
+    def per_second(rate: float) -> str:
+        return "" if snapshot.ending else f"{rate:,.0f} a second, "
+
     figures = Table.grid(padding=(0, 2))
     figures.add_column(style="dim", min_width=10)
     figures.add_column(justify="right", min_width=9)
@@ -87,7 +123,7 @@ def table(snapshot: Snapshot, *, program: str) -> RenderableType:
     figures.add_row(
         "published",
         f"{snapshot.published:,}",
-        f"{snapshot.published_per_second:,.0f} a second, acknowledged by the broker",
+        f"{per_second(snapshot.published_per_second)}acknowledged by the broker",
     )
     figures.add_row(
         "Pub/Sub",
@@ -98,7 +134,7 @@ def table(snapshot: Snapshot, *, program: str) -> RenderableType:
     figures.add_row(
         "BigQuery",
         f"{snapshot.bigquery_rows:,}",
-        f"rows, {snapshot.bigquery_rows_per_second:,.0f} a second",
+        f"{per_second(snapshot.bigquery_rows_per_second)}rows",
     )
     letters = "red" if snapshot.dead_letters else ""
     figures.add_row(
@@ -114,20 +150,27 @@ def table(snapshot: Snapshot, *, program: str) -> RenderableType:
     )
     for line in snapshot.recent_outcomes:
         figures.add_row("", "", Text(line, style="dim", no_wrap=True, overflow="ellipsis"))
+    title = f"mqttbeam  {snapshot.state}  {snapshot.seconds:.0f} s"
+    if snapshot.seconds_left is not None:
+        title += f", {max(snapshot.seconds_left, 0):.0f} s left"
+    if snapshot.ending:
+        return Panel(figures, title=title, title_align="left")
     tries = Text(
         f"{program} send {snapshot.example_device} report '{{\"interval_seconds\": 5}}'\n"
         f"{program} query '{_EXAMPLE_QUERY}'\n"
         f"{program} tail telemetry\n"
         f"{program} tail dead-letters",
-        no_wrap=True,
-        overflow="ellipsis",
+        overflow="fold",
     )
-    title = f"mqttbeam  {snapshot.state}  {snapshot.seconds:.0f} s"
-    if snapshot.seconds_left is not None:
-        title += f", {max(snapshot.seconds_left, 0):.0f} s left"
     return Group(
-        Panel(figures, title=title, subtitle="Ctrl-C stops it", title_align="left"),
-        Panel(tries, title="try in a second terminal, in this folder", title_align="left"),
+        Panel(figures, title=title, subtitle=_HOW_TO_STOP, title_align="left"),
+        # No lines at the sides: they would be copied with a command that is wrapped.
+        Panel(
+            tries,
+            title="try in a second terminal, in this folder",
+            title_align="left",
+            box=HORIZONTALS,
+        ),
     )
 
 
@@ -157,6 +200,10 @@ class LiveDisplay:
         """Print a line above the table."""
         self._console.print(Text(line))
 
+    def show_start(self, parts: Mapping[str, bool]) -> None:
+        """Redraw the table of parts."""
+        self._live.update(start_table(parts))
+
     def show(self, snapshot: Snapshot) -> None:
         """Redraw the table."""
         self._live.update(table(snapshot, program=self._program))
@@ -184,6 +231,11 @@ class PlainDisplay:
         """Print a line."""
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+
+    def show_start(self, parts: Mapping[str, bool]) -> None:
+        """Print a line, once something is ready: that it starts was said before."""
+        if any(parts.values()):
+            self.say(start_line(parts))
 
     def show(self, snapshot: Snapshot) -> None:
         """Print a line if the last one was a while ago, or the state has changed."""

@@ -53,6 +53,10 @@ PIPELINES_STOP_SECONDS = 40.0
 STALLED_SECONDS = 20.0
 DRAIN_SECONDS = 180.0
 ASK_AGAIN_SECONDS = 1.0
+# What a person sees starting, in the order in which it gets ready.
+BROKER, PUBSUB, BIGQUERY, PIPELINES, DEVICES = PARTS = (
+    "broker", "Pub/Sub", "BigQuery", "pipelines", "devices",
+)  # fmt: skip
 _TELEMETRY_RUNNING = re.compile("telemetry: running")
 
 
@@ -150,7 +154,7 @@ class _Run:
         self._stack = stack
         self._started, self._began = time.monotonic(), time.time()
         self._end: float | None = None
-        self._state = "starting"
+        self._state, self._ending = "starting", False
         self._run_id = secrets.token_hex(4)
         self._telemetry = TelemetryTap(self._run_id)
         self._commands = CommandsTap()
@@ -162,17 +166,21 @@ class _Run:
 
     def run(self) -> Figures | None:
         """Run it; None where it was stopped in a hurry or before it had begun."""
+        parts = dict.fromkeys(PARTS, False)
+        self._display.show_start(parts)
         credentials = make_credentials(self._folder, self._device_ids)
         env = without_endpoints(own_environment())
         # What takes long is started as soon as what it needs is there.
         servers = Servers(self._children, folder=self._folder, credentials=credentials, env=env)
         broker, pubsub = servers.wait_for_messaging()
+        self._display.show_start(parts := parts | {BROKER: True, PUBSUB: True})
         env["PUBSUB_EMULATOR_HOST"] = pubsub
         telemetry, commands = (
             self._children.start(name, command(broker, credentials), environment=env)
             for name, command in (("telemetry", telemetry_command), ("commands", commands_command))
         )
         bigquery, storage = servers.wait_for_bigquery()
+        self._display.show_start(parts | {BIGQUERY: True})
         endpoints = Endpoints(
             broker=broker, pubsub=pubsub, bigquery=bigquery, bigquery_storage=storage
         )
@@ -210,7 +218,7 @@ class _Run:
             self._end = time.monotonic() + self._settings.duration_seconds
         self._watch(lambda: self._end is not None and time.monotonic() >= self._end)
 
-        self._state, self._end = "stopping", None
+        self._state, self._end, self._ending = "stopping", None, True
         self._devices.be_quiet()
         commander.close()
         self._watch(self._all_commands_told, timeout_seconds=OUTCOMES_TIMEOUT_SECONDS, ending=True)
@@ -221,11 +229,14 @@ class _Run:
         self._state = "draining"
         self._drain(journal)
         self._state = "stopping"
+        self._show()
         self._stop("pipelines", pipelines, PIPELINES_STOP_SECONDS)
         if self._interrupts.hurry():
             return None
         figures = self._judge(journal)
         self._children.stop(servers.all)
+        self._state = "stopped"
+        self._show()
         return figures
 
     def _look_on(self, endpoints: Endpoints) -> None:
@@ -331,6 +342,7 @@ class _Run:
         self._display.show(
             Snapshot(
                 state=self._state_in_words(),
+                ending=self._ending,
                 seconds=now - self._started,
                 seconds_left=None if self._end is None else self._end - now,
                 devices=len(self._device_ids),
