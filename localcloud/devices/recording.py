@@ -1,19 +1,23 @@
 """A recording, a CSV file, as readings: one column names the device, one the time.
 
 The first line names the columns; the delimiter is found out (comma, semicolon, tab, bar).
-Cells of the other columns are readings, as numbers where they are some and as text where not;
-empty ones and NaN are left out. A time is ISO 8601 (UTC where it names no zone) or
-seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by size.
-The whole file is checked when it is opened: a bad line is found before anything starts.
+Cells of the other columns are readings, as numbers where they are some and as text where not.
+A time is ISO 8601 (UTC where it names no zone) or seconds, milliseconds, microseconds or
+nanoseconds since the epoch, told apart by size.
+
+The whole file is read when it is opened. Rows and cells that can't be replayed are left out, and
+counted with their first lines, so that it is known before anything starts.
 """
 
 import csv
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 
 from localcloud.devices.errors import RecordingError
@@ -31,16 +35,64 @@ TIME_NAMES = (
     "timestamp", "eventtime", "datetime", "time", "ts", "date", "utc", "measuredat",
     "recordedat", "createdat", "epoch", "unixtime",
 )  # fmt: skip
+SHOWN_LINES = 3
 _SAMPLE_CHARACTERS = 16_384
+# JSON's numbers and what spreadsheets make of them; Python's float takes 1_000 and more besides.
+_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
+)
+
+
+class Flaw(Enum):
+    """Why something of a recording is not replayed as it stands: what it is, and the reason."""
+
+    NO_DEVICE = ("row", "left out: no device id")
+    NO_TIME = ("row", "left out: no time that is ISO 8601 or a number since 1970")
+    NO_READING = ("row", "left out: no reading in them")
+    NOT_FINITE = ("cell", "left out: NaN, Infinity or too large for a number")
+    NO_COLUMN = ("cell", "left out: more of them than columns")
+    NO_NAME = ("cell", "left out: their column has no name")
+    SHORT = ("row", "sent without the last columns: too few cells")
+
+
+class Flaws:
+    """Counts flaws, and keeps the first lines of each kind."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Flaw] = Counter()
+        self._lines: dict[Flaw, list[int]] = {}
+
+    def add(self, flaw: Flaw, line: int, count: int = 1) -> None:
+        """Count some in a line of the file; no flaw if the count is 0."""
+        if not count:
+            return
+        self._counts[flaw] += count
+        lines = self._lines.setdefault(flaw, [])
+        if len(lines) < SHOWN_LINES and line not in lines:
+            lines.append(line)
+
+    def told(self) -> tuple[str, ...]:
+        """Return a line of text for each kind."""
+        return tuple(self._told(flaw) for flaw in Flaw if self._counts[flaw])
+
+    def _told(self, flaw: Flaw) -> str:
+        (what, why), count = flaw.value, self._counts[flaw]
+        lines = ", ".join(map(str, self._lines[flaw]))
+        return f"{count} {what}{'s' * (count > 1)} {why} (first in line {lines})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Where in a row the device, the time and the readings stand, counted from 0."""
+    """Where in a row the device, the time and the readings stand, counted from 0.
+
+    `count` is how many columns the first line names, `nameless` those whose name is empty.
+    """
 
     device: int
     time: int
     readings: tuple[tuple[int, str], ...]
+    nameless: tuple[int, ...]
+    count: int
 
 
 def find_columns(
@@ -48,8 +100,11 @@ def find_columns(
 ) -> Columns:
     """Tell which column is which, by the given names or by the usual ones.
 
-    Raises RecordingError that names the columns found.
+    Raises RecordingError that names the columns found, or one that is there twice.
     """
+    names = [name.strip() for name in names]
+    if twice := [name for name, count in Counter(names).items() if name and count > 1]:
+        raise RecordingError(f"column {twice[0]!r} is there twice: rename one of them")
     plain = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
 
     def find(what: str, given: str | None, usual: Sequence[str]) -> int:
@@ -70,13 +125,19 @@ def find_columns(
     if at_device == at_time:
         raise RecordingError(f"column {names[at_time]!r} can't be both the device and the time")
     readings = tuple(
-        (place, name.strip())
+        (place, name)
         for place, name in enumerate(names)
-        if place not in (at_device, at_time) and name.strip()
+        if place not in (at_device, at_time) and name
     )
     if not readings:
         raise RecordingError(f"beside device and time no reading is left of {_listed(names)}")
-    return Columns(device=at_device, time=at_time, readings=readings)
+    return Columns(
+        device=at_device,
+        time=at_time,
+        readings=readings,
+        nameless=tuple(place for place, name in enumerate(names) if not name),
+        count=len(names),
+    )
 
 
 def parse_moment(text: str) -> datetime:
@@ -101,9 +162,11 @@ def device_id(name: str) -> str:
 
 
 class Recording:
-    """A recording that was read through once and found good.
+    """A recording that was read through once.
 
-    Raises RecordingError that names the file, the line and what would be right.
+    `rows` counts those that are replayed; `told` says, in lines for a person, what is left out
+    and why, and is empty where nothing is. Raises RecordingError that names the file, the line
+    and what would be right, also where no row is left.
     """
 
     def __init__(
@@ -113,7 +176,8 @@ class Recording:
         self._device_column, self._time_column = device_column, time_column
         names: dict[str, str] = {}
         self.rows = 0
-        for line, name, _ in self._parsed():
+        flaws = Flaws()
+        for line, name, _ in self._parsed(flaws):
             self.rows += 1
             made = device_id(name)
             if (other := names.setdefault(made, name)) != name:
@@ -121,16 +185,20 @@ class Recording:
                     f"{path} line {line}: devices {other!r} and {name!r} "
                     f"would both become device id {made!r}"
                 )
+        told = flaws.told()
+        if not self.rows and told:
+            raise RecordingError(f"{path} has no row that can be replayed: {'; '.join(told)}")
         if not self.rows:
             raise RecordingError(f"{path} has no rows beside its first line")
         self.device_ids = tuple(names)
+        self.told = (f"{path}: {self.rows} rows are replayed, but", *told) if told else ()
 
     def readings(self) -> Iterator[Reading]:
         """Give the rows as readings, in the file's order, with their own times."""
-        for _, _, reading in self._parsed():
+        for _, _, reading in self._parsed(Flaws()):
             yield reading
 
-    def _parsed(self) -> Iterator[tuple[int, str, Reading]]:
+    def _parsed(self, flaws: Flaws) -> Iterator[tuple[int, str, Reading]]:
         line = 1
         try:
             # utf-8-sig: spreadsheets write a byte order mark.
@@ -144,8 +212,11 @@ class Recording:
                 columns = find_columns(names, device=self._device_column, time=self._time_column)
                 for row in rows:
                     line = rows.line_num
-                    if any(cell.strip() for cell in row):
-                        yield line, row[columns.device] if row else "", _reading(row, columns)
+                    # A blank line is none of the recording's rows.
+                    if len(row) <= 1 and not any(cell.strip() for cell in row):
+                        continue
+                    if reading := _reading(row, columns, line, flaws):
+                        yield line, row[columns.device], reading
         except OSError as error:
             raise RecordingError(f"{self.path} can't be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
@@ -154,35 +225,40 @@ class Recording:
             raise RecordingError(f"{self.path} line {line}: {error}") from None
 
 
-def _reading(row: Sequence[str], columns: Columns) -> Reading:
-    if len(row) <= max(columns.device, columns.time):
-        raise RecordingError(f"only {len(row)} cells: the device or the time is missing")
+def _reading(row: Sequence[str], columns: Columns, line: int, flaws: Flaws) -> Reading | None:
+    """Return what a row says, and count what it does not; None where it is left out."""
     try:
-        made = check_device_id(device_id(row[columns.device]))
-    except InvalidTopicPart as error:
-        raise RecordingError(str(error)) from None
+        made = check_device_id(device_id(_cell(row, columns.device)))
+    except InvalidTopicPart:
+        flaws.add(Flaw.NO_DEVICE, line)
+        return None
     try:
-        time = parse_moment(row[columns.time])
+        time = parse_moment(_cell(row, columns.time))
     except (ValueError, OverflowError, OSError):
-        raise RecordingError(
-            f"{row[columns.time]!r} is neither an ISO 8601 time such as 2026-01-31T12:00:00Z "
-            "nor a number of seconds or milliseconds since 1970"
-        ) from None
-    values = {
-        name: value
-        for place, name in columns.readings
-        if place < len(row) and (value := _value(row[place].strip())) is not None
-    }
+        flaws.add(Flaw.NO_TIME, line)
+        return None
+    values: dict[str, float | str] = {}
+    for place, name in columns.readings:
+        value = _value(_cell(row, place))
+        if isinstance(value, float) and not math.isfinite(value):
+            flaws.add(Flaw.NOT_FINITE, line)  # JSON has none
+        elif value is not None:
+            values[name] = value
+    flaws.add(Flaw.NO_COLUMN, line, sum(bool(cell.strip()) for cell in row[columns.count :]))
+    flaws.add(Flaw.NO_NAME, line, sum(bool(_cell(row, place)) for place in columns.nameless))
+    if not values:
+        flaws.add(Flaw.NO_READING, line)
+        return None
+    flaws.add(Flaw.SHORT, line, len(row) < columns.count)
     return Reading(device_id=made, time=time, payload=encode(time, values))
 
 
+def _cell(row: Sequence[str], place: int) -> str:
+    return row[place].strip() if place < len(row) else ""
+
+
 def _value(cell: str) -> float | str | None:
-    try:
-        number = float(cell)
-    except ValueError:
-        return cell or None
-    # JSON has no NaN and no infinity.
-    return number if math.isfinite(number) else None
+    return float(cell) if _NUMBER.fullmatch(cell) else cell or None
 
 
 def _delimiter(sample: str) -> str:

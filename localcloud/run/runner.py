@@ -114,13 +114,14 @@ def _tell(figures: Figures | None, settings: RunSettings, tell: Callable[[str], 
 
 
 def _device_ids(settings: RunSettings) -> tuple[str, ...]:
-    """Return the ids of all devices, this machine's first."""
+    """Return the ids of all devices, this machine's first; say what a recording leaves out."""
     if settings.recording is not None:
         recording = Recording(
             settings.recording,
             device_column=settings.device_column,
             time_column=settings.time_column,
         )
+        sys.stderr.writelines(f"{line}\n" for line in recording.told)
         others = recording.device_ids
     else:
         sensors = fleet(seed=settings.seed, count=settings.sensor_count)

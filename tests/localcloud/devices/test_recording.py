@@ -40,6 +40,8 @@ def test_columns_that_can_t_be_told_are_listed() -> None:
         find_columns(["wo", "time", "grad"])
     with pytest.raises(RecordingError, match="no column 'x'; the columns are 'wo', 'time'"):
         find_columns(["wo", "time"], device="x")
+    with pytest.raises(RecordingError, match="column 'x' is there twice"):
+        find_columns(["device", "x", "time", " x "])
     with pytest.raises(RecordingError, match="no reading is left"):
         find_columns(["device", "time"])
 
@@ -64,7 +66,7 @@ def test_other_text_is_no_time(text: str) -> None:
 
 def test_rows_keep_their_order_and_their_own_times(tmp_path: Path) -> None:
     head = "\ufefftime;device;temperature;humidity\n"
-    text = head + "1769860800;b/1;21.5;\n1769860700;a;-3;wet\n\n1769860700;a;nan;\n"
+    text = head + "1769860800;b/1;21.5;\n1769860700;a;-3;wet\n\n1769860700;a;1_0;\n"
     recording = Recording(_file(tmp_path, text))
     assert recording.device_ids == ("b-1", "a")
     assert recording.rows == 3
@@ -72,7 +74,35 @@ def test_rows_keep_their_order_and_their_own_times(tmp_path: Path) -> None:
     assert first.time == datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert json.loads(first.payload)["readings"] == {"temperature": 21.5}
     assert json.loads(second.payload)["readings"] == {"temperature": -3, "humidity": "wet"}
-    assert json.loads(third.payload)["readings"] == {}
+    assert json.loads(third.payload)["readings"] == {"temperature": "1_0"}
+    assert recording.told == ()
+
+
+def test_what_is_left_out_is_told_with_its_first_lines(tmp_path: Path) -> None:
+    good = "a,1769860800,1,2\n"
+    rows = [
+        "a,noon,1,2\n", good, ",1769860800,1,2\n", "a,,1,2\n", "a,,1,2\n", "a,never,1,2\n",
+        "a,1769860800,,\n", "a,1769860800,nan,1e400\n", "a,1769860800,-Infinity,5\n",
+        "a,1769860800,7,8,9,,10\n", "a,1769860800,6\n", "\n", "a\n", ",,,\n", good,
+    ]  # fmt: skip
+    recording = Recording(_file(tmp_path, "device,time,x,y\n" + "".join(rows)))
+    assert recording.rows == 5
+    assert recording.told == (
+        f"{recording.path}: 5 rows are replayed, but",
+        "2 rows left out: no device id (first in line 4, 15)",
+        "5 rows left out: no time that is ISO 8601 or a number since 1970 (first in line 2, 5, 6)",
+        "2 rows left out: no reading in them (first in line 8, 9)",
+        "3 cells left out: NaN, Infinity or too large for a number (first in line 9, 10)",
+        "2 cells left out: more of them than columns (first in line 11)",
+        "1 row sent without the last columns: too few cells (first in line 12)",
+    )
+    sent = [json.loads(reading.payload)["readings"] for reading in recording.readings()]
+    assert sent == [{"x": 1, "y": 2}, {"y": 5}, {"x": 7, "y": 8}, {"x": 6}, {"x": 1, "y": 2}]
+
+
+def test_cells_of_a_column_without_a_name_are_told(tmp_path: Path) -> None:
+    recording = Recording(_file(tmp_path, ",device,time,x\n0,a,1769860800,1\n"))
+    assert recording.told[1] == "1 cell left out: their column has no name (first in line 2)"
 
 
 @pytest.mark.parametrize(
@@ -80,9 +110,8 @@ def test_rows_keep_their_order_and_their_own_times(tmp_path: Path) -> None:
     [
         ("", "line 1: the file is empty"),
         ("device,time,x\n", "has no rows"),
-        ("device,time,x\na,noon,1\n", "line 2: 'noon' is neither an ISO 8601 time"),
-        ("device,time,x\na,1769860800,1\n,1769860800,1\n", "line 3: device id is empty"),
-        ("device,time,x\na\n", "line 2: only 1 cells"),
+        ("device,time,x\na,noon,1\n", "no row that can be replayed: 1 row left out: no time"),
+        ("device,time,x,x\na,1769860800,1,2\n", "line 1: column 'x' is there twice"),
         ("device,time,x\na/b,1,1\na+b,1,1\n", "'a/b' and 'a.b' would both become"),
     ],
 )
