@@ -58,6 +58,7 @@ class CommandsOptions(BrokerOptions):
 def check(options: CommandsOptions) -> None:
     """Checks broker, credential, subscription and topic. Raises their errors."""
     timeout = options.start_timeout_seconds
+    preflight.check_secrets(options.broker_settings())
     preflight.check_subscription(options.input_subscription, timeout_seconds=timeout)
     preflight.check_topic(options.results_topic, timeout_seconds=timeout)
     preflight.check_connect(options.broker_settings(), options.client_id)

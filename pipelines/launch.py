@@ -27,7 +27,7 @@ from apache_beam.options.pipeline_options import (
     SetupOptions,
     StandardOptions,
 )
-from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.window import FixedWindows
 
 from mqtt.errors import MqttError
@@ -74,6 +74,7 @@ def main(
     try:
         options, beam_options = parse_options(kind, arguments, program=program, about=about)
         _logging(beam_options)
+        _check_runner(beam_options)
         check(options)
         run(lambda pipeline: build(pipeline, options), beam_options, name=name)
     except OptionError as error:
@@ -86,6 +87,19 @@ def main(
         _say(f"{program}: interrupted before it ran")
         return 130
     return 0
+
+
+def _check_runner(options: PipelineOptions) -> None:
+    runner = options.view_as(StandardOptions).runner or ""
+    if runner in _LOCAL:
+        return
+    try:
+        create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise OptionError(
+            f"--runner: there is no runner {runner!r}; give DirectRunner (Prism, on this machine),"
+            " DataflowRunner, FlinkRunner or PortableRunner"
+        ) from error
 
 
 def run(

@@ -189,7 +189,10 @@ def _resource(kind: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if not pattern.fullmatch(text):
-            raise ValueError(f"must be projects/PROJECT/{kind}s/{kind.upper()}, got {text!r}")
+            raise ValueError(
+                f"must be projects/PROJECT/{kind}s/{kind.upper()}, each name of 3 characters or"
+                f" more that begins with a letter, got {text!r}"
+            )
         return text
 
     return parse
@@ -364,4 +367,6 @@ def _help(fields: dict[str, Any], program: str, about: str) -> str:
 
 def _first_sentence(item: Any) -> str:
     text: str = re.split(r"[.:;](?: |$)", item.metadata["help"])[0]
-    return text[0].lower() + text[1:]
+    first = text.partition(" ")[0]
+    # Names stay as they are: Pub/Sub, BigQuery, MQTT.
+    return text[0].lower() + text[1:] if first[1:].islower() and first.isalpha() else text

@@ -7,6 +7,7 @@ itself will tell.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -15,14 +16,19 @@ import grpc
 from google.pubsub_v1 import types
 
 from mqtt.client import Publisher, Subscriber
+from mqtt.errors import ConnectError
 from mqtt.topics import TopicFilter
 from transforms.mqttio import BrokerSettings
 from transforms.pubsubio import PubSubDenied, PubSubError, PubSubUnavailable
 from transforms.pubsubio.channel import method, open_channel
 from transforms.pubsubio.errors import told
 
+_LOGGER = logging.getLogger(__name__)
+
 _CALL_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
+_PATIENCE_SECONDS = 5.0
+"""After so long it is said what is waited for."""
 
 
 def check_subscribe(
@@ -34,32 +40,47 @@ def check_subscribe(
 
     Raises:
       mqtt.errors.ConnectError: the broker can't be reached, or refuses user, client id or filter.
-      SecretError: the password or a certificate can't be read.
+      SecretError: a certificate can't be read.
     """
-    _check_password(broker)
     probe = f"{client_id}-preflight"
     filters = [TopicFilter(topic, share=probe if shared else None) for topic in topics]
     subscriber = Subscriber(broker.connection(probe, clean_start=True), filters)
     try:
-        subscriber.wait_ready(broker.start_timeout_seconds)
+        _wait_for_broker(subscriber, broker)
     finally:
         subscriber.close()
 
 
 def check_connect(broker: BrokerSettings, client_id: str) -> None:
     """Connects beside the pipeline's own client ids. Raises as :func:`check_subscribe`."""
-    _check_password(broker)
     publisher = Publisher(broker.connection(f"{client_id}-preflight"))
     try:
-        publisher.wait_ready(broker.start_timeout_seconds)
+        _wait_for_broker(publisher, broker)
     finally:
         publisher.close()
 
 
-def _check_password(broker: BrokerSettings) -> None:
-    # Under way a secret may be away for a while; at the start it is wrong.
-    if broker.password is not None:
-        broker.password.read()
+def check_secrets(broker: BrokerSettings) -> None:
+    """Reads every secret once: under way one may be away for a while, at the start it is wrong.
+
+    Raises:
+      SecretError: names the reference.
+    """
+    for secret in (broker.password, broker.ca, broker.certificate, broker.key):
+        if secret is not None:
+            secret.read()
+
+
+def _wait_for_broker(client: Subscriber | Publisher, broker: BrokerSettings) -> None:
+    """Waits until the client is ready, and says so where it takes long. Raises ConnectError."""
+    timeout = broker.start_timeout_seconds
+    try:
+        client.wait_ready(min(_PATIENCE_SECONDS, timeout))
+    except ConnectError as error:
+        if error.permanent or timeout <= _PATIENCE_SECONDS:
+            raise
+        _LOGGER.warning("waiting for the broker, %g s at most: %s", timeout, error)
+        client.wait_ready(timeout - _PATIENCE_SECONDS)
 
 
 def check_topic(topic: str, *, timeout_seconds: float) -> None:
@@ -75,6 +96,7 @@ def check_subscription(subscription: str, *, timeout_seconds: float) -> None:
 
 def _ask(name: str, request: object, resource: str, timeout_seconds: float) -> None:
     deadline = time.monotonic() + timeout_seconds
+    impatient = deadline - timeout_seconds + _PATIENCE_SECONDS
     channel = open_channel()
     try:
         while True:
@@ -90,6 +112,9 @@ def _ask(name: str, request: object, resource: str, timeout_seconds: float) -> N
                     f" {timeout_seconds:g} s when asked for {failure}; is it up, and"
                     f" {'PUBSUB_EMULATOR_HOST right' if emulator else 'the network open'}?"
                 )
+            if time.monotonic() > impatient:
+                impatient = deadline
+                _LOGGER.warning("waiting for Pub/Sub, %g s at most: %s", timeout_seconds, failure)
             time.sleep(_PAUSE_SECONDS)
     finally:
         channel.close()

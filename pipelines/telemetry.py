@@ -146,6 +146,7 @@ class TelemetryOptions(BrokerOptions):
 def check(options: TelemetryOptions) -> None:
     """Checks broker, credential, filters and topics. Raises their errors."""
     timeout = options.start_timeout_seconds
+    preflight.check_secrets(options.broker_settings())
     if options.iot_core_device_numbers:
         try:
             read_device_numbers(options.iot_core_device_numbers)

@@ -198,7 +198,7 @@ def test_no_google_credentials(
 
 
 def test_a_runner_that_nobody_knows(launch: Launch) -> None:
-    assert "Sidewalk" in launch("runner=Sidewalk")
+    assert "no runner 'Sidewalk'" in launch("runner=Sidewalk", status=2)
 
 
 def test_an_interrupt_before_it_runs(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
