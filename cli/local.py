@@ -37,9 +37,11 @@ def fail(message: str, *, status: int = 1) -> NoReturn:
 def run(
     devices: Annotated[
         int | None,
-        typer.Option(help="Simulated sensors, beside this machine itself.", show_default="25"),
+        typer.Option(
+            help="Simulated sensors, beside this machine itself; 0 to 5000.", show_default="25"
+        ),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Messages a second in all.")] = 100.0,
+    rate: Annotated[float, typer.Option(help="Messages a second in all, at most 20000.")] = 100.0,
     duration: Annotated[
         float | None,
         typer.Option(help="Seconds; then it stops by itself and prints its figures as JSON."),

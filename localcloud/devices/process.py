@@ -141,8 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
     broker = urlsplit(options.broker)
     if broker.scheme not in {"mqtt", "tcp"} or not broker.hostname:
         parser.error(f"--broker {options.broker}: expected mqtt://HOST:PORT")
-    if options.devices < 1:
-        parser.error(f"--devices {options.devices}: at least 1")
+    if options.devices < 0:
+        parser.error(f"--devices {options.devices}: at least 0")
     if not options.rate > 0:
         parser.error(f"--rate {options.rate}: more than 0")
     try:

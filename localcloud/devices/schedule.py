@@ -74,7 +74,7 @@ class Schedule:
     """This machine once a second, the sensors or the recording at what is left of the rate.
 
     Where the rate leaves each device less than one message a second, this machine takes its
-    equal share.
+    equal share. With `other_count` 0 it is alone, and says no more for that.
     """
 
     def __init__(
@@ -88,7 +88,9 @@ class Schedule:
     ) -> None:
         host_rate = min(HOST_RATE_PER_SECOND, rate_per_second / (other_count + 1))
         self._host_pace = Pace(rate_per_second=host_rate)
-        self._other_pace = Pace(rate_per_second=rate_per_second - host_rate)
+        self._other_pace = (
+            Pace(rate_per_second=rate_per_second - host_rate) if other_count else None
+        )
         self._others = others
         self._host_id = host_id
         self._read_host = read_host if read_host is not None else HostReadings().read
@@ -103,6 +105,8 @@ class Schedule:
         readings = []
         if self._host_pace.due(now_seconds):
             readings.append(self.host_reading(time))
+        if self._other_pace is None:
+            return readings
         for _ in range(self._other_pace.due(now_seconds)):
             reading = self._others.next(time)
             if reading is None:

@@ -17,6 +17,7 @@ class RunSettingsError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """`devices` counts the simulated sensors, beside this machine itself; None: the default.
+    Errors name each setting as `make` takes it and as the command line does.
 
     With `recording`, a CSV file, the devices are those that it names. Without
     `duration_seconds` the run goes on until it is stopped. Raises RunSettingsError.
@@ -32,29 +33,37 @@ class RunSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.devices is not None and not 1 <= self.devices <= MAXIMUM_DEVICES:
+        if self.devices is not None and not 0 <= self.devices <= MAXIMUM_DEVICES:
             raise RunSettingsError(
-                f"DEVICES={self.devices}: expected a number from 1 to {MAXIMUM_DEVICES}"
+                f"DEVICES (--devices) is {self.devices}: expected a number from 0 to "
+                f"{MAXIMUM_DEVICES}"
             )
         if not 0 < self.rate_per_second <= MAXIMUM_RATE_PER_SECOND:
             raise RunSettingsError(
-                f"RATE={self.rate_per_second:g}: expected messages a second, "
+                f"RATE (--rate) is {self.rate_per_second:g}: expected messages a second, "
                 f"more than 0 and at most {MAXIMUM_RATE_PER_SECOND}"
             )
         if self.duration_seconds is not None and not 0 < self.duration_seconds < math.inf:
             raise RunSettingsError(
-                f"DURATION={self.duration_seconds:g}: expected seconds, more than 0"
+                f"DURATION (--duration) is {self.duration_seconds:g}: expected seconds, more than 0"
             )
         if self.recording is not None:
+            named = f"INPUT (--input) is {self.recording}"
+            if self.recording.is_dir():
+                raise RunSettingsError(f"{named}: expected a CSV file, and this is a directory")
+            if not self.recording.exists():
+                raise RunSettingsError(f"{named}: there is no such file")
             if not self.recording.is_file():
-                raise RunSettingsError(f"INPUT={self.recording}: there is no such file")
+                raise RunSettingsError(f"{named}: expected a file that can be read twice")
             if self.devices is not None:
                 raise RunSettingsError(
-                    f"DEVICES={self.devices} and INPUT={self.recording}: the recording names its "
+                    f"DEVICES (--devices) is {self.devices} and {named}: the recording names its "
                     "devices itself, so leave one of the two out"
                 )
         elif self.device_column or self.time_column:
-            raise RunSettingsError("--device-column and --time-column are for a recording (INPUT=)")
+            raise RunSettingsError(
+                "--device-column and --time-column are for a recording (INPUT, --input)"
+            )
 
     @property
     def sensor_count(self) -> int:

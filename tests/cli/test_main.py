@@ -40,10 +40,13 @@ def test_without_a_running_cloud_the_way_to_one_is_told(command: list[str], tmp_
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["run", "--devices", "0"], "error: DEVICES=0: expected a number from 1 to 5000"),
-        (["run", "--rate", "-1"], "error: RATE=-1: expected messages a second"),
-        (["run", "--duration", "0"], "error: DURATION=0: expected seconds"),
-        (["run", "--input", "none.csv"], "error: INPUT=none.csv: there is no such file"),
+        (["run", "--devices", "-1"], "error: DEVICES (--devices) is -1: expected a number from 0"),
+        (["run", "--rate", "-1"], "error: RATE (--rate) is -1: expected messages a second"),
+        (["run", "--duration", "0"], "error: DURATION (--duration) is 0: expected seconds"),
+        (
+            ["run", "--input", "none.csv"],
+            "error: INPUT (--input) is none.csv: there is no such file",
+        ),
         (["send", "d", "n", "{x"], "error: '{x' is no JSON"),
         (["send", "d", "n", "NaN"], "error: 'NaN' is no JSON: JSON has no NaN"),
         (["send", "d", "n", '{"x": -Infinity}'], "error: '{\"x\": -Infinity}' is no JSON"),

@@ -56,6 +56,21 @@ def test_this_machine_speaks_once_a_second_and_the_sensors_fill_the_rate() -> No
     assert sum(reading.device_id == "host-here" for reading in said) == pytest.approx(10, abs=1)
 
 
+@pytest.mark.parametrize(("rate", "expected"), [(50, 10), (0.5, 5)])
+def test_alone_this_machine_says_one_message_a_second_or_what_the_rate_leaves(
+    rate: float, expected: int
+) -> None:
+    schedule = Schedule(
+        rate_per_second=rate,
+        others=SensorReadings(()),
+        other_count=0,
+        host_id="host-here",
+        read_host=lambda: {"cpu_percent": 1.0},
+    )
+    said = [reading for tick in range(1001) for reading in schedule.due(tick / 100, NOON)]
+    assert len(said) == pytest.approx(expected, abs=1)
+
+
 def test_a_recording_ends() -> None:
     row = Reading(device_id="a", time=NOON, payload=b"{}")
     rows = RecordedReadings(iter([row]))

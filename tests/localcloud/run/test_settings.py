@@ -9,12 +9,13 @@ from localcloud.run.settings import RunSettings, RunSettingsError
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"devices": 0}, "DEVICES=0: expected a number from 1"),
-        ({"devices": 1_000_000}, "DEVICES=1000000: expected"),
-        ({"rate_per_second": -1}, "RATE=-1: expected messages a second"),
-        ({"rate_per_second": float("nan")}, "RATE=nan"),
-        ({"duration_seconds": 0}, "DURATION=0: expected seconds"),
-        ({"recording": Path("none.csv")}, "INPUT=none.csv: there is no such file"),
+        ({"devices": -1}, r"DEVICES \(--devices\) is -1: expected a number from 0"),
+        ({"devices": 1_000_000}, r"\(--devices\) is 1000000: expected"),
+        ({"rate_per_second": -1}, r"RATE \(--rate\) is -1: expected messages a second"),
+        ({"rate_per_second": float("nan")}, "is nan"),
+        ({"duration_seconds": 0}, r"DURATION \(--duration\) is 0: expected seconds"),
+        ({"recording": Path("none.csv")}, r"INPUT \(--input\) is none.csv: there is no such file"),
+        ({"recording": Path()}, "this is a directory"),
         ({"time_column": "when"}, "are for a recording"),
     ],
 )
@@ -29,6 +30,10 @@ def test_a_recording_and_a_number_of_devices_contradict_each_other(tmp_path: Pat
     recording.touch()
     with pytest.raises(RunSettingsError, match="leave one of the two out"):
         RunSettings(recording=recording, devices=3)
+
+
+def test_no_sensor_at_all_is_a_number_of_them() -> None:
+    assert RunSettings(devices=0).sensor_count == 0
 
 
 def test_the_defaults_are_good() -> None:
