@@ -164,8 +164,8 @@ def query(
 ) -> None:
     """Ask the local BigQuery.
 
-    The dataset is mqttbeam; it holds the tables telemetry and dead_letters and the view
-    telemetry_distinct.
+    Rows too wide for a table are shown with a line for each column. The dataset is mqttbeam; it
+    holds the tables telemetry and dead_letters and the view telemetry_distinct.
 
     Examples:
 
@@ -175,7 +175,7 @@ def query(
     """
     cloud = _running_cloud()
 
-    from cli.show import json_rows, rows_table
+    from cli.show import json_rows, rows_text
     from localcloud.bigquery import BigQueryError, LocalBigQuery
 
     try:
@@ -188,10 +188,7 @@ def query(
     else:
         from rich.console import Console
 
-        console = Console()
-        with console.capture() as shown:
-            console.print(rows_table(result))
-        say(shown.get().rstrip("\n"))
+        say(rows_text(result, width=Console().width))
 
 
 def tail(

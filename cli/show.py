@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from localcloud.pubsub.protobufs import Protobuf
 from schemas.times import format_time
 
 _SHOWN_DATA_BYTES = 400
+_WIDER_THAN_ANY_ROW = 1_000_000
 
 
 def plain(value: Any) -> Any:
@@ -32,6 +34,26 @@ def json_rows(result: QueryResult) -> Iterator[str]:
         yield json.dumps(record, ensure_ascii=False)
 
 
+def rows_text(result: QueryResult, *, width: int) -> str:
+    """Return the rows as a table, or one column a line where a table is wider than `width`."""
+    table = rows_table(result)
+    if Console(width=_WIDER_THAN_ANY_ROW).measure(table).maximum > width:
+        return "\n".join(vertical_rows(result))
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip("\n")
+
+
+def vertical_rows(result: QueryResult) -> Iterator[str]:
+    """Give each row as a heading and a line a column, whatever its width."""
+    for number, row in enumerate(result.rows, start=1):
+        yield f"-- row {number}"
+        for name, value in zip(result.columns, row, strict=True):
+            yield f"{name}: {_printable(_cell(value))}"
+    yield _row_count(result)
+
+
 def rows_table(result: QueryResult) -> Table:
     """Return the rows as a table, numbers to the right."""
     table = Table()
@@ -40,8 +62,8 @@ def rows_table(result: QueryResult) -> Table:
             name, justify="right" if kind.startswith(("INT", "FLOAT", "NUM")) else "left"
         )
     for row in result.rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    table.caption = f"{len(result.rows)} row{'' if len(result.rows) == 1 else 's'}"
+        table.add_row(*(Text(_printable(_cell(value))) for value in row))
+    table.caption = _row_count(result)
     return table
 
 
@@ -55,8 +77,15 @@ def message_line(message: Protobuf) -> str:
 def readable(data: bytes) -> str:
     """Return bytes as text that can't harm a terminal, cut where they are many."""
     shown = data[:_SHOWN_DATA_BYTES].decode(errors="backslashreplace")
-    text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in shown)
-    return text + (f"… ({len(data)} bytes)" if len(data) > _SHOWN_DATA_BYTES else "")
+    return _printable(shown) + (f"… ({len(data)} bytes)" if len(data) > _SHOWN_DATA_BYTES else "")
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _row_count(result: QueryResult) -> str:
+    return f"{len(result.rows)} row{'' if len(result.rows) == 1 else 's'}"
 
 
 def _cell(value: Any) -> str:

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from cli.show import json_rows, message_line, readable, rows_table
+from cli.show import json_rows, message_line, readable, rows_table, rows_text
 from localcloud.bigquery import QueryResult
 from localcloud.pubsub.protobufs import PubsubMessage
 
@@ -30,6 +30,21 @@ def test_a_table_shows_values_as_they_are() -> None:
     assert "a [bold]" in text
     assert '{"x": 1}' in text
     assert "2 rows" in text
+
+
+def test_rows_too_wide_for_a_table_have_a_line_for_each_column() -> None:
+    assert "│" in rows_text(RESULT, width=100)
+    assert rows_text(RESULT, width=40).splitlines() == [
+        "-- row 1", "device_id: a [bold]", "n: 3", "at: 2026-01-31T12:00:00.000Z",
+        'payload: {"x": 1}',
+        "-- row 2", "device_id: b", "n: ", "at: ", "payload: []",
+        "2 rows",
+    ]  # fmt: skip
+
+
+def test_a_value_stays_in_its_line_and_does_a_terminal_no_harm() -> None:
+    result = QueryResult(columns=("x",), types=("STRING",), rows=[("a\n\x1b[2J" + "b" * 50,)])
+    assert rows_text(result, width=40).splitlines()[1] == "x: a\\n\\x1b[2J" + "b" * 50
 
 
 def test_bytes_can_do_a_terminal_no_harm() -> None:
