@@ -62,7 +62,7 @@ $(STAMP): requirements.lock pyproject.toml
 	exit 1
 
 lock:
-	$(UV) pip compile --universal --python-version 3.11 pyproject.toml --extra dev \
+	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml --extra dev \
 	  -o requirements.lock --generate-hashes --no-emit-find-links \
 	  --no-emit-index-url --custom-compile-command 'make lock'
 
