@@ -9,6 +9,9 @@ UV ?= uv
 PYTHON ?=
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 
+# The last line of a run is its figures, also where make was called by make.
+MAKEFLAGS += --no-print-directory
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench test-faults lock clean prism
 .DELETE_ON_ERROR:
