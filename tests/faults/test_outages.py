@@ -31,6 +31,15 @@ def open_now() -> Iterator[ExitStack]:
         yield stack
 
 
+def report(recovery: outage_runs.Recovery) -> None:
+    """Prints the figures. Nothing was lost, which was asserted before; what took longer than
+    everything must take is no pass, also where the reason for it is known.
+    """
+    print(recovery)
+    if recovery.seconds > outage_runs.WITHIN_SECONDS:
+        pytest.xfail(f"{recovery.what}: {recovery.seconds:.2f} s, not {outage_runs.WITHIN_SECONDS}")
+
+
 def within_seconds(what: str, way: str) -> float:
     reset = (what, way) == ("pubsub", "closed")
     return outage_runs.LEASED_SECONDS if reset else outage_runs.WITHIN_SECONDS
@@ -44,7 +53,7 @@ def test_telemetry_outlives(
     target = own_broker.address if what == "broker" else cloud.pubsub
     proxy = open_now.enter_context(Proxy(target))
     where = {"broker_address" if what == "broker" else "pubsub": proxy.address}
-    print(
+    report(
         outage_runs.telemetry(
             cloud,
             own_broker,
@@ -65,7 +74,7 @@ def test_commands_outlive(
     target = own_broker.address if what == "broker" else cloud.pubsub
     proxy = open_now.enter_context(Proxy(target))
     where = {"broker_address" if what == "broker" else "pubsub": proxy.address}
-    print(
+    report(
         outage_runs.commands(
             cloud,
             own_broker,
@@ -84,7 +93,7 @@ def test_the_warehouse_outlives(
     warehouse_cloud: Cloud, open_now: ExitStack, what: str, way: str
 ) -> None:
     proxy = open_now.enter_context(Proxy(getattr(warehouse_cloud, what)))
-    print(
+    report(
         outage_runs.warehouse(
             warehouse_cloud,
             cut=getattr(proxy, way),
@@ -122,7 +131,7 @@ def test_packets_to_and_from_the_broker_vanish(
     else:
         broker = start_mosquitto(processes, tmp_path, hosts=hosts, wrapper=network.wrapper)
     run = getattr(outage_runs, pipeline)
-    print(
+    report(
         run(
             cloud,
             broker,

@@ -23,8 +23,9 @@ WITHIN_SECONDS = 5.0
 """So long after the return everything must be through."""
 
 LEASED_SECONDS = 7.0
-"""The same where Pub/Sub's subscriber was reset. What was on the wire to it is leased to nobody
-until its lease of 10 s, the service's shortest, is over: 5 s after the return, and then its way."""
+"""How long is waited, so that late can be told from lost, where Pub/Sub's subscriber was reset:
+what was on the wire to it is leased to nobody until its lease of 10 s, the service's shortest, is
+over, 5 s after the return. Past WITHIN_SECONDS it is no pass."""
 
 VANISHED_SECONDS = 7.0
 """The same where packets vanished. TCP sends again after pauses that double, so that the next may
