@@ -62,8 +62,7 @@ class Section:
     def load(cls, path: Path, error: type[Exception]) -> Section:
         """Reads a whole file; its top level must be a mapping."""
         try:
-            # _StrictLoader is a safe loader: it builds nothing but plain values.
-            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506
+            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
         except OSError as problem:
             raise error(f"{path}: cannot be read: {problem.strerror}") from problem
         except (yaml.YAMLError, UnicodeDecodeError) as problem:

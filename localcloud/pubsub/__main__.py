@@ -52,7 +52,7 @@ async def _serve(host: str, port: int) -> None:
         loop.add_signal_handler(number, stop.set)
     server = PubSubServer(host=host, port=port)
     await server.start()
-    print(f"local Pub/Sub ready on {server.endpoint}", flush=True)  # noqa: T201
+    print(f"local Pub/Sub ready on {server.endpoint}", flush=True)  # noqa: T201 - ready line
     await serve_until(server, stop)
 
 

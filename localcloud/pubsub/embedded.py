@@ -78,8 +78,7 @@ class LocalPubSub:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        # Carried to the thread that opened the context, which raises it.
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that opened this
             self._error = error
         finally:
             self._started.set()

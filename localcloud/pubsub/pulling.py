@@ -20,8 +20,7 @@ MAXIMUM_RESPONSE_BYTES = 1024 * 1024
 """A response is closed once it has so many bytes: gRPC clients refuse one of more than 4 MiB."""
 MAXIMUM_PULL_WAIT_SECONDS = 90.0
 
-# The type stubs do not know grpc.aio.EOF.
-_END: object = grpc.aio.EOF  # type: ignore[attr-defined]
+_END: object = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs don't know it
 
 # Identity serializers: requests and responses are bytes.
 Context = grpc.aio.ServicerContext[bytes, bytes]
