@@ -1,21 +1,12 @@
 import pickle
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from schemas.errors import InvalidCommand, InvalidOutcome, InvalidTelemetry
+from schemas.errors import InvalidTelemetry
 from schemas.layout import IOT_CORE
-from schemas.messages import (
-    Command,
-    CommandOutcome,
-    DeviceRegistry,
-    Outcome,
-    Rejected,
-    Telemetry,
-    content_id,
-    strongest,
-)
+from schemas.messages import DeviceRegistry, Telemetry, content_id
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 TOPIC = "devices/pump-7/telemetry/motor"
@@ -118,80 +109,3 @@ def test_a_pubsub_message_without_a_required_attribute_names_it(missing: str) ->
     del attributes[missing]
     with pytest.raises(InvalidTelemetry, match=f"attribute {missing} is missing"):
         Telemetry.from_pubsub(b"", attributes)
-
-
-def test_a_command_takes_the_pubsub_id_unless_it_brings_one() -> None:
-    plain = Command.from_pubsub(b"x", {"deviceId": "a", "subFolder": "reboot"}, "77")
-    assert (plain.command_id, plain.name, plain.expires_at) == ("77", "reboot", None)
-    named = Command.from_pubsub(
-        b"x",
-        {
-            "deviceId": "a",
-            "commandId": "c-1",
-            "commandName": "set/speed",
-            "expiresAt": "2026-01-31T12:00:01Z",
-            "contentType": "text/plain",
-        },
-        "77",
-    )
-    assert named.command_id == "c-1"
-    assert named.seconds_left(NOON.replace(microsecond=0)) == 1.0
-    assert Command.from_pubsub(b"x", named.attributes(), "78") == named
-
-
-@pytest.mark.parametrize(
-    ("attributes", "reason"),
-    [
-        ({}, "deviceId is missing"),
-        ({"deviceId": "a/+"}, "device id 'a/\\+'"),
-        ({"deviceId": "a", "commandName": "#"}, "command name '#'"),
-        ({"deviceId": "a", "commandId": "x/y"}, "command id 'x/y'"),
-        ({"deviceId": "a", "expiresAt": "soon"}, "expiresAt: 'soon'"),
-    ],
-)
-def test_an_invalid_command_says_why(attributes: dict[str, str], reason: str) -> None:
-    with pytest.raises(InvalidCommand, match=reason):
-        Command.from_pubsub(b"", attributes, "77")
-
-
-def outcome(what: Outcome, seconds: int = 0) -> CommandOutcome:
-    return CommandOutcome(
-        command_id="c", outcome=what, time=NOON + timedelta(seconds=seconds), reason_code=16
-    )
-
-
-def test_the_strongest_outcome_holds_whatever_came_last() -> None:
-    assert strongest([outcome(what, n) for n, what in enumerate(Outcome)]).outcome == "acknowledged"
-    assert strongest([outcome(Outcome.EXPIRED), outcome(Outcome.ACCEPTED, 9)]).outcome == "expired"
-    assert strongest([outcome(Outcome.ACCEPTED, 9), outcome(Outcome.ACCEPTED)]).time == NOON
-    with pytest.raises(ValueError, match="one command"):
-        strongest([])
-
-
-def test_an_outcome_survives_its_json() -> None:
-    said = CommandOutcome(
-        command_id="c",
-        device_id="pump-7",
-        outcome=Outcome.REJECTED,
-        reason="not authorized",
-        reason_code=0x87,
-        time=NOON.replace(microsecond=123000),
-    )
-    assert CommandOutcome.from_json(said.to_json()) == said
-    assert said.attributes() == {"commandId": "c", "deviceId": "pump-7", "outcome": "rejected"}
-
-
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"commandId":"c","outcome":"lost"}'])
-def test_what_is_no_outcome_is_refused(data: bytes) -> None:
-    with pytest.raises(InvalidOutcome):
-        CommandOutcome.from_json(data)
-
-
-def test_times_need_a_zone_and_are_told_in_utc() -> None:
-    east = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    assert (
-        b"2026-01-31T12:00:00.123Z"
-        in CommandOutcome(command_id="c", outcome=Outcome.ACCEPTED, time=east).to_json()
-    )
-    with pytest.raises(ValueError, match="time zone"):
-        Rejected(stage="s", reason="r", origin="o", raw=b"", time=NOON.replace(tzinfo=None))
