@@ -9,7 +9,7 @@ from mqtt5 import PubAckPacket, PublishPacket
 
 from mqtt.client import BrokerAddress, Message, TlsFiles
 from mqtt.errors import BrokerUnreachable, CertificateRejected
-from tests.mqtt.client.certificates import Authority, server_context
+from tests.harness.certificates import Authority, server_context
 from tests.mqtt.client.conftest import Connect, Subscribe
 from tests.mqtt.client.scripted_broker import ScriptedBroker
 from tests.mqtt.client.test_publisher import publishing
