@@ -17,10 +17,9 @@ from tests.harness.brokers import Broker, start_amqtt, start_mosquitto
 from tests.harness.cloud import Cloud
 from tests.harness.devices import V5, V311, Device, wait_until_subscribed
 from tests.harness.fixtures import own_with_devices
-from tests.harness.kill_runs import command_id, message_id
 from tests.harness.processes import Processes
 from tests.harness.round_trip import outcome_of, up_and_down
-from tests.harness.taps import Tap, publish_all
+from tests.harness.taps import Tap, command_id, message_id, publish_all
 from tests.harness.waiting import wait_until
 
 StartBroker = Callable[[Processes, Path], Broker]

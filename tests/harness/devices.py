@@ -133,6 +133,11 @@ class Device:
         self.commands[command_id] += 1
 
 
+def observer(broker: Broker) -> Device:
+    """Takes the commands to all devices, of which it is none."""
+    return Device(broker, "observer-1", user="observer", subscribe=["devices/+/commands/#"])
+
+
 def wait_until_subscribed(device: Device, tap: Tap, *, seconds: float = 60) -> None:
     """Sends a first message, with payload and id ``probe``, until one comes through.
 

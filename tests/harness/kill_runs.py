@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,10 +13,11 @@ from schemas.messages import CommandOutcome, Outcome
 from schemas.times import format_time
 from tests.harness.brokers import Broker
 from tests.harness.cloud import Cloud
-from tests.harness.devices import Device, Traffic, wait_until_subscribed
+from tests.harness.devices import Device, Traffic, observer, wait_until_subscribed
 from tests.harness.killing import KillRun
-from tests.harness.taps import Seen, Tap, publish_all
+from tests.harness.taps import Tap, command_id, message_id, publish_all
 from tests.harness.waiting import wait_until
+from tests.harness.warehouse import DistinctRows, telemetry_message
 
 _RATE = 1_500.0
 _DEVICES = 5
@@ -82,9 +82,7 @@ def commands(cloud: Cloud, broker: Broker, *, total: int, kills: int) -> tuple[F
         enter = open_now.enter_context
         client = enter(PubSub(cloud.pubsub))
         results = enter(Tap(cloud.pubsub, cloud.results_topic, key=command_id))
-        device = enter(
-            Device(broker, "observer-1", user="observer", subscribe=["devices/+/commands/#"])
-        )
+        device = enter(observer(broker))
 
         def send(numbers: range) -> None:
             expires = format_time(datetime.now(UTC) + _EXPIRES_AFTER)
@@ -168,23 +166,6 @@ def warehouse(cloud: Cloud, *, total: int, kills: int) -> Figures:
     return Figures("warehouse", kills, total, len(rows), len(by_id))
 
 
-class DistinctRows:
-    """Distinct rows, asked for so seldom that the asking is no load."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
-        self._count = 0
-        self._next = 0.0
-
-    def __call__(self) -> int:
-        if time.monotonic() >= self._next:
-            self._count = self._cloud.query(
-                "SELECT COUNT(DISTINCT message_id) FROM {dataset}.telemetry"
-            )[0][0]
-            self._next = time.monotonic() + 0.05
-        return self._count
-
-
 def settle(count: Callable[[], int], *, quiet_seconds: float = 1.0) -> None:
     """Waits until a count stands still: copies may come behind the last message."""
     last, since = -1, time.monotonic()
@@ -197,26 +178,3 @@ def settle(count: Callable[[], int], *, quiet_seconds: float = 1.0) -> None:
         return time.monotonic() - since > quiet_seconds
 
     wait_until(still, seconds=60, what="quiet", poll_seconds=0.05)
-
-
-def telemetry_message(number: int) -> tuple[bytes, dict[str, str]]:
-    """A message as the telemetry pipeline writes it: data and attributes."""
-    return (
-        json.dumps({"readings": {"n": number}}).encode(),
-        {
-            "deviceId": "d1",
-            "mqttTopic": "devices/d1/telemetry/env",
-            "messageId": f"m-{number}",
-            "messageIdFrom": "device",
-            "receivedTime": format_time(datetime.now(UTC)),
-            "schemaId": "reading.v1",
-        },
-    )
-
-
-def message_id(seen: Seen) -> str:
-    return seen.attributes["messageId"]
-
-
-def command_id(seen: Seen) -> str:
-    return seen.attributes["commandId"]

@@ -11,11 +11,11 @@ from localcloud.subscriber import PubSub
 from schemas.messages import CommandOutcome, Outcome
 from tests.harness.brokers import Broker
 from tests.harness.cloud import RUNNING, Cloud
-from tests.harness.devices import Device, Traffic, wait_until_subscribed
-from tests.harness.kill_runs import DistinctRows, command_id, message_id, telemetry_message
+from tests.harness.devices import Device, Traffic, observer, wait_until_subscribed
 from tests.harness.processes import Process
-from tests.harness.taps import Tap, publish_all
+from tests.harness.taps import Tap, command_id, message_id, publish_all
 from tests.harness.waiting import wait_until
+from tests.harness.warehouse import DistinctRows, telemetry_message
 
 Cut = Callable[[], AbstractContextManager[None]]
 
@@ -102,9 +102,7 @@ def commands(
         enter = open_now.enter_context
         client = enter(PubSub(cloud.pubsub))
         results = enter(Tap(cloud.pubsub, cloud.results_topic, key=command_id))
-        device = enter(
-            Device(broker, "observer-1", user="observer", subscribe=["devices/+/commands/#"])
-        )
+        device = enter(observer(broker))
         pipeline = cloud.start_commands(broker, **where)
 
         def send(numbers: range) -> None:

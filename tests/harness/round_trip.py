@@ -12,9 +12,8 @@ from schemas.times import format_time, parse_time
 from tests.harness.brokers import Broker
 from tests.harness.cloud import RUNNING, Cloud
 from tests.harness.devices import V5, Device, wait_until_subscribed
-from tests.harness.kill_runs import command_id
 from tests.harness.processes import Process
-from tests.harness.taps import Tap, publish_all
+from tests.harness.taps import Tap, command_id, publish_all
 from tests.harness.waiting import wait_until
 
 

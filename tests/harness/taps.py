@@ -25,6 +25,14 @@ class Seen:
     at: float
 
 
+def message_id(seen: Seen) -> str:
+    return seen.attributes["messageId"]
+
+
+def command_id(seen: Seen) -> str:
+    return seen.attributes["commandId"]
+
+
 class Tap:
     """Everything that is published to a topic while the context is open, in order.
 
