@@ -12,13 +12,7 @@ def test_telemetry_waits_at_the_broker_while_its_port_is_closed(
     cloud: Cloud, own_broker: Broker
 ) -> None:
     with Proxy(own_broker.address) as proxy:
-        print(
-            outage_runs.telemetry(
-                cloud,
-                own_broker,
-                cut=proxy.closed,
-                what="telemetry: broker, closed",
-                cut_seconds=2.0,
-                broker_address=proxy.address,
-            )
+        outage = outage_runs.Outage(
+            what="telemetry: broker, closed", cut=proxy.closed, cut_seconds=2.0
         )
+        print(outage_runs.telemetry(cloud, own_broker, outage, broker_address=proxy.address))

@@ -40,51 +40,30 @@ def report(recovery: outage_runs.Recovery) -> None:
         pytest.xfail(f"{recovery.what}: {recovery.seconds:.2f} s, not {outage_runs.WITHIN_SECONDS}")
 
 
-def within_seconds(what: str, way: str) -> float:
-    reset = (what, way) == ("pubsub", "closed")
-    return outage_runs.LEASED_SECONDS if reset else outage_runs.WITHIN_SECONDS
-
-
-@pytest.mark.parametrize("way", ["closed", "silent"])
-@pytest.mark.parametrize("what", ["broker", "pubsub"])
-def test_telemetry_outlives(
-    cloud: Cloud, own_broker: Broker, open_now: ExitStack, what: str, way: str
-) -> None:
-    target = own_broker.address if what == "broker" else cloud.pubsub
-    proxy = open_now.enter_context(Proxy(target))
-    where = {"broker_address" if what == "broker" else "pubsub": proxy.address}
-    report(
-        outage_runs.telemetry(
-            cloud,
-            own_broker,
-            cut=getattr(proxy, way),
-            what=f"telemetry: {what}, {way}",
-            cut_seconds=CUT_SECONDS,
-            within_seconds=outage_runs.WITHIN_SECONDS,
-            **where,
-        )
+def cut_by(proxy: Proxy, way: str, *, pipeline: str, what: str) -> outage_runs.Outage:
+    """``what`` is cut off from the pipeline by the proxy between them."""
+    subscriber_reset = pipeline != "telemetry" and (what, way) == ("pubsub", "closed")
+    return outage_runs.Outage(
+        what=f"{pipeline}: {what}, {way}",
+        cut=getattr(proxy, way),
+        cut_seconds=CUT_SECONDS,
+        within_seconds=(
+            outage_runs.LEASED_SECONDS if subscriber_reset else outage_runs.WITHIN_SECONDS
+        ),
     )
 
 
 @pytest.mark.parametrize("way", ["closed", "silent"])
 @pytest.mark.parametrize("what", ["broker", "pubsub"])
-def test_commands_outlive(
-    cloud: Cloud, own_broker: Broker, open_now: ExitStack, what: str, way: str
+@pytest.mark.parametrize("pipeline", ["telemetry", "commands"])
+def test_telemetry_and_commands_outlive(
+    cloud: Cloud, own_broker: Broker, open_now: ExitStack, pipeline: str, what: str, way: str
 ) -> None:
     target = own_broker.address if what == "broker" else cloud.pubsub
     proxy = open_now.enter_context(Proxy(target))
     where = {"broker_address" if what == "broker" else "pubsub": proxy.address}
-    report(
-        outage_runs.commands(
-            cloud,
-            own_broker,
-            cut=getattr(proxy, way),
-            what=f"commands: {what}, {way}",
-            cut_seconds=CUT_SECONDS,
-            within_seconds=within_seconds(what, way),
-            **where,
-        )
-    )
+    run = getattr(outage_runs, pipeline)
+    report(run(cloud, own_broker, cut_by(proxy, way, pipeline=pipeline, what=what), **where))
 
 
 @pytest.mark.parametrize("way", ["closed", "silent"])
@@ -93,16 +72,8 @@ def test_the_warehouse_outlives(
     warehouse_cloud: Cloud, open_now: ExitStack, what: str, way: str
 ) -> None:
     proxy = open_now.enter_context(Proxy(getattr(warehouse_cloud, what)))
-    report(
-        outage_runs.warehouse(
-            warehouse_cloud,
-            cut=getattr(proxy, way),
-            what=f"warehouse: {what}, {way}",
-            cut_seconds=CUT_SECONDS,
-            within_seconds=within_seconds(what, way),
-            **{what: proxy.address},
-        )
-    )
+    outage = cut_by(proxy, way, pipeline="warehouse", what=what)
+    report(outage_runs.warehouse(warehouse_cloud, outage, **{what: proxy.address}))
 
 
 @pytest.mark.parametrize("which", ["own", "mosquitto"])
@@ -130,15 +101,11 @@ def test_packets_to_and_from_the_broker_vanish(
         )
     else:
         broker = start_mosquitto(processes, tmp_path, hosts=hosts, wrapper=network.wrapper)
-    run = getattr(outage_runs, pipeline)
-    report(
-        run(
-            cloud,
-            broker,
-            cut=network.cut,
-            what=f"{pipeline}: {which}, packets vanish",
-            cut_seconds=CUT_SECONDS,
-            within_seconds=outage_runs.VANISHED_SECONDS,
-            broker_address=f"{network.cuttable}:{broker.port}",
-        )
+    outage = outage_runs.Outage(
+        what=f"{pipeline}: {which}, packets vanish",
+        cut=network.cut,
+        cut_seconds=CUT_SECONDS,
+        within_seconds=outage_runs.VANISHED_SECONDS,
     )
+    run = getattr(outage_runs, pipeline)
+    report(run(cloud, broker, outage, broker_address=f"{network.cuttable}:{broker.port}"))

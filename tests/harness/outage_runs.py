@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from localcloud.subscriber import PubSub
@@ -35,7 +35,7 @@ _BEFORE = 500
 _RATE = 300.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
     """Messages that waited when the way was free again, and how long until they were through."""
 
@@ -54,22 +54,96 @@ class Recovery:
         )
 
 
-def telemetry(
-    cloud: Cloud,
-    broker: Broker,
-    *,
-    cut: Cut,
-    cut_seconds: float,
-    what: str,
-    within_seconds: float = WITHIN_SECONDS,
-    **where: str,
-) -> Recovery:
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """One cut in the midst of traffic.
+
+    Attributes:
+      what: names it in the figures.
+      cut: cuts for the length of a ``with`` block.
+      cut_seconds: so long it lasts, and longer if the traffic of that time is not yet sent.
+      within_seconds: so long after the return everything must be through.
+    """
+
+    what: str
+    cut: Cut
+    cut_seconds: float
+    within_seconds: float = WITHIN_SECONDS
+
+    @property
+    def total(self) -> int:
+        """Messages in all, before the cut and during it."""
+        return _BEFORE + int(_RATE * self.cut_seconds)
+
+    def strike(
+        self,
+        pipeline: Process,
+        *,
+        send: Callable[[range], None],
+        arrived: Callable[[], int],
+        copies: Callable[[], int],
+    ) -> Recovery:
+        """Cuts while messages pass, and waits until all of them are through.
+
+        ``send`` sends the messages of these numbers, ``arrived`` counts the distinct ones that
+        are where they belong, and ``copies`` all that are there.
+        """
+        with Traffic(send, total=self.total, rate=_RATE) as traffic:
+            pipeline.wait_for(RUNNING)
+            traffic.allow(_BEFORE)
+            wait_until(
+                lambda: arrived() >= _BEFORE,
+                seconds=60,
+                what=lambda: f"{_BEFORE} messages, not {arrived()}:\n{pipeline.said()}",
+            )
+            traffic.allow(self.total)
+            wait_until(lambda: arrived() > _BEFORE, seconds=30, what="traffic before the cut")
+            begin = time.monotonic()
+            with self.cut():
+                traffic.wait(seconds=60)
+                wait_until(
+                    lambda: time.monotonic() - begin >= self.cut_seconds,
+                    seconds=60,
+                    what="the time",
+                )
+                there = arrived()
+            back = time.monotonic()
+        waiting = self.total - there
+        assert waiting > _RATE * self.cut_seconds / 2, f"only {waiting} waited: the cut was none"
+        first: list[float] = []
+
+        def all_arrived() -> bool:
+            now = arrived()
+            if now > there and not first:
+                first.append(time.monotonic() - back)
+            return now >= self.total
+
+        wait_until(
+            all_arrived,
+            seconds=self.within_seconds,
+            what=lambda: (
+                f"{self.total} messages after the return, not {arrived()}, the first after"
+                f" {first} s:\n{pipeline.said()}"
+            ),
+        )
+        seconds = time.monotonic() - back
+        assert pipeline.running
+        return Recovery(
+            what=self.what,
+            cut_seconds=self.cut_seconds,
+            waiting=waiting,
+            first_seconds=first[0],
+            seconds=seconds,
+            duplicates=copies() - self.total,
+        )
+
+
+def telemetry(cloud: Cloud, broker: Broker, outage: Outage, **where: str) -> Recovery:
     """Telemetry from a device that is not cut off, to a Pub/Sub that is watched directly."""
-    total = _total(cut_seconds)
-    with ExitStack() as open_now:
-        enter = open_now.enter_context
-        tap = enter(Tap(cloud.pubsub, cloud.telemetry_topic, key=message_id))
-        device = enter(Device(broker, "d1"))
+    with (
+        Tap(cloud.pubsub, cloud.telemetry_topic, key=message_id) as tap,
+        Device(broker, "d1") as device,
+    ):
         pipeline = cloud.start_telemetry(broker, **where)
         wait_until_subscribed(device, tap)
 
@@ -77,32 +151,23 @@ def telemetry(
             for n in numbers:
                 device.publish(b"%d" % n, message_id=f"m-{n}")
 
-        traffic = enter(Traffic(send, total=total, rate=_RATE))
-        waiting, first, seconds = _through(
-            cut, cut_seconds, traffic, total, lambda: tap.distinct - 1, pipeline, within_seconds
+        recovery = outage.strike(
+            pipeline,
+            send=send,
+            arrived=lambda: tap.distinct - 1,
+            copies=lambda: tap.counts.total() - tap.counts["probe"],
         )
-        assert set(tap.counts) == {"probe"} | {f"m-{n}" for n in range(total)}
-        duplicates = tap.duplicates - (tap.counts["probe"] - 1)
-        return Recovery(what, cut_seconds, waiting, first, seconds, duplicates)
+        assert set(tap.counts) == {"probe"} | {f"m-{n}" for n in range(outage.total)}
+    return recovery
 
 
-def commands(
-    cloud: Cloud,
-    broker: Broker,
-    *,
-    cut: Cut,
-    cut_seconds: float,
-    what: str,
-    within_seconds: float = WITHIN_SECONDS,
-    **where: str,
-) -> Recovery:
+def commands(cloud: Cloud, broker: Broker, outage: Outage, **where: str) -> Recovery:
     """Commands from a Pub/Sub that is asked directly, to devices that are not cut off."""
-    total = _total(cut_seconds)
-    with ExitStack() as open_now:
-        enter = open_now.enter_context
-        client = enter(PubSub(cloud.pubsub))
-        results = enter(Tap(cloud.pubsub, cloud.results_topic, key=command_id))
-        device = enter(observer(broker))
+    with (
+        PubSub(cloud.pubsub) as client,
+        Tap(cloud.pubsub, cloud.results_topic, key=command_id) as results,
+        observer(broker) as device,
+    ):
         pipeline = cloud.start_commands(broker, **where)
 
         def send(numbers: range) -> None:
@@ -112,100 +177,32 @@ def commands(
                 [(b"%d" % n, {"deviceId": "d1", "commandId": f"c-{n}"}) for n in numbers],
             )
 
-        traffic = enter(Traffic(send, total=total, rate=_RATE))
-        waiting, first, seconds = _through(
-            cut,
-            cut_seconds,
-            traffic,
-            total,
-            lambda: min(results.distinct, len(device.commands)),
+        recovery = outage.strike(
             pipeline,
-            within_seconds,
+            send=send,
+            arrived=lambda: min(results.distinct, len(device.commands)),
+            copies=device.commands.total,
         )
-        wanted = {f"c-{n}" for n in range(total)}
+        wanted = {f"c-{n}" for n in range(outage.total)}
         assert set(device.commands) == wanted == set(results.counts)
         for item in results.seen:
             assert CommandOutcome.from_json(item.data).outcome is Outcome.ACCEPTED
-        duplicates = sum(device.commands.values()) - total
-        return Recovery(what, cut_seconds, waiting, first, seconds, duplicates)
+    return recovery
 
 
-def warehouse(
-    cloud: Cloud,
-    *,
-    cut: Cut,
-    cut_seconds: float,
-    what: str,
-    within_seconds: float = WITHIN_SECONDS,
-    **where: str,
-) -> Recovery:
+def warehouse(cloud: Cloud, outage: Outage, **where: str) -> Recovery:
     """Telemetry from Pub/Sub to BigQuery, which is asked directly."""
-    total = _total(cut_seconds)
-    with ExitStack() as open_now:
-        enter = open_now.enter_context
-        client = enter(PubSub(cloud.pubsub))
-        pipeline = cloud.start_warehouse(**where)
+    with PubSub(cloud.pubsub) as client:
 
         def send(numbers: range) -> None:
             publish_all(client, cloud.telemetry_topic, [telemetry_message(n) for n in numbers])
 
-        traffic = enter(Traffic(send, total=total, rate=_RATE))
-        waiting, first, seconds = _through(
-            cut, cut_seconds, traffic, total, DistinctRows(cloud), pipeline, within_seconds
+        recovery = outage.strike(
+            cloud.start_warehouse(**where),
+            send=send,
+            arrived=DistinctRows(cloud),
+            copies=cloud.rows,
         )
     ids = {row[0] for row in cloud.query("SELECT message_id FROM {dataset}.telemetry")}
-    assert ids == {f"m-{n}" for n in range(total)}
-    return Recovery(what, cut_seconds, waiting, first, seconds, cloud.rows() - total)
-
-
-def _total(cut_seconds: float) -> int:
-    return _BEFORE + int(_RATE * cut_seconds)
-
-
-def _through(
-    cut: Cut,
-    cut_seconds: float,
-    traffic: Traffic,
-    total: int,
-    arrived: Callable[[], int],
-    pipeline: Process,
-    within_seconds: float,
-) -> tuple[int, float, float]:
-    """Cuts in the midst of traffic; returns how many waited at the end, and how many seconds
-    after it the first and the last were through.
-    """
-    pipeline.wait_for(RUNNING)
-    traffic.allow(_BEFORE)
-    wait_until(
-        lambda: arrived() >= _BEFORE,
-        seconds=60,
-        what=lambda: f"{_BEFORE} messages, not {arrived()}:\n{pipeline.said()}",
-    )
-    traffic.allow(total)
-    wait_until(lambda: arrived() > _BEFORE, seconds=30, what="traffic before the cut")
-    begin = time.monotonic()
-    with cut():
-        traffic.wait(seconds=60)
-        wait_until(lambda: time.monotonic() - begin >= cut_seconds, seconds=60, what="the time")
-        there = arrived()
-    back = time.monotonic()
-    waiting = total - there
-    assert waiting > _RATE * cut_seconds / 2, f"only {waiting} waited: the cut was none"
-    first: list[float] = []
-
-    def all_arrived() -> bool:
-        now = arrived()
-        if now > there and not first:
-            first.append(time.monotonic() - back)
-        return now >= total
-
-    wait_until(
-        all_arrived,
-        seconds=within_seconds,
-        what=lambda: (
-            f"{total} messages after the return, not {arrived()}, the first after {first} s:\n"
-            f"{pipeline.said()}"
-        ),
-    )
-    assert pipeline.running
-    return waiting, first[0], time.monotonic() - back
+    assert ids == {f"m-{n}" for n in range(outage.total)}
+    return recovery
