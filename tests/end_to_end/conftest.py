@@ -1,21 +1,3 @@
 """The processes that these tests run on."""
 
-from tests.harness.fixtures import (
-    _prism,
-    bigquery,
-    cloud,
-    own_broker,
-    processes,
-    pubsub,
-    warehouse_cloud,
-)
-
-__all__ = [
-    "_prism",
-    "bigquery",
-    "cloud",
-    "own_broker",
-    "processes",
-    "pubsub",
-    "warehouse_cloud",
-]
+from tests.harness.fixtures import *  # noqa: F403  # its __all__ is the one list of them

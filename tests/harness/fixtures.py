@@ -1,4 +1,7 @@
-"""Fixtures of the tests with real processes; imported by the conftest of each of their folders."""
+"""Fixtures of the tests with real processes; imported by the conftest of each of their folders.
+
+A folder whose tests all run pipelines imports everything in ``__all__``, Prism's check included.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,16 @@ from pipelines.prism import cached_path
 from tests.harness.brokers import Broker, start_own
 from tests.harness.cloud import Cloud, start_bigquery, start_pubsub
 from tests.harness.processes import Processes
+
+__all__ = [
+    "_prism",
+    "bigquery",
+    "cloud",
+    "own_broker",
+    "processes",
+    "pubsub",
+    "warehouse_cloud",
+]
 
 DEVICES = tuple(f"d{number}" for number in range(1, 11))
 
