@@ -6,8 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 from localcloud.pubsub.protobufs import PublishRequest, PublishResponse, PubsubMessage
@@ -48,33 +48,24 @@ class Tap:
         self._key = key
         self._client = PubSub(pubsub)
         self._topic = topic
-        self._subscription = self._client.temporary_subscription(topic, what="tap")
+        self._open = ExitStack()
         self._thread = threading.Thread(target=self._watch, name=f"tap-{topic}", daemon=True)
 
     def __enter__(self) -> Self:
-        self._name = self._subscription.__enter__()
-        self._stream = self._client.stream(self._name)
+        self._open.enter_context(self._client)
+        subscription = self._client.temporary_subscription(self._topic, what="tap")
+        self._stream = self._client.stream(self._open.enter_context(subscription))
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stream.close()
         self._thread.join(10)
-        self._subscription.__exit__(kind, error, trace)
-        self._client.close()
+        self._open.close()
 
     @property
     def distinct(self) -> int:
         return len(self.counts)
-
-    @property
-    def duplicates(self) -> int:
-        return len(self.seen) - len(self.counts)
 
     def of(self, key: str) -> list[Seen]:
         """The messages with that key, in order."""
