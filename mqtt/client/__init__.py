@@ -3,9 +3,10 @@
 Threads, not asyncio, because Beam calls from threads. No Beam, no cloud: usable anywhere.
 """
 
-from mqtt.client.publisher import Message, Publication, Publisher
+from mqtt.client.publisher import Publication, Publisher
 from mqtt.client.settings import BrokerAddress, ConnectionSettings, SecretReader, TlsFiles
 from mqtt.client.subscriber import Batch, Subscriber
+from mqtt.outgoing import Message
 
 __all__ = [
     "Batch",

@@ -67,6 +67,10 @@ class Session(Protocol):
     def full(self) -> bool:
         """Whether nothing more should be read for now."""
 
+    @property
+    def pause_seconds(self) -> float:
+        """How long what arrives now may wait, so that more of it is read at once."""
+
 
 class Link:
     """Keeps ``session`` connected until :meth:`close`.
@@ -244,6 +248,8 @@ class Link:
                 self._closing.wait(0.02)
                 packets = []
             else:
+                if pause := self._session.pause_seconds:
+                    time.sleep(pause)
                 packets = wire.receive(_TICK_SECONDS)
         # The broker closes once it has read our last acknowledgements. Closing with bytes unread
         # would reset the connection, and the broker might never see them.

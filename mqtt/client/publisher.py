@@ -6,25 +6,26 @@ MQTT 5.0 sections 3.3, 3.4 and 4.9 (flow control).
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
-from mqtt5 import ConnAckPacket, Packet, PubAckPacket, PublishPacket, QoS
+from mqtt5 import ConnAckPacket, Packet, PubAckPacket, QoS
 
 from mqtt.client.counts import Counts
 from mqtt.client.link import Link
 from mqtt.client.settings import ConnectionSettings
 from mqtt.client.wire import Wire
-from mqtt.codec import ProtocolVersion, encode
 from mqtt.errors import ConnectionLost, ConnectionRefused, TopicError
-from mqtt.topics import check_topic_name
+from mqtt.outgoing import Message, encoded, is_retained
 
-_CHUNK = 250
+_CHUNK = 500
 """Messages written to the socket in one go."""
+
+_MANY_IN_FLIGHT = 500
+_PAUSE_SECONDS = 0.002
 
 _MALFORMED_PACKET = 0x81
 _TOPIC_NAME_INVALID = 0x90
@@ -32,38 +33,40 @@ _PACKET_TOO_LARGE = 0x95
 _RETAIN_NOT_SUPPORTED = 0x9A
 _QOS_NOT_SUPPORTED = 0x9B
 
-
-class Message(NamedTuple):
-    """What is to be published; the properties are left out on MQTT 3.1.1."""
-
-    topic: str
-    payload: bytes
-    retain: bool = False
-    expiry_seconds: int | None = None
-    content_type: str | None = None
-    response_topic: str | None = None
-    correlation_data: bytes | None = None
-    user_properties: Sequence[tuple[str, str]] = ()
+_NONE_REFUSED: Mapping[int, int] = MappingProxyType({})
 
 
 class Publication:
     """Messages that are waited for together; made by :meth:`Publisher.open`, used by one thread.
 
-    ``add`` sends as the window allows while earlier messages are still unanswered; ``wait``
+    Adding sends as the window allows while earlier messages are still unanswered; ``wait``
     returns when the last is answered.
     """
 
     def __init__(self, publisher: Publisher, timeout_seconds: float) -> None:
         self._publisher = publisher
         self._deadline = time.monotonic() + timeout_seconds
-        self.missing = 0
         self.abandoned = False
-        self.codes: list[int | None] = []
+        # For the publisher: what is added, and a reason code each, success until another is told.
+        self.heads: list[bytes] = []
+        self.tails: list[bytes] = []
+        self.codes = bytearray()
+        self.missing = 0
 
-    def add(self, messages: Sequence[Message]) -> None:
+    @property
+    def answered(self) -> bool:
+        """Whether nothing that was added is still unanswered."""
+        return not self.missing
+
+    def add(self, messages: Iterable[Message]) -> None:
         """Sends messages at QoS 1. Raises ConnectionLost if there is no room in time."""
-        for start in range(0, len(messages), _CHUNK):
-            self._publisher._send(self, messages[start : start + _CHUNK], self._deadline)
+        self._publisher._add(self, messages, self._deadline)
+
+    def add_encoded(self, heads: Sequence[bytes], tails: Sequence[bytes]) -> None:
+        """Sends messages that were encoded before, for this connection's protocol and checked as
+        ``mqtt.outgoing.encoded`` does. Raises as :meth:`add`.
+        """
+        self._publisher._add_encoded(self, heads, tails, self._deadline)
 
     def wait(self) -> list[int]:
         """Returns each message's reason code, in the order added.
@@ -77,7 +80,7 @@ class Publication:
           ConnectionLost: not all were acknowledged in time; they may have been delivered.
         """
         self._publisher._wait_for_all(self, self._deadline)
-        return [code for code in self.codes if code is not None]
+        return list(self.codes)
 
     def settle(self, index: int, code: int) -> None:
         """Notes an answer. For the publisher."""
@@ -108,10 +111,12 @@ class Publisher:
         # Held while writing, so that a reconnect can't overtake a write. Never waited for while
         # holding the condition: the link's thread needs that one to take PUBACKs.
         self._sending = threading.Lock()
-        self._in_flight: dict[int, tuple[Publication, int, PublishPacket]] = {}
+        # By packet identifier: a publication and the place of the message in it.
+        self._in_flight: dict[int, tuple[Publication, int]] = {}
         # In flight, and not yet sent on this connection.
         self._unsent: deque[int] = deque()
         self._last_id = 0
+        self._wanted_room = 0
         self._wire: Wire | None = None
         self._link = Link(
             settings.replace(clean_start=True, session_expiry_seconds=0), self, self.counters
@@ -131,7 +136,7 @@ class Publisher:
         """Returns a publication whose messages must all be answered within the time."""
         return Publication(self, timeout_seconds)
 
-    def publish(self, messages: Sequence[Message], *, timeout_seconds: float) -> list[int]:
+    def publish(self, messages: Iterable[Message], *, timeout_seconds: float) -> list[int]:
         """Publishes and waits: ``add`` and ``wait`` of one :class:`Publication`."""
         publication = self.open(timeout_seconds=timeout_seconds)
         publication.add(messages)
@@ -141,97 +146,107 @@ class Publisher:
         """Disconnects."""
         self._link.close()
 
-    def _send(self, call: Publication, messages: Sequence[Message], deadline: float) -> None:
+    def _add(self, call: Publication, messages: Iterable[Message], deadline: float) -> None:
+        heads, tails = [], []
+        refused = {}
+        for index, message in enumerate(messages, len(call.heads)):
+            head = tail = b""
+            try:
+                head, tail = encoded(message, self._protocol)
+            except TopicError:
+                refused[index] = _TOPIC_NAME_INVALID
+            except (ValueError, OverflowError):
+                refused[index] = _MALFORMED_PACKET
+            heads.append(head)
+            tails.append(tail)
+        self._add_encoded(call, heads, tails, deadline, refused)
+
+    def _add_encoded(
+        self,
+        call: Publication,
+        heads: Sequence[bytes],
+        tails: Sequence[bytes],
+        deadline: float,
+        refused: Mapping[int, int] = _NONE_REFUSED,
+    ) -> None:
+        """``refused``: reason codes of messages, by index, that can't be sent to any broker."""
+        first = len(call.heads)
+        last = first + len(heads)
+        with self._condition:
+            call.heads += heads
+            call.tails += tails
+            call.codes += bytes(len(heads))
+            call.missing += len(heads)
+            for index, code in refused.items():
+                call.settle(index, code)
+        unsent: Sequence[int] = range(first, last)
+        if refused:
+            unsent = [index for index in unsent if index not in refused]
+        for start in range(0, len(unsent), _CHUNK):
+            self._send(call, unsent[start : start + _CHUNK], deadline)
+
+    def _send(self, call: Publication, indexes: Sequence[int], deadline: float) -> None:
         sent = 0
-        while sent < len(messages):
+        while sent < len(indexes):
             with self._condition:
-                while not self._has_room(len(messages) - sent):
-                    self._wait(call, deadline)
+                self._wait_for_room(call, len(indexes) - sent, deadline)
             with self._sending:
                 with self._condition:
                     wire = self._wire
                     room = self._window - len(self._in_flight) if wire is not None else 0
-                    taken = messages[sent : sent + max(0, room)]
-                    data = [self._encode(call, message) for message in taken]
+                    taken = indexes[sent : sent + max(0, room)]
+                    data = self._put_in_flight(call, taken)
                 sent += len(taken)
-                if wire is not None and taken:
+                if wire is not None and data:
                     # If it fails the link notices too, and connected() sends what is in flight.
                     with contextlib.suppress(ConnectionLost):
                         wire.send_bytes(b"".join(data))
-                        self.counters.add("published", sum(map(bool, data)))
+                        self.counters.add("published", len(data) // 3)
 
-    def _has_room(self, count: int) -> bool:
-        """Whether it is worth waking up: a wake-up for each PUBACK costs more than a message."""
-        if self._wire is None:
-            return False
-        needed = min(count, max(1, self._window // 4))
-        return self._window - len(self._in_flight) >= needed
+    def _wait_for_room(self, call: Publication, count: int, deadline: float) -> None:
+        """Waits until it is worth going on: a wake-up for each PUBACK costs more than a message."""
+        while True:
+            wanted = min(count, max(1, self._window // 4))
+            if self._wire is not None and self._window - len(self._in_flight) >= wanted:
+                return
+            # The lowest of those that wait; whoever finds too little sets it again.
+            self._wanted_room = min(self._wanted_room or wanted, wanted)
+            self._wait(call, deadline)
+
+    def _put_in_flight(self, call: Publication, indexes: Sequence[int]) -> list[bytes]:
+        """Gives the messages packet identifiers; returns their pieces, three each."""
+        in_flight = self._in_flight
+        heads, tails = call.heads, call.tails
+        data: list[bytes] = []
+        packet_id = self._last_id
+        for index in indexes:
+            head, tail = heads[index], tails[index]
+            code = self._unwanted(head, tail)
+            if code is not None:
+                call.settle(index, code)
+                continue
+            packet_id = packet_id % 65_535 + 1
+            while packet_id in in_flight:
+                packet_id = packet_id % 65_535 + 1
+            in_flight[packet_id] = (call, index)
+            data += (head, packet_id.to_bytes(2, "big"), tail)
+        self._last_id = packet_id
+        return data
+
+    def _unwanted(self, head: bytes, tail: bytes) -> int | None:
+        """Returns the reason code of a packet that this broker has said it does not take."""
+        if self._largest is not None and len(head) + 2 + len(tail) > self._largest:
+            # [MQTT-3.2.2-15]
+            return _PACKET_TOO_LARGE
+        if not self._retains and is_retained(head):
+            # [MQTT-3.2.2-14]
+            return _RETAIN_NOT_SUPPORTED
+        return None
 
     def _wait_for_all(self, call: Publication, deadline: float) -> None:
         with self._condition:
             while call.missing:
                 self._wait(call, deadline)
-
-    def _encode(self, call: Publication, message: Message) -> bytes:
-        """Puts a message in flight; nothing comes back where it can't be sent at all."""
-        packet_id = self._next_id()
-        index = len(call.codes)
-        call.codes.append(None)
-        call.missing += 1
-        try:
-            packet = self._packet(message, packet_id)
-            encoded = encode(packet, self._protocol)
-            code = self._unwanted(packet, encoded)
-        except TopicError:
-            code = _TOPIC_NAME_INVALID
-        except (ValueError, OverflowError):
-            code = _MALFORMED_PACKET
-        if code is not None:
-            call.settle(index, code)
-            return b""
-        self._in_flight[packet_id] = (call, index, packet)
-        return encoded
-
-    def _packet(self, message: Message, packet_id: int) -> PublishPacket:
-        """Raises TopicError, ValueError, OverflowError for what must not go onto the wire."""
-        check_topic_name(message.topic)
-        if self._protocol is ProtocolVersion.V311:
-            return PublishPacket(
-                message.topic,
-                message.payload,
-                qos=QoS.AT_LEAST_ONCE,
-                packet_id=packet_id,
-                retain=message.retain,
-            )
-        if message.response_topic is not None:
-            # [MQTT-3.3.2-14]
-            check_topic_name(message.response_topic)
-        texts = [message.content_type or "", *itertools.chain(*message.user_properties)]
-        if any("\0" in text for text in texts):
-            # [MQTT-1.5.4-2], which the codec lets through
-            raise ValueError("U+0000 in a property")
-        return PublishPacket(
-            message.topic,
-            message.payload,
-            qos=QoS.AT_LEAST_ONCE,
-            packet_id=packet_id,
-            retain=message.retain,
-            message_expiry_interval=message.expiry_seconds,
-            content_type=message.content_type,
-            response_topic=message.response_topic,
-            correlation_data=message.correlation_data,
-            user_properties=list(message.user_properties),
-        )
-
-    def _unwanted(self, packet: PublishPacket, encoded: bytes) -> int | None:
-        """Returns the reason code of a packet that this broker has said it does not take."""
-        if self._largest is not None and len(encoded) > self._largest:
-            # [MQTT-3.2.2-15]
-            return _PACKET_TOO_LARGE
-        if packet.retain and not self._retains:
-            # [MQTT-3.2.2-14]
-            return _RETAIN_NOT_SUPPORTED
-        return None
 
     def _republish(self, wire: Wire, count: int) -> None:
         """Sends up to ``count`` that an earlier connection left without an answer.
@@ -244,16 +259,16 @@ class Publisher:
             with self._condition:
                 if packet_id not in self._in_flight:
                     continue
-                call, index, packet = self._in_flight[packet_id]
-                encoded = encode(packet, self._protocol)
-                code = self._unwanted(packet, encoded)
+                call, index = self._in_flight[packet_id]
+                head, tail = call.heads[index], call.tails[index]
+                code = self._unwanted(head, tail)
                 if code is not None:
                     # Another broker than the one that it was first meant for.
                     del self._in_flight[packet_id]
                     call.settle(index, code)
                     self._condition.notify_all()
                     continue
-            wire.send_bytes(encoded)
+            wire.send_bytes(b"".join((head, packet_id.to_bytes(2, "big"), tail)))
             count -= 1
             self.counters.add("republished")
 
@@ -269,12 +284,6 @@ class Publisher:
                 + (f": {error}" if error else "")
             )
         self._condition.wait(min(left, 1.0))
-
-    def _next_id(self) -> int:
-        while True:
-            self._last_id = self._last_id % 65_535 + 1
-            if self._last_id not in self._in_flight:
-                return self._last_id
 
     # The link's side; see mqtt.client.link.Session.
 
@@ -301,6 +310,7 @@ class Publisher:
                     if not item[0].abandoned
                 }
                 self._unsent = deque(self._in_flight)
+            wire.take_pubacks(self._acknowledged)
             self._republish(wire, self._window)
             with self._condition:
                 self._wire = wire
@@ -308,18 +318,38 @@ class Publisher:
         self._link.set_ready()
 
     def received(self, packets: list[Packet]) -> None:
-        """Takes PUBACKs."""
-        if self._unsent and self._wire is not None:
-            self._republish(self._wire, len(packets))
+        """Takes PUBACKs that say more than success."""
+        answers = [packet for packet in packets if type(packet) is PubAckPacket]
+        self._make_room(len(answers))
         with self._condition:
-            for packet in packets:
-                if type(packet) is not PubAckPacket:
-                    continue
+            for packet in answers:
                 item = self._in_flight.pop(packet.packet_id, None)
                 if item is not None:
-                    call, index, _ = item
+                    call, index = item
                     call.settle(index, int(packet.reason_code))
             self._condition.notify_all()
+
+    def _acknowledged(self, packet_ids: Sequence[int]) -> None:
+        """Takes PUBACKs that say success."""
+        self._make_room(len(packet_ids))
+        settled = False
+        with self._condition:
+            pop = self._in_flight.pop
+            for packet_id in packet_ids:
+                item = pop(packet_id, None)
+                if item is not None:
+                    call = item[0]
+                    call.missing -= 1
+                    settled = settled or not call.missing
+            room = self._window - len(self._in_flight)
+            # Waking somebody up for nothing costs more than these messages.
+            if settled or 0 < self._wanted_room <= room:
+                self._wanted_room = 0
+                self._condition.notify_all()
+
+    def _make_room(self, answered: int) -> None:
+        if self._unsent and self._wire is not None:
+            self._republish(self._wire, answered)
 
     def lost(self) -> None:
         """Waits for the next connection."""
@@ -341,3 +371,10 @@ class Publisher:
     def full(self) -> bool:
         """Never: only acknowledgements arrive."""
         return False
+
+    @property
+    def pause_seconds(self) -> float:
+        """A moment while many answers are on their way: reading each by itself would cost more
+        than all the rest that is done for its message.
+        """
+        return _PAUSE_SECONDS if len(self._in_flight) > _MANY_IN_FLIGHT else 0.0

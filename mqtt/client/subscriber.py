@@ -336,6 +336,11 @@ class Subscriber:
         held = self._queued_bytes + self._handed_out_bytes
         return held > _MOST_HELD_BYTES or self._queued > self._limit
 
+    @property
+    def pause_seconds(self) -> float:
+        """None: whoever waits for a message waits for the first."""
+        return 0.0
+
     def _take_back(self, batch: Batch) -> bool:
         """Whether the batch was still handed out, which it no longer is. Under the lock."""
         if self._handed_out.pop(id(batch), None) is None:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 from mqtt5 import ConnAckPacket, ConnAckReasonCode, ConnectPacket, Packet
 
@@ -88,6 +89,10 @@ class Wire:
             else:
                 self._socket.sendall(self._outgoing.read())
                 return
+
+    def take_pubacks(self, take: Callable[[Sequence[int]], None]) -> None:
+        """Has successful PUBACKs given to ``take`` rather than to the reader; see Decoder."""
+        self._decoder.take_pubacks = take
 
     def send(self, packet: Packet) -> None:
         """Sends one packet. Raises ConnectionLost; ValueError if it can't be written."""

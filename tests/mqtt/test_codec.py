@@ -85,6 +85,49 @@ def test_cuts_packets_wherever_the_stream_is_cut(sizes: list[int]) -> None:
     assert decoder.buffered_bytes == 0
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(1, 65_535).map(mqtt5.PubAckPacket),
+            st.just(mqtt5.PingRespPacket()),
+            st.builds(
+                mqtt5.PubAckPacket,
+                st.integers(1, 65_535),
+                reason_code=st.just(mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS),
+            ),
+        ),
+        max_size=40,
+    ),
+    st.lists(st.integers(1, 40), max_size=10),
+)
+def test_acknowledgements_taken_in_rows_are_those_taken_one_by_one(
+    sent: list[mqtt5.Packet], sizes: list[int]
+) -> None:
+    rows: list[int] = []
+    decoder, stream, at = Decoder(protocol=V5), b"".join(packet.write() for packet in sent), 0
+    decoder.take_pubacks = rows.extend
+    rest: list[mqtt5.Packet] = []
+    for size in [*sizes, len(stream)]:
+        rest += decoder.feed(stream[at : at + size])
+        at += size
+    singly = [packet for packet in rest if isinstance(packet, mqtt5.PubAckPacket)]
+    acknowledged = [packet for packet in sent if isinstance(packet, mqtt5.PubAckPacket)]
+    refused = [packet for packet in acknowledged if int(packet.reason_code)]
+    assert [packet for packet in singly if int(packet.reason_code)] == refused
+    assert sorted(rows + [packet.packet_id for packet in singly]) == sorted(
+        packet.packet_id for packet in acknowledged
+    )
+    assert decoder.buffered_bytes == 0
+
+
+def test_successful_pubacks_in_a_row_cost_no_packets() -> None:
+    rows: list[int] = []
+    decoder = Decoder(protocol=V5)
+    decoder.take_pubacks = rows.extend
+    assert decoder.feed(b"".join(mqtt5.PubAckPacket(i).write() for i in (7, 65_535, 1))) == []
+    assert rows == [7, 65_535, 1]
+
+
 def test_refuses_a_large_packet_before_it_arrives() -> None:
     decoder = Decoder(protocol=V5, maximum_packet_bytes=1_000)
     header = mqtt5.PublishPacket("a", bytes(1_000)).write()[:5]
