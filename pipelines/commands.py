@@ -27,8 +27,7 @@ from pipelines.options import (
 )
 from schemas.layout import Layout
 from transforms.commands import OUTCOMES, FrameOutcomes, ParseCommands
-from transforms.lists import MessageList
-from transforms.mqttio import WriteToMqtt
+from transforms.mqttio import EncodedMessages, WriteToMqtt
 from transforms.pubsubio import FramedMessages, ReadFromPubSub, WriteToPubSub, fail_refused
 
 
@@ -70,8 +69,8 @@ def build(pipeline: beam.Pipeline, options: CommandsOptions) -> beam.PCollection
         pipeline
         | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription, lists=True)
         | "Commands"
-        >> beam.ParDo(ParseCommands(options.layout))
-        .with_output_types(MessageList)
+        >> beam.ParDo(ParseCommands(options.layout, protocol=options.protocol))
+        .with_output_types(EncodedMessages)
         .with_outputs(OUTCOMES, main="commands")
     )
     published = commands.commands | "WriteToMqtt" >> WriteToMqtt(

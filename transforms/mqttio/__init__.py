@@ -3,10 +3,11 @@
 from transforms.mqttio.read import ReadFromMqtt
 from transforms.mqttio.settings import BrokerSettings
 from transforms.mqttio.source import MqttMessage, MqttShard
-from transforms.mqttio.write import PublishResult, WriteToMqtt
+from transforms.mqttio.write import EncodedMessages, PublishResult, WriteToMqtt
 
 __all__ = [
     "BrokerSettings",
+    "EncodedMessages",
     "MqttMessage",
     "MqttShard",
     "PublishResult",

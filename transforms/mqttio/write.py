@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -35,17 +35,49 @@ from apache_beam.utils.windowed_value import WindowedValue
 from mqtt5 import PubAckReasonCode
 
 from mqtt.client import Message, Publication, Publisher
-from transforms.lists import MessageList
+from mqtt.codec import ProtocolVersion
+from transforms.lists import MessageList, MessageListCoder
 from transforms.mqttio.settings import BrokerSettings
 from transforms.shared import Shared
 
 _CHUNK = 250
+"""Messages that are sent together, where they come one by one."""
 _NO_MATCHING_SUBSCRIBERS = 0x10
 _NOT_SENT = {
     0x81: "a property is nothing that MQTT can carry",
     0x95: "larger than the broker takes",
     0x9A: "the broker retains no messages",
 }
+
+
+class EncodedMessages(MessageList[Any]):
+    """The keys of messages that were encoded before for one protocol version (``mqtt.outgoing``),
+    and the messages: the head and the tail of each.
+    """
+
+    def __init__(self, protocol: ProtocolVersion) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.heads: list[bytes] = []
+        self.tails: list[bytes] = []
+
+    def add(self, key: Any, head: bytes, tail: bytes) -> None:
+        """Adds a message."""
+        self.append(key)
+        self.heads.append(head)
+        self.tails.append(tail)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_encoded_messages, (self.protocol, list(self), self.heads, self.tails))
+
+
+def _encoded_messages(
+    protocol: ProtocolVersion, keys: list[Any], heads: list[bytes], tails: list[bytes]
+) -> EncodedMessages:
+    messages = EncodedMessages(protocol)
+    messages += keys
+    messages.heads, messages.tails = heads, tails
+    return messages
 
 
 class PublishResult(NamedTuple):
@@ -105,10 +137,11 @@ class WriteToMqtt(beam.PTransform):
       maximum_in_flight: unacknowledged messages; the broker's receive maximum may lower it.
       retry_seconds: how long a broker that is away is waited for.
       lists: whether both ends are MessageLists, which cost a fraction of what elements cost: one
-        comes out for each bundle.
+        comes out for each that goes in, as soon as it is answered.
 
     Input: PCollection of ``(key, mqtt.client.Message)`` in the global window, or of lists of
-    them; the key is anything that tells the caller which message it was.
+    them or :class:`EncodedMessages`; the key is anything that tells the caller which message it
+    was.
     Output: PCollection of ``(key, PublishResult)``, or of lists of them.
     """
 
@@ -143,7 +176,7 @@ class WriteToMqtt(beam.PTransform):
 
 
 class _Publish(beam.DoFn):
-    """Publishes a bundle and gives the outcomes when it ends."""
+    """Publishes a bundle, and gives the outcomes of each part of it once it is answered."""
 
     def __init__(self, settings: PublishSettings, *, lists: bool) -> None:
         self._settings = settings
@@ -152,7 +185,7 @@ class _Publish(beam.DoFn):
             outcome: Metrics.counter("mqtt", outcome)
             for outcome in ("accepted", "no_subscriber", "rejected")
         }
-        # From a bundle's first PUBLISH to its last PUBACK.
+        # From the first PUBLISH of those that were sent together to their last PUBACK.
         self._latency = Metrics.distribution("mqtt", "publish_latency_ms")
 
     def setup(self) -> None:
@@ -160,45 +193,71 @@ class _Publish(beam.DoFn):
         self._worker = _OPEN.get(settings, lambda: _Worker(settings))
 
     def start_bundle(self) -> None:
-        self._publication: Publication | None = None
-        self._keys: list[Any] = []
-        self._waiting: list[Message] = []
+        self._under_way: deque[_Sent] = deque()
+        self._waiting: list[tuple[Any, Message]] = []
 
-    def process(self, element: Any) -> None:
-        pairs: Iterable[tuple[Any, Message]] = element if self._lists else (element,)
-        for key, message in pairs:
-            self._keys.append(key)
-            self._waiting.append(message)
-        if len(self._waiting) >= _CHUNK:
-            self._send()
+    def process(self, element: Any) -> Iterator[Any]:
+        if self._lists:
+            self._send(element)
+        else:
+            self._waiting.append(element)
+            if len(self._waiting) >= _CHUNK:
+                self._send_waiting()
+        under_way = self._under_way
+        while under_way and under_way[0].publication.answered:
+            yield from self._results(under_way.popleft())
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        if not self._keys:
-            return
-        codes = self._send().wait()
-        self._latency.update(int(1_000 * (time.monotonic() - self._started)))
+        self._send_waiting()
+        window = [GlobalWindow()]
+        while self._under_way:
+            for result in self._results(self._under_way.popleft()):
+                yield WindowedValue(result, Timestamp.now(), window)
+        self._worker.report()
+
+    def _send_waiting(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._send(waiting)
+
+    def _send(self, element: EncodedMessages | Sequence[tuple[Any, Message]]) -> None:
+        settings, publisher = self._settings, self._worker.publisher
+        publisher.wait_ready(settings.broker.start_timeout_seconds)
+        publication = publisher.open(timeout_seconds=settings.retry_seconds)
+        if isinstance(element, EncodedMessages):
+            if element.protocol is not settings.broker.protocol:
+                raise ValueError(
+                    f"messages encoded for MQTT {element.protocol.name} can't be sent over"
+                    f" {settings.broker.protocol.name}: one protocol must be given to both"
+                )
+            keys: Sequence[Any] = element
+            self._under_way.append(_Sent(keys, publication, time.monotonic()))
+            publication.add_encoded(element.heads, element.tails)
+        else:
+            keys = [key for key, _ in element]
+            self._under_way.append(_Sent(keys, publication, time.monotonic()))
+            publication.add(message for _, message in element)
+
+    def _results(self, sent: _Sent) -> Iterator[Any]:
+        codes = sent.publication.wait()
+        self._latency.update(int(1_000 * (time.monotonic() - sent.at)))
         counts = Counter(codes)
         results = {code: PublishResult.of(code) for code in counts}
         for code, count in counts.items():
             self._outcomes[results[code].outcome].inc(count)
-        self._worker.report()
-        now, window = Timestamp.now(), [GlobalWindow()]
-        pairs = zip(self._keys, [results[code] for code in codes], strict=True)
+        pairs = zip(sent.keys, [results[code] for code in codes], strict=True)
         if self._lists:
-            yield WindowedValue(MessageList(pairs), now, window)
-            return
-        for pair in pairs:
-            yield WindowedValue(pair, now, window)
+            yield MessageList(pairs)
+        else:
+            yield from pairs
 
-    def _send(self) -> Publication:
-        if self._publication is None:
-            settings = self._settings
-            self._worker.publisher.wait_ready(settings.broker.start_timeout_seconds)
-            self._publication = self._worker.publisher.open(timeout_seconds=settings.retry_seconds)
-            self._started = time.monotonic()
-        self._publication.add(self._waiting)
-        self._waiting = []
-        return self._publication
+
+class _Sent(NamedTuple):
+    """Messages that were sent together."""
+
+    keys: Sequence[Any]
+    publication: Publication
+    at: float
 
 
 class _Worker:
@@ -216,6 +275,8 @@ class _Worker:
         for name, count in self.publisher.counters.drain().items():
             Metrics.counter("mqtt", name).inc(count)
 
+
+beam.coders.registry.register_coder(EncodedMessages, MessageListCoder)
 
 _OPEN: Shared[PublishSettings, _Worker] = Shared(
     lambda worker, settle_seconds: worker.publisher.close()

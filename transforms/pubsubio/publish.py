@@ -89,8 +89,19 @@ class BatchPublisher:
 
         Raises as :meth:`add`.
         """
-        for part in parts:
-            self._add(part, "")
+        size = sum(map(len, parts))
+        request = self._open.get("")
+        count, bytes_ = (len(request.parts), request.bytes) if request else (0, 0)
+        if count + len(parts) > MAXIMUM_REQUEST_MESSAGES or bytes_ + size > MAXIMUM_REQUEST_BYTES:
+            for part in parts:
+                self._add(part, "")
+            return
+        if request is None:
+            request = self._open[""] = _Request("")
+        request.parts += parts
+        request.bytes += size
+        if len(request.parts) == MAXIMUM_REQUEST_MESSAGES:
+            self._send(request)
 
     def _add(self, part: bytes, key: str) -> None:
         size = len(part)

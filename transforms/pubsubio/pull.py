@@ -47,7 +47,9 @@ ModifyAckDeadlineRequest = types.ModifyAckDeadlineRequest.pb()
 
 @dataclass(slots=True, eq=False)
 class PulledBatch:
-    """Received messages (raw ReceivedMessage protobufs) handed out together."""
+    """Received messages (raw ReceivedMessage protobufs), at least one, that wait or were handed
+    out together. ``received_at``: when the first of them was, monotonic.
+    """
 
     messages: list[Any]
     received_at: float
@@ -92,7 +94,7 @@ class Puller:
         self._acknowledge = method(channel, "acknowledge")
         self._modify = method(channel, "modify_ack_deadline")
         self._condition = threading.Condition()
-        self._queue: deque[tuple[Any, float]] = deque()
+        self._queue: deque[PulledBatch] = deque()
         self._handed_out: dict[int, PulledBatch] = {}
         self._to_ack: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -125,7 +127,7 @@ class Puller:
         with self._condition:
             if not self._queue:
                 return None
-            published = self._queue[0][0].message.publish_time
+            published = self._queue[0].messages[0].message.publish_time
             return float(published.seconds + published.nanos / 1e9)
 
     def take(self, maximum: int, timeout_seconds: float) -> PulledBatch | None:
@@ -136,9 +138,13 @@ class Puller:
                 self._condition.wait(timeout_seconds)
             if not waiting:
                 return None
-            count = min(maximum, len(waiting))
-            items = [waiting.popleft() for _ in range(count)]
-            batch = PulledBatch([message for message, _ in items], items[0][1])
+            batch = waiting.popleft()
+            messages = batch.messages
+            while waiting and len(messages) + len(waiting[0].messages) <= maximum:
+                messages += waiting.popleft().messages
+            if len(messages) > maximum:
+                waiting.appendleft(PulledBatch(messages[maximum:], batch.received_at))
+                del messages[maximum:]
             self._handed_out[id(batch)] = batch
             return batch
 
@@ -158,9 +164,7 @@ class Puller:
         with self._condition:
             for batch in reversed(batches):
                 if self._handed_out.pop(id(batch), None) is not None:
-                    self._queue.extendleft(
-                        (message, batch.received_at) for message in reversed(batch.messages)
-                    )
+                    self._queue.appendleft(batch)
             self._condition.notify()
 
     def check_started(self) -> None:
@@ -200,7 +204,7 @@ class Puller:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         with self._condition:
-            ids = [message.ack_id for message, _ in self._queue]
+            ids = [message.ack_id for batch in self._queue for message in batch.messages]
             self._queue.clear()
         self._extend(ids, 0)
         self._channel.close()
@@ -247,14 +251,16 @@ class Puller:
         ended.wait()
 
     def _receive(self, response: Any) -> None:
-        messages = response.received_messages
+        messages = list(response.received_messages)
         if not messages:
             return
-        now = time.monotonic()
+        self.counters.add("received", len(messages))
+        # Told only where the subscription has a dead-letter policy, and then for each.
+        if messages[0].delivery_attempt:
+            redelivered = sum(item.delivery_attempt > 1 for item in messages)
+            self.counters.add("redelivered", redelivered)
         with self._condition:
-            self.counters.add("received", len(messages))
-            self.counters.add("redelivered", sum(item.delivery_attempt > 1 for item in messages))
-            self._queue.extend([(message, now) for message in messages])
+            self._queue.append(PulledBatch(messages, time.monotonic()))
             self._condition.notify()
 
     def _send_acks(self) -> None:
@@ -300,9 +306,8 @@ class Puller:
                     if now - batch.received_at > self._longest_seconds:
                         del self._handed_out[key]
                         self.counters.add("overdue", len(batch.messages))
-                ids = [message.ack_id for message, _ in self._queue]
-                for batch in self._handed_out.values():
-                    ids += [message.ack_id for message in batch.messages]
+                here = (*self._queue, *self._handed_out.values())
+                ids = [message.ack_id for batch in here for message in batch.messages]
             self._extend(ids, self._lease_seconds)
 
     def _extend(self, ids: list[str], seconds: int) -> None:

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import apache_beam as beam
@@ -36,6 +37,7 @@ from transforms.pubsubio.pull import PulledBatch, Puller
 from transforms.shared import Shared
 
 _LIST_MESSAGES = 500
+_PUBLISH_SECONDS = attrgetter("message.publish_time.seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,8 @@ class ReadFromPubSub(beam.PTransform):
       longest_seconds: after so long unacknowledged a message is left to be delivered again.
       start_timeout_seconds: how long the first connection may take before the pipeline fails.
       lists: whether to give ``MessageList[PubsubMessage]`` as read, stamped with the publish time
-        of the oldest, which costs a fraction of what elements cost; on Dataflow a list has one.
+        of the oldest, which costs a fraction of what elements cost (our own source gives
+        :class:`ReceivedMessage`); on Dataflow a list has one.
       All settings between the first and the last are for our own source; Dataflow's has none.
 
     Output: PCollection of PubsubMessage, with attributes, message id, publish time, ordering key,
@@ -158,42 +161,76 @@ class PubSubSubscription(UnboundedSource):
         return InboxMarkCoder()
 
 
+class ReceivedMessage(PubsubMessage):
+    """A PubsubMessage whose fields are taken from the protobuf when they are asked for: few
+    readers want all of them, and making them costs more than what most do with them. Read-only.
+    """
+
+    def __init__(self, received: Any) -> None:
+        # The fields are properties here; the parent's constructor would set them.
+        self._message = received.message
+
+    @property
+    def data(self) -> bytes:
+        """The payload."""
+        data: bytes = self._message.data
+        return data
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The attributes, a dict of one's own."""
+        attributes = self._message.attributes
+        return {key: attributes[key] for key in attributes}  # dict() takes six times as long
+
+    @property
+    def message_id(self) -> str:
+        """The service's id."""
+        message_id: str = self._message.message_id
+        return message_id
+
+    @property
+    def publish_time(self) -> datetime:
+        """When the service took it, in UTC."""
+        published = self._message.publish_time
+        return datetime.fromtimestamp(published.seconds + published.nanos / 1e9, UTC)
+
+    @property
+    def ordering_key(self) -> str:
+        """The ordering key; empty without."""
+        key: str = self._message.ordering_key
+        return key
+
+    def whole(self) -> PubsubMessage:
+        """Returns a plain PubsubMessage."""
+        return PubsubMessage(*self._fields())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PubsubMessage, self._fields()
+
+    def _fields(self) -> tuple[Any, ...]:
+        return self.data, self.attributes, self.message_id, self.publish_time, self.ordering_key
+
+
 class _PubSubReader(InboxReader[PulledBatch]):
     """Reads a streaming pull."""
 
     def get_current(self) -> MessageList[PubsubMessage]:
         assert self.current is not None, "get_current without a successful advance"
-        return MessageList(map(_message, self.current.messages))
+        return MessageList(map(ReceivedMessage, self.current.messages))
 
     def get_current_timestamp(self) -> Timestamp:
         assert self.current is not None, "get_current_timestamp without a successful advance"
         # Whole seconds: a lower bound is enough for a list, and cheap.
-        return Timestamp(min(item.message.publish_time.seconds for item in self.current.messages))
+        return Timestamp(min(map(_PUBLISH_SECONDS, self.current.messages)))
 
 
 class _TakeApart(beam.DoFn):
     """Lists of messages to messages, each at its publish time."""
 
-    def process(self, element: MessageList[PubsubMessage]) -> Iterator[TimestampedValue]:
-        for message in element:
+    def process(self, element: MessageList[ReceivedMessage]) -> Iterator[TimestampedValue]:
+        for received in element:
+            message = received.whole()
             yield TimestampedValue(message, Timestamp(message.publish_time.timestamp()))
-
-
-def _message(received: Any) -> PubsubMessage:
-    message = received.message
-    attributes = message.attributes
-    return PubsubMessage(
-        message.data,
-        {key: attributes[key] for key in attributes},  # dict() takes six times as long
-        message.message_id,
-        datetime.fromtimestamp(_publish_seconds(received), UTC),
-        message.ordering_key,
-    )
-
-
-def _publish_seconds(received: Any) -> float:
-    published = received.message.publish_time
-    return float(published.seconds + published.nanos / 1e9)
 
 
 _LOCK = threading.Lock()
