@@ -13,17 +13,22 @@ from typing import Any
 import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
-from apache_beam.runners.worker import sdk_worker_main
+from apache_beam.runners.worker import sdk_worker_main, statesampler
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 from apache_beam.utils import thread_pool_executor
 
 _STOP_SECONDS = 1.0
+_SAMPLING_MILLISECONDS = 2
+"""Beam samples what a bundle is at with ever longer sleeps, up to 200 ms, and the bundle's end
+waits for the last of them: a twelfth of each bundle, on average, in which nothing is done."""
 
 
 class LoopbackWorkerPool:
     """Serves the environment type EXTERNAL at ``address`` until :meth:`stop`."""
 
     def __init__(self, options: PipelineOptions) -> None:
+        # The one argument with a default; bundle processors leave it at that.
+        statesampler.StateSampler.__init__.__defaults__ = (_SAMPLING_MILLISECONDS,)
         self._server = grpc.server(
             thread_pool_executor.shared_unbounded_instance(),
             options=[("grpc.http2.max_pings_without_data", 0), ("grpc.http2.max_ping_strikes", 0)],

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import psutil
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.worker.statesampler import StateSampler
+from apache_beam.utils.counters import CounterFactory
 from google.pubsub_v1 import types
 
 from localcloud.subscriber import PubSub, topic_path
@@ -17,6 +21,7 @@ from mqtt.topics import TopicFilter
 from pipelines import telemetry
 from pipelines.launch import main
 from pipelines.prism import cached_path
+from pipelines.worker_pool import LoopbackWorkerPool
 from tests.harness.brokers import Broker
 from tests.harness.cloud import Cloud
 from tests.harness.processes import Process
@@ -207,3 +212,17 @@ def test_an_interrupt_before_it_runs(launch: Launch, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(telemetry, "check", interrupted)
     assert "interrupted before it ran" in launch(status=130)
+
+
+def test_a_bundle_that_took_long_ends_at_once() -> None:
+    """Beam's sampler of states is waited for when a bundle ends, and sleeps ever longer."""
+    pool = LoopbackWorkerPool(PipelineOptions([]))
+    try:
+        sampler = StateSampler("stage", CounterFactory())
+        sampler.start()
+        time.sleep(0.6)  # by now Beam's own setting sleeps 100 ms at a time
+        begin = time.monotonic()
+        sampler.stop()
+        assert time.monotonic() - begin < 0.03
+    finally:
+        pool.stop()
