@@ -107,9 +107,11 @@ class PubSub:
         finally:
             self.delete_subscription(name)
 
-    def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> str:
+    def publish(
+        self, topic: str, data: bytes, attributes: Mapping[str, str], *, ordering_key: str = ""
+    ) -> str:
         """Publish one message; return its id."""
-        message = PubsubMessage(data=data, attributes=dict(attributes))
+        message = PubsubMessage(data=data, attributes=dict(attributes), ordering_key=ordering_key)
         request = PublishRequest(topic=topic_path(topic), messages=[message])
         answer = self._publish(request, timeout=RPC_TIMEOUT_SECONDS)
         return str(answer.message_ids[0])

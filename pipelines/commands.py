@@ -5,7 +5,8 @@
                             +--- invalid, expired ------> WriteToPubSub
 
 A command is acknowledged to Pub/Sub when the broker has answered for it and its outcome is in the
-results topic.
+results topic. Where the worker is this process all of it stands there twice: while one bundle
+waits at its end for the broker and the results topic, the spare one works, if there is a backlog.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from pipelines import preflight
-from pipelines.launch import main
+from pipelines.launch import main, runs_here
 from pipelines.options import (
     BrokerOptions,
     integer,
@@ -65,29 +66,40 @@ def check(options: CommandsOptions) -> None:
 
 def build(pipeline: beam.Pipeline, options: CommandsOptions) -> beam.PCollection:
     """Wires the pipeline and returns its end."""
+    ends = [_lane(pipeline, options, name="", spare=False)]
+    if runs_here(pipeline):
+        ends.append(_lane(pipeline, options, name="Spare", spare=True))
+    return tuple(ends) | beam.Flatten()
+
+
+def _lane(
+    pipeline: beam.Pipeline, options: CommandsOptions, *, name: str, spare: bool
+) -> beam.PCollection:
     commands = (
         pipeline
-        | "ReadFromPubSub" >> ReadFromPubSub(options.input_subscription, lists=True)
-        | "Commands"
+        | f"{name}ReadFromPubSub"
+        >> ReadFromPubSub(options.input_subscription, lists=True, spare=spare)
+        | f"{name}Commands"
         >> beam.ParDo(ParseCommands(options.layout, protocol=options.protocol))
         .with_output_types(EncodedMessages)
         .with_outputs(OUTCOMES, main="commands")
     )
-    published = commands.commands | "WriteToMqtt" >> WriteToMqtt(
+    published = commands.commands | f"{name}WriteToMqtt" >> WriteToMqtt(
         broker=options.broker_settings(),
         client_id=options.client_id,
         maximum_in_flight=options.maximum_in_flight,
         lists=True,
     )
     # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
-    for name, outcomes in (("Published", published), ("Unpublished", commands[OUTCOMES])):
-        tail = (
+    for kind, outcomes in (("Published", published), ("Unpublished", commands[OUTCOMES])):
+        end = (
             outcomes
-            | f"{name}Results" >> beam.ParDo(FrameOutcomes()).with_output_types(FramedMessages)
-            | f"Write{name}" >> WriteToPubSub(options.results_topic)
-            | f"Fail{name}" >> beam.Map(fail_refused)
+            | f"{name}{kind}Results"
+            >> beam.ParDo(FrameOutcomes()).with_output_types(FramedMessages)
+            | f"{name}Write{kind}" >> WriteToPubSub(options.results_topic)
+            | f"{name}Fail{kind}" >> beam.Map(fail_refused)
         )
-    return tail
+    return end
 
 
 if __name__ == "__main__":

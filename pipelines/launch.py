@@ -89,6 +89,11 @@ def main(
     return 0
 
 
+def runs_here(pipeline: beam.Pipeline) -> bool:
+    """Whether the pipeline's worker is this process."""
+    return (pipeline.options.view_as(StandardOptions).runner or "") in _LOCAL
+
+
 def _check_runner(options: PipelineOptions) -> None:
     runner = options.view_as(StandardOptions).runner or ""
     if runner in _LOCAL:

@@ -125,6 +125,8 @@ class InboxReader(UnboundedReader, Generic[BatchT]):
     ``self.current``.
     """
 
+    wait_seconds = _WAIT_SECONDS
+
     def __init__(
         self,
         inbox: Inbox[BatchT],
@@ -142,6 +144,10 @@ class InboxReader(UnboundedReader, Generic[BatchT]):
         self._ended = False
         self._linger_until = 0.0
 
+    def take(self, maximum: int, timeout_seconds: float) -> BatchT | None:
+        """Takes from the inbox."""
+        return self._inbox.take(maximum, timeout_seconds)
+
     def start(self) -> bool:
         """Takes the first messages, if there are some."""
         return self.advance()
@@ -155,8 +161,8 @@ class InboxReader(UnboundedReader, Generic[BatchT]):
         if not _STANDS.is_set() and self._inbox.stands:
             _STANDS.set()
         lingering = max(0.0, self._linger_until - time.monotonic())
-        wait = lingering if self._pending else _WAIT_SECONDS
-        batch = self._inbox.take(self._most_messages, wait)
+        wait = lingering if self._pending else self.wait_seconds
+        batch = self.take(self._most_messages, wait)
         if batch is None:
             if not self._pending:
                 self._inbox.check_started()

@@ -16,6 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import grpc
@@ -40,6 +41,8 @@ _CALL_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _STANDS_AFTER_SECONDS = 3.0
+
+_ORDERING_KEY = attrgetter("message.ordering_key")
 
 AcknowledgeRequest = types.AcknowledgeRequest.pb()
 ModifyAckDeadlineRequest = types.ModifyAckDeadlineRequest.pb()
@@ -93,8 +96,12 @@ class Puller:
         self._stream = streaming_pull(channel)
         self._acknowledge = method(channel, "acknowledge")
         self._modify = method(channel, "modify_ack_deadline")
-        self._condition = threading.Condition()
+        lock = threading.RLock()
+        self._condition = threading.Condition(lock)
+        self._backlog = threading.Condition(lock)
         self._queue: deque[PulledBatch] = deque()
+        self._queued = 0
+        self._has_keys = False
         self._handed_out: dict[int, PulledBatch] = {}
         self._to_ack: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -145,7 +152,25 @@ class Puller:
             if len(messages) > maximum:
                 waiting.appendleft(PulledBatch(messages[maximum:], batch.received_at))
                 del messages[maximum:]
+            self._queued -= len(messages)
             self._handed_out[id(batch)] = batch
+            return batch
+
+    def take_spare(self, maximum: int, timeout_seconds: float) -> PulledBatch | None:
+        """Returns what :meth:`take` would, as long as more waits than one reader takes at once; but
+        nothing once there was an ordering key: its messages must not be in two bundles at a time.
+        """
+        if self._has_keys:
+            self._closing.wait(timeout_seconds)
+            return None
+        with self._condition:
+            if not self._backlog.wait_for(lambda: self._queued > 2 * maximum, timeout_seconds):
+                return None
+            batch = self.take(maximum, 0.0)
+            if batch is not None and any(map(_ORDERING_KEY, batch.messages)):
+                self._has_keys = True
+                self.give_back([batch])
+                return None
             return batch
 
     def acknowledge(self, batches: Sequence[PulledBatch]) -> None:
@@ -165,6 +190,7 @@ class Puller:
             for batch in reversed(batches):
                 if self._handed_out.pop(id(batch), None) is not None:
                     self._queue.appendleft(batch)
+                    self._queued += len(batch.messages)
             self._condition.notify()
 
     def check_started(self) -> None:
@@ -206,6 +232,7 @@ class Puller:
         with self._condition:
             ids = [message.ack_id for batch in self._queue for message in batch.messages]
             self._queue.clear()
+            self._queued = 0
         self._extend(ids, 0)
         self._channel.close()
 
@@ -261,7 +288,9 @@ class Puller:
             self.counters.add("redelivered", redelivered)
         with self._condition:
             self._queue.append(PulledBatch(messages, time.monotonic()))
+            self._queued += len(messages)
             self._condition.notify()
+            self._backlog.notify()
 
     def _send_acks(self) -> None:
         while True:

@@ -37,6 +37,7 @@ from transforms.pubsubio.pull import PulledBatch, Puller
 from transforms.shared import Shared
 
 _LIST_MESSAGES = 500
+_SPARE_WAIT_SECONDS = 0.25
 _PUBLISH_SECONDS = attrgetter("message.publish_time.seconds")
 
 
@@ -77,7 +78,10 @@ class ReadFromPubSub(beam.PTransform):
       lists: whether to give ``MessageList[PubsubMessage]`` as read, stamped with the publish time
         of the oldest, which costs a fraction of what elements cost (our own source gives
         :class:`ReceivedMessage`); on Dataflow a list has one.
-      All settings between the first and the last are for our own source; Dataflow's has none.
+      spare: a second read of a subscription that this pipeline reads already, with steps of its
+        own behind it: it takes part while there is a backlog, so that one bundle works while the
+        other waits for its last write. Without ordering keys only: where there are some it rests.
+      All settings but the first and lists are for our own source; Dataflow's has none.
 
     Output: PCollection of PubsubMessage, with attributes, message id, publish time, ordering key,
     or of lists of them.
@@ -97,9 +101,11 @@ class ReadFromPubSub(beam.PTransform):
         longest_seconds: float = 3_600.0,
         start_timeout_seconds: float = 60.0,
         lists: bool = False,
+        spare: bool = False,
     ) -> None:
         super().__init__()
         self._lists = lists
+        self._spare = spare
         self._settings = PullSettings(
             subscription=subscription,
             most_messages=most_messages,
@@ -122,7 +128,7 @@ class ReadFromPubSub(beam.PTransform):
             return messages
         lists = (
             pbegin
-            | "Subscription" >> beam.Create([PubSubSubscription(subscription)])
+            | "Subscription" >> beam.Create([PubSubSubscription(subscription, spare=self._spare)])
             | "Read"
             >> beam.ParDo(ReadInbox(_register, self._settings)).with_output_types(MessageList)
         )
@@ -141,8 +147,12 @@ class PubSubSubscription(UnboundedSource):
     Pickled into the restriction: its module path and its attribute are a contract.
     """
 
-    def __init__(self, subscription: str) -> None:
+    # What an earlier version pickled has no such attribute.
+    spare = False
+
+    def __init__(self, subscription: str, *, spare: bool = False) -> None:
         self.subscription = subscription
+        self.spare = spare
 
     def split(self, desired_num_splits: int, options: Any = None) -> Iterable[PubSubSubscription]:
         """Returns itself: one streaming pull fills a worker."""
@@ -152,9 +162,8 @@ class PubSubSubscription(UnboundedSource):
         self, options: Any, checkpoint_mark: InboxMark[PulledBatch] | None
     ) -> _PubSubReader:
         """Returns a reader on this process's pull. Raises LookupError without settings."""
-        return _PubSubReader(
-            _puller(self.subscription), metrics="pubsub", most_messages=_LIST_MESSAGES
-        )
+        reader = _SpareReader if self.spare else _PubSubReader
+        return reader(_puller(self.subscription), metrics="pubsub", most_messages=_LIST_MESSAGES)
 
     def get_checkpoint_mark_coder(self) -> InboxMarkCoder:
         """The coder of marks."""
@@ -214,6 +223,10 @@ class ReceivedMessage(PubsubMessage):
 class _PubSubReader(InboxReader[PulledBatch]):
     """Reads a streaming pull."""
 
+    def __init__(self, puller: Puller, **settings: Any) -> None:
+        super().__init__(puller, **settings)
+        self._puller = puller
+
     def get_current(self) -> MessageList[PubsubMessage]:
         assert self.current is not None, "get_current without a successful advance"
         return MessageList(map(ReceivedMessage, self.current.messages))
@@ -222,6 +235,15 @@ class _PubSubReader(InboxReader[PulledBatch]):
         assert self.current is not None, "get_current_timestamp without a successful advance"
         # Whole seconds: a lower bound is enough for a list, and cheap.
         return Timestamp(min(map(_PUBLISH_SECONDS, self.current.messages)))
+
+
+class _SpareReader(_PubSubReader):
+    """Takes part while there is a backlog."""
+
+    wait_seconds = _SPARE_WAIT_SECONDS
+
+    def take(self, maximum: int, timeout_seconds: float) -> PulledBatch | None:
+        return self._puller.take_spare(maximum, timeout_seconds)
 
 
 class _TakeApart(beam.DoFn):

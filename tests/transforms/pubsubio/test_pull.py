@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -37,10 +38,11 @@ def pull(place: Place) -> Iterator[Pull]:
         puller.close()
 
 
-def publish(place: Place, *payloads: bytes) -> None:
+def publish(place: Place, *payloads: bytes, ordering_key: str = "") -> None:
     with PubSub(place.service.endpoint) as client:
         for payload in payloads:
-            client.publish(place.topic.rpartition("/")[2], payload, {})
+            topic = place.topic.rpartition("/")[2]
+            client.publish(topic, payload, {}, ordering_key=ordering_key)
 
 
 def take(puller: Puller, count: int) -> list[PulledBatch]:
@@ -78,6 +80,37 @@ def test_what_is_given_back_keeps_its_order(place: Place, pull: Pull) -> None:
     puller.give_back(batches)
     assert data(take(puller, 6))[:4] == order
     assert puller.oldest_time is None
+
+
+def test_a_spare_reader_takes_of_a_backlog_only(place: Place, pull: Pull) -> None:
+    puller = pull()
+    publish(place, *(b"%d" % number for number in range(5)))
+    wait_until(lambda: puller.counters["received"] == 5, seconds=10, what="five messages")
+    assert puller.take_spare(3, 0.0) is None
+    spare = puller.take_spare(2, 0.0)
+    assert spare is not None
+    assert len(spare.messages) == 2
+    assert puller.take_spare(2, 0.0) is None
+    rest = take(puller, 3)
+    assert sorted(data([spare, *rest])) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_a_spare_reader_wakes_for_a_backlog(place: Place, pull: Pull) -> None:
+    puller = pull()
+    with ThreadPoolExecutor() as threads:
+        taken = threads.submit(puller.take_spare, 1, 10.0)
+        publish(place, b"1", b"2", b"3")
+        spare = taken.result(10)
+    assert spare is not None
+    assert len(spare.messages) == 1
+
+
+def test_ordering_keys_are_left_to_the_first_reader(place: Place, pull: Pull) -> None:
+    puller = pull()
+    publish(place, *(b"%d" % number for number in range(5)), ordering_key="k")
+    wait_until(lambda: puller.counters["received"] == 5, seconds=10, what="five messages")
+    assert puller.take_spare(1, 0.0) is None
+    assert data(take(puller, 5)) == [b"0", b"1", b"2", b"3", b"4"]
 
 
 def test_acknowledgements_are_sent_when_the_service_is_back(place: Place, pull: Pull) -> None:
