@@ -100,7 +100,10 @@ class ClientProtocol(asyncio.Protocol):
         """Closes once what was written is read, or after a while all the same."""
         transport = self._transport
         assert transport is not None
-        transport.close()
+        # asyncio's TLS transport that is lost in this very turn counts as closed, and closed again
+        # it can't even be asked what it holds.
+        if not transport.is_closing():
+            transport.close()
         if transport.get_write_buffer_size():
             self._loop.call_later(CLOSE_GRACE_SECONDS, transport.abort)
 

@@ -74,11 +74,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     try:
         yield start_one
     finally:
-        for running in started:
-            running.call(running.server.stop())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+        try:
+            for running in started:
+                running.call(running.server.stop())
+        finally:
+            # Else the thread would outlive the tests.
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+            loop.close()
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ from mqtt5 import (
 from broker.config import Listener, ListenerType
 from broker.core.limits import KIB, MIB, Limits, QueueLimits
 from broker.registry import generate
+from broker.server.client import ClientProtocol
 from mqtt.codec import Decoder, ProtocolVersion
 from tests.broker.server.conftest import Running, eventually
 
@@ -269,6 +270,25 @@ def test_tls_clients_are_served(start: Callable[..., Running], tmp_path: Path) -
     context.minimum_version = ssl.TLSVersion.TLSv1
     with pytest.raises((ssl.SSLError, ConnectionError)), raw(broker, context):
         pass
+
+
+def test_a_tls_client_may_be_lost_in_the_very_turn_that_closes_it(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    listener, context = tls_listener(tmp_path)
+    broker = start(listeners=(listener,))
+    with raw(broker, context) as client:
+        client.login(broker, "d1", "d1")
+        (connection,) = broker.server.core.connections
+        protocol = connection.transport
+        assert isinstance(protocol, ClientProtocol)
+
+        async def lost_and_closed() -> None:
+            protocol.abort()
+            protocol.close()
+
+        broker.call(lost_and_closed())
+        eventually(lambda: not broker.server.core.connections)
 
 
 def test_a_login_is_verified_beside_the_event_loop(
