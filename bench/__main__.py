@@ -7,12 +7,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from bench import latency, report, soak, throughput
 from bench.brokers import BrokerKind, default_broker
-from bench.latency import Pace
+from bench.pace import Pace
 from bench.peers.benthos import Benthos
 from bench.peers.mqttbeam import MqttBeam
 from bench.peers.peer import Direction, Peer
@@ -58,42 +59,25 @@ def main() -> int:
     return 0
 
 
-def _telemetry(options: argparse.Namespace) -> str:
+def _throughput(direction: Direction, options: argparse.Namespace) -> str:
     load = Load(
         messages=options.messages, mode=options.mode, device_properties=options.device_properties
     )
-    figures = report.throughput(
-        _rounds(
-            options,
-            Direction.TELEMETRY,
-            lambda peer, services: throughput.measure(peer, load, services),
-        )
+    rounds = _rounds(
+        options, direction, lambda peer, services: throughput.measure(peer, load, services)
     )
-    return f"{options.messages:,} messages of 200 bytes, mode {options.mode.value}\n\n{figures}"
-
-
-def _commands(options: argparse.Namespace) -> str:
-    load = Load(messages=options.messages, mode=options.mode)
-    figures = report.throughput(
-        _rounds(
-            options,
-            Direction.COMMANDS,
-            lambda peer, services: throughput.measure(peer, load, services),
-        )
-    )
-    return f"{options.messages:,} commands of 200 bytes, mode {options.mode.value}\n\n{figures}"
+    what = f"{options.messages:,} messages of 200 bytes, mode {options.mode.value}"
+    return f"{what}\n\n{report.throughput(rounds)}"
 
 
 def _latency(options: argparse.Namespace) -> str:
     pace = _pace(options)
-    figures = report.latency(
-        _rounds(
-            options,
-            Direction.TELEMETRY,
-            lambda peer, services: latency.measure(peer, pace, services),
-        )
+    rounds = _rounds(
+        options,
+        Direction.TELEMETRY,
+        lambda peer, services: latency.measure(peer, pace, services),
     )
-    return f"{pace.rate:g} messages a second for {pace.seconds:g} s\n\n{figures}"
+    return f"{pace}\n\n{report.latency(rounds)}"
 
 
 def _soak(options: argparse.Namespace) -> str:
@@ -105,13 +89,13 @@ def _soak(options: argparse.Namespace) -> str:
         )
 
     (runs,) = _rounds(options, Direction.TELEMETRY, measure)
-    return f"{pace.rate:g} messages a second for {pace.seconds:g} s\n\n{report.soak(runs)}"
+    return f"{pace}\n\n{report.soak(runs)}"
 
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], str]] = {
-    "telemetry": _telemetry,
+    "telemetry": partial(_throughput, Direction.TELEMETRY),
     "latency": _latency,
-    "commands": _commands,
+    "commands": partial(_throughput, Direction.COMMANDS),
     "soak": _soak,
 }
 
@@ -236,6 +220,8 @@ def _throughput_options(parser: argparse.ArgumentParser, *, telemetry: bool) -> 
     _peer_options(parser, rounds=5, peers=list(PEERS))
     if telemetry:
         _device_options(parser)
+    else:
+        parser.set_defaults(device_properties=False)
 
 
 def _pace_options(

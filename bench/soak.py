@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.arrivals import Arrivals, PubSubWatcher, drain
-from bench.latency import Pace, watch
-from bench.peers.peer import Direction, Peer
-from bench.services import TELEMETRY_SUBSCRIPTION, Services, subscription_path
-from bench.throughput import generate, warm_up
-from bench.usage import Sample, UsageSampler
+from bench.pace import Pace, carry
+from bench.peers.peer import Peer
+from bench.services import Services
+from bench.usage import Sample
 
 _MEGABYTE = 1_000_000
 # What the first fifth of the run shows is caches and pools filling up.
@@ -50,35 +48,15 @@ def measure(peer: Peer, pace: Pace, services: Services, table: Path) -> Soak:
     Raises:
       BenchError: the peer, or a service, does not start or ends by itself.
     """
-    subscription = subscription_path(TELEMETRY_SUBSCRIPTION)
-    before, measured = pace.numbers()
-    arrivals = Arrivals(range(before.start, measured.stop))
-    try:
-        peer.start(services.endpoints)
-        warm_up(
-            peer,
-            services,
-            lambda batch: drain(services.pubsub, subscription, batch, quiet_seconds=0.1),
-        )
-        with PubSubWatcher(services.pubsub, subscription, arrivals) as watcher:
-            generator = generate(
-                services,
-                Direction.TELEMETRY,
-                arrivals.numbers,
-                rate=pace.rate,
-                device_properties=pace.device_properties,
-            )
-            with UsageSampler(peer.pid, interval_seconds=1.0, memory=True) as usage:
-                watch(peer, watcher, generator, arrivals)
-    finally:
-        peer.stop()
-    _write(table, usage.samples)
+    carried = carry(peer, pace, services, sample_seconds=1.0, memory=True)
+    arrivals, samples = carried.arrivals, carried.usage.samples
+    _write(table, samples)
     return Soak(
         peer=peer.name,
         messages=arrivals.distinct,
         lost=arrivals.lost,
         duplicates=arrivals.duplicates,
-        memory=tuple(memory_of(usage.samples)),
+        memory=tuple(memory_of(samples)),
     )
 
 
