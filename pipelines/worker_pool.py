@@ -18,17 +18,13 @@ from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPool
 from apache_beam.utils import thread_pool_executor
 
 _STOP_SECONDS = 1.0
-_SAMPLING_MILLISECONDS = 2
-"""Beam samples what a bundle is at with ever longer sleeps, up to 200 ms, and the bundle's end
-waits for the last of them: a twelfth of each bundle, on average, in which nothing is done."""
 
 
 class LoopbackWorkerPool:
     """Serves the environment type EXTERNAL at ``address`` until :meth:`stop`."""
 
     def __init__(self, options: PipelineOptions) -> None:
-        # The one argument with a default; bundle processors leave it at that.
-        statesampler.StateSampler.__init__.__defaults__ = (_SAMPLING_MILLISECONDS,)
+        _stop_sampling()
         self._server = grpc.server(
             thread_pool_executor.shared_unbounded_instance(),
             options=[("grpc.http2.max_pings_without_data", 0), ("grpc.http2.max_ping_strikes", 0)],
@@ -66,3 +62,25 @@ class _OneWorker(BeamFnExternalWorkerPoolServicer):
                 error="this process works for its own pipeline alone"
             )
         return super().StartWorker(start_worker_request, unused_context)
+
+
+def _stop_sampling() -> None:
+    """Has bundles run without the thread that samples what they are at.
+
+    It sleeps ever longer, up to 200 ms, and the end of the bundle waits until it wakes: a twelfth
+    of each bundle, on average, in which nothing is done, and in which Prism keeps a core busy.
+    Prism shows nobody what it samples.
+    """
+    statesampler.StateSampler.start = _start
+    statesampler.StateSampler.stop = _stop
+
+
+def _start(sampler: statesampler.StateSampler) -> None:
+    sampler.tracked_thread = threading.current_thread()
+    statesampler.set_current_tracker(sampler)
+    sampler.started = True
+
+
+def _stop(sampler: statesampler.StateSampler) -> None:
+    statesampler.set_current_tracker(None)
+    sampler.finished = True
