@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bench import latency, report, soak, throughput
+from bench import ceiling, latency, report, soak, throughput
 from bench.brokers import BrokerKind, default_broker
 from bench.pace import Pace
 from bench.peers.benthos import Benthos
@@ -64,7 +64,10 @@ def _throughput(direction: Direction, options: argparse.Namespace) -> str:
         messages=options.messages, mode=options.mode, device_properties=options.device_properties
     )
     rounds = _rounds(
-        options, direction, lambda peer, services: throughput.measure(peer, load, services)
+        options,
+        direction,
+        lambda peer, services: throughput.measure(peer, load, services),
+        lambda: ceiling.measure(direction, load, options.broker),
     )
     what = f"{options.messages:,} messages of 200 bytes, mode {options.mode.value}"
     return f"{what}\n\n{report.throughput(rounds)}"
@@ -113,8 +116,11 @@ def _rounds(
     options: argparse.Namespace,
     direction: Direction,
     measure: Callable[[Peer, Services], Figure],
+    measure_without_peer: Callable[[], Figure] | None = None,
 ) -> list[list[Figure]]:
-    """Measures the peers in turn, A B C A B C …, each between services of its own."""
+    """Measures the peers in turn, A B C A B C …, each between services of its own; what there is
+    to measure without a peer comes last in each round.
+    """
     peers = [PEERS[name](direction) for name in options.peers]
     present: list[Peer] = []
     for peer in peers:
@@ -125,14 +131,21 @@ def _rounds(
             print(f"skipped {peer.name}: {reason}", file=sys.stderr)
     if not present:
         raise BenchError("none of the peers can be measured here")
+
+    def between_services(peer: Peer) -> Figure:
+        with Services(options.broker, options.pubsub_command) as services:
+            return measure(peer, services)
+
+    turns: list[Callable[[], Figure]] = [partial(between_services, peer) for peer in present]
+    if measure_without_peer is not None:
+        turns.append(measure_without_peer)
     rounds: list[list[Figure]] = []
     for number in range(1, options.rounds + 1):
         figures: list[Figure] = []
-        for peer in present:
-            with Services(options.broker, options.pubsub_command) as services:
-                figure = measure(peer, services)
-            print(f"round {number} of {options.rounds}: {figure}", file=sys.stderr, flush=True)
-            figures.append(figure)
+        for turn in turns:
+            figures.append(turn())
+            said = f"round {number} of {options.rounds}: {figures[-1]}"
+            print(said, file=sys.stderr, flush=True)
         rounds.append(figures)
     return rounds
 

@@ -9,7 +9,7 @@ import threading
 import time
 from array import array
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import mqtt5
@@ -22,6 +22,8 @@ from bench.pubsub import PubSub, StreamingPull
 _PUBLISH_QOS_1 = 0x32
 _WATCH_SECONDS = 0.002
 """How exactly a command's arrival is known: runs take seconds."""
+_SESSION_SECONDS = 3600
+_Answer = TypeVar("_Answer", mqtt5.ConnAckPacket, mqtt5.SubAckPacket)
 
 
 class Arrivals:
@@ -150,11 +152,13 @@ class MqttWatcher:
     QoS 1 and not 0, so that the broker may not drop what this subscriber is late for. It takes as
     little of the cores as it can, since the measured peers need them: it reads what has come in
     some milliseconds at once, and takes no more from a packet than its number and its identifier.
+    A second one resumes the session of the first, and takes over what came in between.
     ``arrivals``: where they are noted; it may be changed while this runs.
     """
 
     def __init__(self, port: int, topic_filter: str, *, password: str) -> None:
         self.arrivals = Arrivals(range(0))
+        self._rest = b""
         self._socket = socket.create_connection((LOOPBACK, port), timeout=30)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(
@@ -162,16 +166,17 @@ class MqttWatcher:
                 f"{CLIENT_ID_PREFIX}watcher",
                 username=USER,
                 password=password.encode(),
-                clean_start=True,
+                clean_start=False,
+                session_expiry_interval=_SESSION_SECONDS,
             ).write()
         )
-        self._expect(mqtt5.ConnAckPacket)
-        self._socket.sendall(
-            mqtt5.SubscribePacket(
-                1, [mqtt5.TopicFilter(topic_filter, max_qos=mqtt5.QoS.AT_LEAST_ONCE)]
-            ).write()
-        )
-        self._expect(mqtt5.SubAckPacket)
+        if not self._expect(mqtt5.ConnAckPacket).session_present:
+            self._socket.sendall(
+                mqtt5.SubscribePacket(
+                    1, [mqtt5.TopicFilter(topic_filter, max_qos=mqtt5.QoS.AT_LEAST_ONCE)]
+                ).write()
+            )
+            self._expect(mqtt5.SubAckPacket)
         self._hung_up = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt-watcher", daemon=True)
@@ -181,10 +186,13 @@ class MqttWatcher:
         if self._hung_up:
             raise BenchError("the broker hung up on the watcher")
 
-    def _expect(self, kind: type[mqtt5.ConnAckPacket] | type[mqtt5.SubAckPacket]) -> None:
-        answer, _ = mqtt5.read(memoryview(self._socket.recv(4096)))
+    def _expect(self, kind: type[_Answer]) -> _Answer:
+        data = self._socket.recv(4096)
+        answer, size = mqtt5.read(memoryview(data))
         if not isinstance(answer, kind):
             raise BenchError(f"the broker answered the watcher with {answer}")
+        self._rest = data[size:]
+        return answer
 
     def __enter__(self) -> MqttWatcher:
         self._thread.start()
@@ -196,7 +204,8 @@ class MqttWatcher:
         self._socket.close()
 
     def _run(self) -> None:
-        rest = b""
+        # A session that is resumed begins right behind the CONNACK.
+        self._rest = self._take(self._rest, time.time())
         while not self._closing.is_set():
             if not select.select([self._socket], [], [], 0.2)[0]:
                 continue
@@ -204,7 +213,7 @@ class MqttWatcher:
             if not data:
                 self._hung_up = True
                 return
-            rest = self._take(rest + data, time.time())
+            self._rest = self._take(self._rest + data, time.time())
             time.sleep(_WATCH_SECONDS)
 
     def _take(self, data: bytes, now: float) -> bytes:

@@ -1,7 +1,8 @@
 """The load: device telemetry over MQTT, commands over Pub/Sub, each in a process of its own.
 
-Run by the measurements as ``python -m bench.load telemetry|commands …`` so that the generator
-shares no interpreter with what is measured; BENCH_PASSWORD is the broker's.
+Run by the measurements as ``python -m bench.load telemetry|commands|bare-commands …`` so that the
+generator shares no interpreter with what is measured; BENCH_PASSWORD is the broker's. Bare commands
+go over MQTT, as our pipeline would publish them: they show what the broker can carry.
 The last line on standard output is a JSON object with
 ``published`` (accepted by the broker or by Pub/Sub) and ``seconds``.
 """
@@ -14,7 +15,8 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import mqtt5
 
@@ -24,7 +26,7 @@ from bench.pubsub import MESSAGES_A_REQUEST, PubSub
 
 PAYLOAD_BYTES = 200
 DEVICES = 100
-WINDOW = 2000
+WINDOW = 6000
 """Messages sent and not yet acknowledged: enough to keep the broker busy all the time."""
 
 _HEAD = b'{"message_id":"%012d","event_time":%017.6f,"temperature":21.375,"note":"'
@@ -33,6 +35,8 @@ _NUMBER = slice(15, 27)
 _EVENT_TIME = slice(42, 59)
 _PACKETS_A_WRITE = 100
 _ACK_WAIT_SECONDS = 30.0
+_ACKS_SECONDS = 0.002
+"""PUBACKs of so long are read at once: the broker is to have the cores."""
 
 
 def payload(number: int, event_time: float) -> bytes:
@@ -56,15 +60,14 @@ def device_of(number: int) -> str:
     return f"d{number % DEVICES:03d}"
 
 
-class Devices:
+class Publisher:
     """One MQTT 5 connection that publishes for all devices, QoS 1, in a window.
 
     One connection and not a hundred: accepting connections is not what is measured. The messages
     carry a hundred topics.
     """
 
-    def __init__(self, port: int, *, password: bytes, properties: bool) -> None:
-        self._properties = properties
+    def __init__(self, port: int, *, password: bytes) -> None:
         self._socket = socket.create_connection((LOOPBACK, port), timeout=_ACK_WAIT_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
@@ -72,7 +75,7 @@ class Devices:
         self.acknowledged = 0
         self._socket.sendall(
             mqtt5.ConnectPacket(
-                f"{CLIENT_ID_PREFIX}devices",
+                f"{CLIENT_ID_PREFIX}publisher",
                 username=USER,
                 password=password,
                 clean_start=True,
@@ -80,28 +83,12 @@ class Devices:
         )
         answer, _ = mqtt5.read(memoryview(self._socket.recv(4096)))
         if not isinstance(answer, mqtt5.ConnAckPacket) or int(answer.reason_code):
-            raise BenchError(f"the broker refused the devices: {answer}")
-
-    def packet(self, number: int, event_time: float) -> bytes:
-        """PUBLISH number ``number``; its packet identifier follows from the number."""
-        device = device_of(number)
-        return mqtt5.PublishPacket(
-            f"devices/{device}/telemetry/env",
-            payload(number, event_time),
-            qos=mqtt5.QoS.AT_LEAST_ONCE,
-            packet_id=number % 65535 + 1,
-            content_type="application/json" if self._properties else None,
-            user_properties=[
-                ("message-id", f"bench-{number:012d}"),
-                ("event-time", _rfc3339(event_time)),
-            ]
-            if self._properties
-            else None,
-        ).write()
+            raise BenchError(f"the broker refused the publisher: {answer}")
 
     def send(self, packets: bytes, count: int) -> None:
         """Sends ``count`` encoded packets as soon as the window lets them pass."""
         while self.sent + count - self.acknowledged > WINDOW:
+            time.sleep(_ACKS_SECONDS)
             self.collect(_ACK_WAIT_SECONDS)
         self._socket.sendall(packets)
         self.sent += count
@@ -142,32 +129,66 @@ class Devices:
         self._socket.close()
 
 
+Encode = Callable[[int, float], bytes]
+"""PUBLISH of a number and an event time; its packet identifier follows from the number."""
+
+
+def telemetry(number: int, event_time: float, *, properties: bool = False) -> bytes:
+    """What a device sends, with MQTT 5 properties or without."""
+    return mqtt5.PublishPacket(
+        f"devices/{device_of(number)}/telemetry/env",
+        payload(number, event_time),
+        qos=mqtt5.QoS.AT_LEAST_ONCE,
+        packet_id=number % 65535 + 1,
+        content_type="application/json" if properties else None,
+        user_properties=[
+            ("message-id", f"bench-{number:012d}"),
+            ("event-time", _rfc3339(event_time)),
+        ]
+        if properties
+        else None,
+    ).write()
+
+
+def bare_command(number: int, event_time: float) -> bytes:
+    """What our pipeline sends for a command of ``publish_commands``."""
+    device = device_of(number)
+    return mqtt5.PublishPacket(
+        f"devices/{device}/commands/set",
+        payload(number, event_time),
+        qos=mqtt5.QoS.AT_LEAST_ONCE,
+        packet_id=number % 65535 + 1,
+        response_topic=f"devices/{device}/responses/{number}",
+        user_properties=[("command-id", str(number))],
+    ).write()
+
+
 def _rfc3339(moment: float) -> str:
     whole, fraction = divmod(moment, 1)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int(fraction * 1000):03d}Z"
 
 
-def flood_telemetry(devices: Devices, numbers: range) -> None:
+def flood(publisher: Publisher, encode: Encode, numbers: range) -> None:
     """Publishes as fast as the broker acknowledges; everything is encoded before the first."""
     now = time.time()
     writes = [
-        (b"".join(devices.packet(number, now) for number in part), len(part))
+        (b"".join(encode(number, now) for number in part), len(part))
         for part in _parts(numbers, _PACKETS_A_WRITE)
     ]
     for packets, count in writes:
-        devices.send(packets, count)
-    devices.settle()
+        publisher.send(packets, count)
+    publisher.settle()
 
 
-def pace_telemetry(devices: Devices, numbers: range, rate: float) -> None:
+def pace(publisher: Publisher, encode: Encode, numbers: range, rate: float) -> None:
     """Publishes ``rate`` messages a second, each stamped with the time just before it is sent."""
     begin = time.monotonic()
     for position, number in enumerate(numbers):
         due = begin + position / rate
         while (wait := due - time.monotonic()) > 0:
-            devices.collect(wait)
-        devices.send(devices.packet(number, time.time()), 1)
-    devices.settle()
+            publisher.collect(wait)
+        publisher.send(encode(number, time.time()), 1)
+    publisher.settle()
 
 
 def publish_commands(pubsub: PubSub, topic: str, numbers: range) -> None:
@@ -194,30 +215,32 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--first", type=int, default=0)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    telemetry = kinds.add_parser("telemetry")
-    telemetry.add_argument("--port", type=int, required=True)
-    telemetry.add_argument("--rate", type=float, help="messages a second; default: flat out")
-    telemetry.add_argument("--device-properties", action="store_true")
+    devices = kinds.add_parser("telemetry")
+    devices.add_argument("--rate", type=float, help="messages a second; default: flat out")
+    devices.add_argument("--device-properties", action="store_true")
+    bare = kinds.add_parser("bare-commands")
+    bare.set_defaults(rate=None)
+    for over_mqtt in (devices, bare):
+        over_mqtt.add_argument("--port", type=int, required=True)
     commands = kinds.add_parser("commands")
     commands.add_argument("--address", required=True)
     commands.add_argument("--topic", required=True)
     options = parser.parse_args()
     numbers = range(options.first, options.first + options.count)
     begin = time.monotonic()
-    if options.kind == "telemetry":
-        devices = Devices(
-            options.port,
-            password=os.environ["BENCH_PASSWORD"].encode(),
-            properties=options.device_properties,
-        )
-        if options.rate:
-            pace_telemetry(devices, numbers, options.rate)
-        else:
-            flood_telemetry(devices, numbers)
-        devices.close()
-    else:
+    if options.kind == "commands":
         with PubSub(options.address) as pubsub:
             publish_commands(pubsub, options.topic, numbers)
+    else:
+        encode: Encode = bare_command
+        if options.kind == "telemetry":
+            encode = partial(telemetry, properties=options.device_properties)
+        publisher = Publisher(options.port, password=os.environ["BENCH_PASSWORD"].encode())
+        if options.rate:
+            pace(publisher, encode, numbers, options.rate)
+        else:
+            flood(publisher, encode, numbers)
+        publisher.close()
     print(json.dumps({"published": len(numbers), "seconds": time.monotonic() - begin}))
 
 

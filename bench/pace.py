@@ -71,7 +71,7 @@ def carry(
         )
         with PubSubWatcher(services.pubsub, subscription, arrivals) as watcher:
             generator = generate(
-                services,
+                services.endpoints,
                 Direction.TELEMETRY,
                 range(before.start, measured.stop),
                 rate=pace.rate,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from bench import ceiling
 from bench.brokers import BrokerKind, describe
 from bench.latency import Latency
 from bench.peers import benthos
@@ -33,6 +34,10 @@ in every figure, so compare ratios: peers take turns, and a ratio is taken withi
 is measured stands at the top of `bench/throughput.py`, `bench/latency.py` and `bench/soak.py`;
 the peers' settings and their reasons in `bench/scripts/` and `bench/benthos/`.
 """
+
+_CEILING = f"""\
+`{ceiling.NAME}` is no peer but the ceiling of all: what the broker carried with neither a peer nor
+Pub/Sub on the cores (`bench/ceiling.py`)."""
 
 Rounds = Sequence[Sequence[Throughput]]
 
@@ -66,8 +71,16 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{form.format(statistics.median(values))} ({low} to {high})"
 
 
+def _spread_of_known(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return spread(known, "{:.2f}") if known else ""
+
+
 def throughput(rounds: Rounds) -> str:
-    """Rates and cost of each peer, and the first peer's ratios to the others round by round."""
+    """Rates and cost of each peer, and the first peer's ratios to the others round by round.
+
+    The ceiling, where it was measured, has a row in both and a sentence that says what it is.
+    """
     peers = [one.peer for one in rounds[0]]
     by_peer = {peer: [each[place] for each in rounds] for place, peer in enumerate(peers)}
     figures = table(
@@ -76,7 +89,7 @@ def throughput(rounds: Rounds) -> str:
             [
                 peer,
                 spread([one.messages_a_second for one in runs], "{:,.0f}"),
-                spread([one.cpu_seconds for one in runs], "{:.2f}"),
+                _spread_of_known([one.cpu_seconds for one in runs]),
                 f"{max(one.longest_pause_seconds for one in runs):.2f}",
                 str(sum(one.lost for one in runs)),
                 str(sum(one.duplicates for one in runs)),
@@ -86,13 +99,19 @@ def throughput(rounds: Rounds) -> str:
     )
     if len(peers) == 1:
         return figures
-    return figures + "\n\n" + _ratios(peers[0], by_peer)
+    note = f"\n\n{_CEILING}" if ceiling.NAME in by_peer else ""
+    return f"{figures}\n\n{_ratios(peers[0], by_peer)}{note}"
 
 
 def _ratios(ours: str, by_peer: dict[str, list[Throughput]]) -> str:
-    def ratio(other: str, of: Callable[[Throughput], float]) -> str:
-        pairs = zip(by_peer[ours], by_peer[other], strict=True)
-        return spread([of(mine) / of(theirs) for mine, theirs in pairs], "{:.2f}")
+    def ratio(other: str, of: Callable[[Throughput], float | None]) -> str:
+        pairs = [
+            (of(mine), of(theirs))
+            for mine, theirs in zip(by_peer[ours], by_peer[other], strict=True)
+        ]
+        return _spread_of_known(
+            [None if mine is None or not theirs else mine / theirs for mine, theirs in pairs]
+        )
 
     return table(
         [f"{ours} to", "messages a second", "CPU a message"],

@@ -7,7 +7,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def subscription_path(subscription: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoints:
-    """What a peer must know. ``pubsub_address``: "host:port"; ``password``: the broker's, of user
+    """What a peer must know. ``pubsub_address``: "host:port", empty beside a broker
+    alone; ``password``: the broker's, of user
     ``brokers.USER``; ``folder``: for its files and log.
     """
 
@@ -62,6 +64,31 @@ class Endpoints:
         }
 
 
+@contextmanager
+def serving(broker: BrokerKind, *, pubsub_address: str = "") -> Iterator[Endpoints]:
+    """Runs a broker and nothing else; peers that it is for are told of ``pubsub_address``."""
+    with tempfile.TemporaryDirectory(prefix="mqttbeam-bench-") as folder, ExitStack() as stack:
+        endpoints = Endpoints(
+            broker_port=free_port(),
+            pubsub_address=pubsub_address,
+            password=secrets.token_urlsafe(),
+            folder=Path(folder),
+        )
+        port = endpoints.broker_port
+        _start(stack, brokers.command(broker, port, endpoints.folder), "broker", port, endpoints)
+        yield endpoints
+
+
+def _start(
+    stack: ExitStack, command: list[str], name: str, port: int, endpoints: Endpoints
+) -> subprocess.Popen[bytes]:
+    log = endpoints.folder / f"{name}.log"
+    process = start(command, log=log, environment=endpoints.environment())
+    stack.callback(stop, process, grace_seconds=5.0)
+    wait_for_port(port, process, log=log)
+    return process
+
+
 class Services:
     """A broker and a Pub/Sub with the topics and subscriptions of one measurement.
 
@@ -75,21 +102,13 @@ class Services:
 
     def __enter__(self) -> Services:
         with self._stack as stack:
-            temporary = tempfile.TemporaryDirectory(prefix="mqttbeam-bench-")
-            folder = Path(stack.enter_context(temporary))
-            self.endpoints = Endpoints(
-                broker_port=free_port(),
-                pubsub_address=f"{LOOPBACK}:{(pubsub_port := free_port())}",
-                password=secrets.token_urlsafe(),
-                folder=folder,
-            )
-            broker_port = self.endpoints.broker_port
-            self._start(
-                stack, brokers.command(self._broker, broker_port, folder), "broker", broker_port
+            pubsub_port = free_port()
+            self.endpoints = stack.enter_context(
+                serving(self._broker, pubsub_address=f"{LOOPBACK}:{pubsub_port}")
             )
             serve = [part.format(port=pubsub_port) for part in shlex.split(self._command)]
             self._pubsub_process = psutil.Process(
-                self._start(stack, serve, "pubsub", pubsub_port).pid
+                _start(stack, serve, "pubsub", pubsub_port, self.endpoints).pid
             )
             self.pubsub = stack.enter_context(PubSub(self.endpoints.pubsub_address))
             for topic in (TELEMETRY_TOPIC, DEAD_LETTER_TOPIC, COMMANDS_TOPIC, RESULTS_TOPIC):
@@ -104,15 +123,6 @@ class Services:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def _start(
-        self, stack: ExitStack, command: list[str], name: str, port: int
-    ) -> subprocess.Popen[bytes]:
-        log = self.endpoints.folder / f"{name}.log"
-        process = start(command, log=log, environment=self.endpoints.environment())
-        stack.callback(stop, process, grace_seconds=5.0)
-        wait_for_port(port, process, log=log)
-        return process
 
     def pubsub_cpu_seconds(self) -> float:
         """CPU time of the Pub/Sub process: while it grows, messages are still coming in."""

@@ -6,9 +6,9 @@ Two modes, the same for every peer:
   subscription exists, and is stopped; all messages are published; then it is started and works
   them off. Nothing else runs but the broker, Pub/Sub and the peer.
 - ``live``: the peer runs already, and the publisher fills the broker as fast as it acknowledges,
-  on the same cores. What the broker spends on taking messages in then bounds the fastest peers:
-  mosquitto handed out a backlog of 60,000 at more than 100,000 a second to a bare subscriber, and
-  carried 32,000 a second from a publisher to that same subscriber.
+  on the same cores. What the broker spends on taking messages in then bounds the fastest peers.
+
+The broker bounds them anyway: ``bench.ceiling`` measures that in the same rounds.
 
 The rate is taken from the first arrival to the last, CPU time between the same two moments: the
 start of an interpreter or of a runner is not in it.
@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.arrivals import Arrivals, MqttWatcher, drain
@@ -32,6 +32,7 @@ from bench.services import (
     COMMANDS_FILTER,
     COMMANDS_TOPIC,
     TELEMETRY_SUBSCRIPTION,
+    Endpoints,
     Services,
     subscription_path,
     topic_path,
@@ -60,14 +61,14 @@ class Mode(enum.Enum):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Throughput:
     """One measurement of one peer. ``cpu_seconds``: user and system of all its processes, per
-    10,000 messages; ``longest_pause_seconds``: without an arrival, which tells a stall from a
-    slow run.
+    10,000 messages, None where there was no peer; ``longest_pause_seconds``: without an arrival,
+    which tells a stall from a slow run.
     """
 
     peer: str
     messages: int
     messages_a_second: float
-    cpu_seconds: float
+    cpu_seconds: float | None
     longest_pause_seconds: float
     lost: int
     duplicates: int
@@ -83,7 +84,7 @@ class Load:
 
 
 def generate(
-    services: Services,
+    endpoints: Endpoints,
     direction: Direction,
     numbers: range,
     *,
@@ -93,23 +94,28 @@ def generate(
     """Starts the process that publishes the messages numbered ``numbers``; telemetry at ``rate``
     messages a second, or flat out, and with MQTT 5 properties where asked for.
     """
-    command = [sys.executable, "-m", "bench.load"]
-    command += [f"--first={numbers.start}", f"--count={len(numbers)}", direction.value]
     if direction is Direction.TELEMETRY:
-        command.append(f"--port={services.endpoints.broker_port}")
+        options = [f"--port={endpoints.broker_port}"]
         if rate is not None:
-            command.append(f"--rate={rate}")
+            options.append(f"--rate={rate}")
         if device_properties:
-            command.append("--device-properties")
+            options.append("--device-properties")
     else:
-        command += [
-            f"--address={services.endpoints.pubsub_address}",
+        options = [
+            f"--address={endpoints.pubsub_address}",
             f"--topic={topic_path(COMMANDS_TOPIC)}",
         ]
+    return start_load(endpoints, direction.value, numbers, options)
+
+
+def start_load(
+    endpoints: Endpoints, kind: str, numbers: range, options: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    """Starts ``bench.load`` with a kind of load and that kind's options."""
+    command = [sys.executable, "-m", "bench.load"]
+    command += [f"--first={numbers.start}", f"--count={len(numbers)}", kind, *options]
     return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **services.endpoints.environment()},
+        command, stdout=subprocess.PIPE, env={**os.environ, **endpoints.environment()}
     )
 
 
@@ -146,7 +152,7 @@ def _telemetry(peer: Peer, load: Load, services: Services) -> Throughput:
     def publish() -> None:
         finish(
             generate(
-                services,
+                services.endpoints,
                 peer.direction,
                 arrivals.numbers,
                 device_properties=load.device_properties,
@@ -183,16 +189,16 @@ def _commands(peer: Peer, load: Load, services: Services) -> Throughput:
             watcher.arrivals = warm_up
             time.sleep(0.05)
 
-        peer.start(services.endpoints)
+        peer.start(endpoints)
         warm_up(peer, services, look)
         watcher.arrivals = arrivals
         if load.mode is Mode.BACKLOG:
             peer.stop()
-            finish(generate(services, peer.direction, arrivals.numbers))
-            peer.start(services.endpoints)
+            finish(generate(endpoints, peer.direction, arrivals.numbers))
+            peer.start(endpoints)
         with UsageSampler(peer.pid) as usage:
             if load.mode is Mode.LIVE:
-                finish(generate(services, peer.direction, arrivals.numbers))
+                finish(generate(endpoints, peer.direction, arrivals.numbers))
             _await_arrivals(peer, watcher, arrivals)
     return _result(peer, arrivals, usage)
 
@@ -225,7 +231,7 @@ def warm_up(peer: Peer, services: Services, look: Callable[[Arrivals], None]) ->
         arrivals = Arrivals(range(first, first + WARM_UP_MESSAGES))
         first += WARM_UP_MESSAGES
         look(arrivals)
-        finish(generate(services, peer.direction, arrivals.numbers))
+        finish(generate(services.endpoints, peer.direction, arrivals.numbers))
         patience = time.monotonic() + 2.0
         while time.monotonic() < patience:
             look(arrivals)

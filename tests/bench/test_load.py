@@ -1,6 +1,12 @@
-import mqtt5
+from datetime import UTC, datetime
 
-from bench.load import PAYLOAD_BYTES, event_time_of, number_of, payload
+import mqtt5
+from apache_beam.io.gcp.pubsub import PubsubMessage
+
+from bench.load import PAYLOAD_BYTES, bare_command, device_of, event_time_of, number_of, payload
+from mqtt.codec import ProtocolVersion
+from schemas.layout import DEFAULT
+from transforms.commands import CommandEncoder
 
 
 def test_a_payload_is_200_bytes_and_says_its_number_and_time() -> None:
@@ -15,3 +21,10 @@ def test_a_payload_is_a_legal_publish() -> None:
     packet, _ = mqtt5.read(memoryview(written.write()))
     assert isinstance(packet, mqtt5.PublishPacket)
     assert packet.payload == payload(1, 1.5)
+
+
+def test_a_bare_command_is_the_packet_of_our_pipeline() -> None:
+    attributes = {"deviceId": device_of(7), "commandName": "set"}
+    message = PubsubMessage(payload(7, 1.5), attributes, message_id="7")
+    _, head, tail = CommandEncoder(DEFAULT, ProtocolVersion.V5).encode(message, datetime.now(UTC))
+    assert bare_command(7, 1.5) == head + (8).to_bytes(2) + tail

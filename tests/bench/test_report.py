@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from bench.report import spread, table, throughput, write
@@ -22,6 +23,13 @@ def test_a_ratio_is_taken_within_a_round() -> None:
         [_figure("ours", 20), _figure("other", 20)],
     ]
     assert "| other   | 2.00 (1.00 to 3.00) |" in throughput(rounds)
+
+
+def test_the_ceiling_has_a_ratio_of_rates_and_none_of_cost() -> None:
+    alone = replace(_figure("broker alone", 40), cpu_seconds=None)
+    text = throughput([[_figure("ours", 30), alone]])
+    assert "| broker alone |              0.75 |               |" in text
+    assert "no peer" in text
 
 
 def test_a_spread_names_median_least_and_most() -> None:
