@@ -5,15 +5,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 UV ?= uv
 
-# The first Python of these that is new enough makes the environment; PYTHON=… chooses another.
+# The first of these that requirements.lock serves makes the environment; PYTHON=… names another.
 PYTHON ?=
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
+# As in pyproject.toml. Beam has no wheel for another version or another kind of Python.
+SERVED = sys.implementation.name == "cpython" and "t" not in sys.abiflags \
+  and (3, 11) <= sys.version_info < (3, 15)
 
 # The last line of a run is its figures, also where make was called by make.
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench test-faults lock clean prism
+.PHONY: help run test check bench test-faults lock clean prism named
 .DELETE_ON_ERROR:
 
 help:
@@ -54,15 +57,18 @@ bench: $(STAMP) prism
 prism: $(STAMP)
 	@$(BIN)/python -m localcloud.prism
 
-$(STAMP): requirements.lock pyproject.toml
+# Looks at the environment even if it is there where a Python is named, which may be another one.
+$(STAMP): requirements.lock pyproject.toml $(if $(PYTHON),named)
 	@for python in $(PYTHONS); do \
-	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  if "$$python" -c 'import sys; sys.exit(not ($(SERVED)))' 2>/dev/null; then \
 	    exec "$$python" -P localcloud/environment.py $(VENV); \
 	  fi; \
 	done; \
-	echo 'No Python 3.11 or newer was found (looked for: $(PYTHONS)).' >&2; \
-	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)' >&2; \
+	echo 'mqttbeam needs CPython 3.11, 3.12, 3.13 or 3.14, which none of these is: $(PYTHONS).' >&2; \
+	echo 'Install one, or name it: make PYTHON=/path/to/python3.13 $(MAKECMDGOALS)' >&2; \
 	exit 1
+
+named:
 
 lock:
 	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml --extra dev \

@@ -1,15 +1,16 @@
 """Make the virtual environment: ``python3 -P localcloud/environment.py .venv``.
 
-`make` runs this with whatever Python 3.11 or newer the machine has, before anything is
+`make` runs this with whatever Python from 3.11 to 3.14 the machine has, before anything is
 installed, so it imports the standard library only. It installs requirements.lock with every
 hash checked, then the project itself, editable. The stamp is written last: a set-up that was
 cut off leaves its mark behind, and the next one starts from an empty folder, since pip takes
-a half-copied package for an installed one.
+a half-copied package for an installed one. So does one with another Python than before.
 """
 
 import argparse
 import fcntl
 import hashlib
+import platform
 import subprocess
 import sys
 import threading
@@ -32,8 +33,8 @@ class EnvironmentFailed(Exception):
 
 
 def fingerprint() -> str:
-    """What the environment was made from: a hash of the lock file and the metadata."""
-    digest = hashlib.sha256()
+    """What the environment is made from: a hash of Python's version, the lock and the metadata."""
+    digest = hashlib.sha256(platform.python_version().encode())
     for path in (LOCK, METADATA):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -126,15 +127,17 @@ def _watched(command: list[str], *, log: IO[str], progress: Progress, failure: s
         raise EnvironmentFailed(f"{failure}\n\n{''.join(tail)}\nThe whole output: {log.name}")
 
 
-def _has_pip(python: Path) -> bool:
+def _can_be_kept(python: Path) -> bool:
+    """Whether an environment's Python runs, has pip and is of the version that runs this."""
     if not python.exists():
         return False
-    command = [str(python), "-m", "pip", "--version"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    command = [str(python), "-c", "import pip, platform; print(platform.python_version())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and done.stdout.strip() == platform.python_version()
 
 
 def make(venv: Path) -> None:
-    """Make the environment, or bring the one that is there up to the lock file.
+    """Make the environment, or bring the one that is there up to the lock file and this Python.
 
     Raises EnvironmentFailed where Python has no venv module, or pip can't install.
     """
@@ -144,7 +147,7 @@ def make(venv: Path) -> None:
         stamp.touch()
         return
     python = venv / "bin" / "python"
-    fresh = mark.exists() or not _has_pip(python)
+    fresh = mark.exists() or not _can_be_kept(python)
     sys.stderr.write(
         f"Setting up {venv.name} with Python {'.'.join(map(str, sys.version_info[:3]))}: "
         "the packages of requirements.lock, each checked by its hash.\n"
