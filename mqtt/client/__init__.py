@@ -3,7 +3,8 @@
 Threads, not asyncio, because Beam calls from threads. No Beam, no cloud: usable anywhere.
 """
 
-from mqtt.client.publisher import Publication, Publisher
+from mqtt.client.publication import Publication
+from mqtt.client.publisher import Publisher
 from mqtt.client.settings import BrokerAddress, ConnectionSettings, SecretReader, TlsFiles
 from mqtt.client.subscriber import Batch, Subscriber
 from mqtt.outgoing import Message

@@ -6,6 +6,7 @@ MQTT 5.0 sections 3.3, 3.4 and 4.9 (flow control).
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -14,12 +15,16 @@ from types import MappingProxyType
 
 from mqtt5 import ConnAckPacket, Packet, PubAckPacket, QoS
 
+from mqtt.client.caution import Caution
 from mqtt.client.counts import Counts
 from mqtt.client.link import Link
+from mqtt.client.publication import Publication
 from mqtt.client.settings import ConnectionSettings
 from mqtt.client.wire import Wire
 from mqtt.errors import ConnectionLost, ConnectionRefused, TopicError
-from mqtt.outgoing import Message, encoded, is_retained
+from mqtt.outgoing import Message, encoded, is_retained, topic_field
+
+_LOGGER = logging.getLogger(__name__)
 
 _CHUNK = 500
 """Messages written to the socket in one go."""
@@ -28,64 +33,13 @@ _MANY_IN_FLIGHT = 500
 _PAUSE_SECONDS = 0.002
 
 _MALFORMED_PACKET = 0x81
+_IMPLEMENTATION_SPECIFIC = 0x83
 _TOPIC_NAME_INVALID = 0x90
 _PACKET_TOO_LARGE = 0x95
 _RETAIN_NOT_SUPPORTED = 0x9A
 _QOS_NOT_SUPPORTED = 0x9B
 
 _NONE_REFUSED: Mapping[int, int] = MappingProxyType({})
-
-
-class Publication:
-    """Messages that are waited for together; made by :meth:`Publisher.open`, used by one thread.
-
-    Adding sends as the window allows while earlier messages are still unanswered; ``wait``
-    returns when the last is answered.
-    """
-
-    def __init__(self, publisher: Publisher, timeout_seconds: float) -> None:
-        self._publisher = publisher
-        self._deadline = time.monotonic() + timeout_seconds
-        self.abandoned = False
-        # For the publisher: what is added, and a reason code each, success until another is told.
-        self.heads: list[bytes] = []
-        self.tails: list[bytes] = []
-        self.codes = bytearray()
-        self.missing = 0
-
-    @property
-    def answered(self) -> bool:
-        """Whether nothing that was added is still unanswered."""
-        return not self.missing
-
-    def add(self, messages: Iterable[Message]) -> None:
-        """Sends messages at QoS 1. Raises ConnectionLost if there is no room in time."""
-        self._publisher._add(self, messages, self._deadline)
-
-    def add_encoded(self, heads: Sequence[bytes], tails: Sequence[bytes]) -> None:
-        """Sends messages that were encoded before, for this connection's protocol and checked as
-        ``mqtt.outgoing.encoded`` does. Raises as :meth:`add`.
-        """
-        self._publisher._add_encoded(self, heads, tails, self._deadline)
-
-    def wait(self) -> list[int]:
-        """Returns each message's reason code, in the order added.
-
-        0x00 is success, 0x10 no matching subscribers, 0x80 and above a refusal by the broker.
-        Some are also given for messages that were not sent, because a broker would end the
-        connection over them: 0x90 (topic name invalid), 0x81 (another field is nothing that MQTT
-        can carry), 0x95 (packet too large), 0x9A (the broker retains nothing).
-
-        Raises:
-          ConnectionLost: not all were acknowledged in time; they may have been delivered.
-        """
-        self._publisher._wait_for_all(self, self._deadline)
-        return list(self.codes)
-
-    def settle(self, index: int, code: int) -> None:
-        """Notes an answer. For the publisher."""
-        self.codes[index] = code
-        self.missing -= 1
 
 
 class Publisher:
@@ -118,6 +72,9 @@ class Publisher:
         self._last_id = 0
         self._wanted_room = 0
         self._wire: Wire | None = None
+        # In its place, while the connection is one to be careful with.
+        self._careful: Wire | None = None
+        self._caution = Caution()
         self._link = Link(
             settings.replace(clean_start=True, session_expiry_seconds=0), self, self.counters
         )
@@ -248,13 +205,15 @@ class Publisher:
             while call.missing:
                 self._wait(call, deadline)
 
-    def _republish(self, wire: Wire, count: int) -> None:
-        """Sends up to ``count`` that an earlier connection left without an answer.
+    def _republish(self, wire: Wire, count: int) -> list[int]:
+        """Sends up to ``count`` that an earlier connection left without an answer; returns their
+        packet identifiers.
 
         [MQTT-3.3.4-9]: never more unanswered than the broker's receive maximum, which may be
         smaller on this connection than it was on the last.
         """
-        while count > 0 and self._unsent:
+        sent: list[int] = []
+        while len(sent) < count and self._unsent:
             packet_id = self._unsent.popleft()
             with self._condition:
                 if packet_id not in self._in_flight:
@@ -269,8 +228,9 @@ class Publisher:
                     self._condition.notify_all()
                     continue
             wire.send_bytes(b"".join((head, packet_id.to_bytes(2, "big"), tail)))
-            count -= 1
+            sent.append(packet_id)
             self.counters.add("republished")
+        return sent
 
     def _wait(self, call: Publication, deadline: float) -> None:
         left = deadline - time.monotonic()
@@ -311,16 +271,35 @@ class Publisher:
                 }
                 self._unsent = deque(self._in_flight)
             wire.take_pubacks(self._acknowledged)
-            self._republish(wire, self._window)
-            with self._condition:
-                self._wire = wire
-                self._condition.notify_all()
+            if self._caution.connected(time.monotonic(), unanswered=bool(self._unsent)):
+                self._careful = wire
+            else:
+                self._republish(wire, self._window)
+                self._open(wire)
         self._link.set_ready()
+
+    def _open(self, wire: Wire) -> None:
+        with self._condition:
+            self._careful, self._wire = None, wire
+            self._condition.notify_all()
+
+    def _send_carefully(self, wire: Wire) -> None:
+        """Sends what may be sent on a connection to be careful with, and opens it to all others
+        when nothing is left of what earlier ones broke over.
+        """
+        now = time.monotonic()
+        with self._sending:
+            allowance = self._caution.allowance(now)
+            if not allowance:
+                return
+            sent = self._republish(wire, min(allowance, self._window))
+            self._caution.sent(sent, now)
+            if not sent:
+                self._open(wire)
 
     def received(self, packets: list[Packet]) -> None:
         """Takes PUBACKs that say more than success."""
         answers = [packet for packet in packets if type(packet) is PubAckPacket]
-        self._make_room(len(answers))
         with self._condition:
             for packet in answers:
                 item = self._in_flight.pop(packet.packet_id, None)
@@ -328,10 +307,10 @@ class Publisher:
                     call, index = item
                     call.settle(index, int(packet.reason_code))
             self._condition.notify_all()
+        self._answered(len(answers))
 
     def _acknowledged(self, packet_ids: Sequence[int]) -> None:
         """Takes PUBACKs that say success."""
-        self._make_room(len(packet_ids))
         settled = False
         with self._condition:
             pop = self._in_flight.pop
@@ -346,15 +325,35 @@ class Publisher:
             if settled or 0 < self._wanted_room <= room:
                 self._wanted_room = 0
                 self._condition.notify_all()
+        self._answered(len(packet_ids))
 
-    def _make_room(self, answered: int) -> None:
-        if self._unsent and self._wire is not None:
-            self._republish(self._wire, answered)
+    def _answered(self, count: int) -> None:
+        if not count:
+            return
+        self._caution.answered(count)
+        if self._careful is not None:
+            self._send_carefully(self._careful)
+        elif self._unsent and self._wire is not None:
+            self._republish(self._wire, count)
 
     def lost(self) -> None:
         """Waits for the next connection."""
         with self._condition:
-            self._wire = None
+            self._wire = self._careful = None
+            guilty = self._caution.lost(time.monotonic(), unanswered=bool(self._in_flight))
+            item = self._in_flight.pop(guilty, None) if guilty is not None else None
+            if item is None:
+                return
+            call, index = item
+            call.settle(index, _IMPLEMENTATION_SPECIFIC)
+            self._condition.notify_all()
+        self.counters.add("given_up")
+        topic = topic_field(call.heads[index])[2:].decode()
+        _LOGGER.warning(
+            "a message to %s was given up: the broker closes the connection whenever it is sent;"
+            " may this user publish there?",
+            topic,
+        )
 
     def tick(self, now: float) -> None:
         """Raises ConnectionLost for messages that nobody waits for any longer: only another
@@ -366,6 +365,8 @@ class Publisher:
             raise ConnectionLost(
                 f"the broker left {abandoned} messages unacknowledged for too long"
             )
+        if self._careful is not None:
+            self._send_carefully(self._careful)
 
     @property
     def full(self) -> bool:

@@ -43,7 +43,8 @@ from transforms.shared import Shared
 _CHUNK = 250
 """Messages that are sent together, where they come one by one."""
 _NO_MATCHING_SUBSCRIBERS = 0x10
-_NOT_SENT = {
+_WORDS = {
+    0x83: "implementation specific error, or the broker closes the connection whenever it is sent",
     0x81: "a property is nothing that MQTT can carry",
     0x95: "larger than the broker takes",
     0x9A: "the broker retains no messages",
@@ -98,7 +99,7 @@ class PublishResult(NamedTuple):
             return cls("no_subscriber", reason_code, "nobody subscribes to the topic")
         if reason_code < 0x80:
             return cls("accepted", reason_code, "")
-        words = _NOT_SENT.get(reason_code)
+        words = _WORDS.get(reason_code)
         if words is None:
             try:
                 words = PubAckReasonCode(reason_code).name.lower().replace("_", " ")

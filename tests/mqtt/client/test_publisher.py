@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -283,6 +284,29 @@ def test_properties_travel_on_5_and_are_left_out_on_3_1_1(
         assert packet.retain
         acknowledge(peer, [packet])
         assert call.result() == [0]
+
+
+@pytest.mark.parametrize("position", [0, 3])
+def test_a_message_that_the_broker_closes_over_is_given_up_and_its_neighbours_arrive(
+    scripted: ScriptedBroker, publish: Connect, position: int
+) -> None:
+    publisher = publish(scripted.settings(protocol=V311, stable_seconds=0.01))
+    payloads = [b"%d" % number for number in range(5)]
+    payloads[position] = b"forbidden"
+    call = publishing(publisher, messages(*payloads), seconds=30)
+    taken: list[bytes] = []
+    while len(set(taken)) < 4:
+        peer, _ = scripted.welcome()
+        with contextlib.suppress(EOFError, TimeoutError):
+            while (packet := peer.expect(PublishPacket, seconds=3)).payload != b"forbidden":
+                taken.append(packet.payload)
+                acknowledge(peer, [packet])
+        if len(set(taken)) < 4:
+            peer.close()
+    expected = [0] * 5
+    expected[position] = 0x83
+    assert call.result() == expected
+    assert publisher.counters["given_up"] == 1
 
 
 def test_threads_share_a_connection_and_get_their_own_answers(
