@@ -14,7 +14,7 @@ from typing import TypeVar
 from bench import ceiling, latency, report, soak, throughput
 from bench.brokers import BrokerKind, default_broker
 from bench.pace import Pace
-from bench.peers.benthos import Benthos
+from bench.peers.benthos import Benthos, BenthosDefaults
 from bench.peers.mqttbeam import MqttBeam
 from bench.peers.peer import Direction, Peer
 from bench.peers.script import Script
@@ -22,7 +22,9 @@ from bench.processes import BenchError
 from bench.services import PUBSUB_COMMAND, Services
 from bench.throughput import Load, Mode
 
-PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (MqttBeam, Script, Benthos)}
+PEERS: dict[str, type[Peer]] = {
+    peer.name: peer for peer in (MqttBeam, Script, Benthos, BenthosDefaults)
+}
 
 _EXAMPLES = """\
 examples:

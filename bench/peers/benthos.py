@@ -6,9 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
-from bench.peers.peer import Peer
+import yaml
+
+from bench.peers.peer import Direction, Peer
 from bench.processes import BenchError, tail
 from bench.services import Endpoints
 
@@ -17,10 +22,25 @@ _SOURCE = Path(__file__).parent.parent / "benthos"
 _BUILD = Path(__file__).parent.parent / ".build"
 _BINARY = _BUILD / "benthos"
 _BUILD_SECONDS = 900
+_TUNED = {
+    Direction.TELEMETRY: (
+        "output.gcp_pubsub.max_in_flight",
+        "output.gcp_pubsub.batching",
+        "output.gcp_pubsub.count_threshold",
+        "output.gcp_pubsub.delay_threshold",
+    ),
+    Direction.COMMANDS: (
+        "input.gcp_pubsub.max_outstanding_messages",
+        "output.mqtt.max_in_flight",
+    ),
+}
 
 
 class Benthos(Peer):
-    """A Go program that people configure rather than write; settings and reasons in its YAML."""
+    """A Go program that people configure rather than write; settings and reasons in its YAML.
+
+    Tuned to its best on this work, as far as it was tried.
+    """
 
     name = "benthos"
 
@@ -35,7 +55,7 @@ class Benthos(Peer):
 
     def command(self, endpoints: Endpoints) -> list[str]:
         """Runs the config of the direction; Benthos fills in its places from the environment."""
-        return [str(_BINARY), "-c", str(_SOURCE / f"{self.direction.value}.yaml")]
+        return [str(_BINARY), "-c", str(self._config(endpoints.folder))]
 
     def environment(self, endpoints: Endpoints) -> dict[str, str]:
         """The broker's address as the YAML files want it, beside the rest."""
@@ -43,6 +63,34 @@ class Benthos(Peer):
             **super().environment(endpoints),
             "BENCH_BROKER": f"tcp://127.0.0.1:{endpoints.broker_port}",
         }
+
+    def _config(self, folder: Path) -> Path:
+        return config_of(self.direction)
+
+
+class BenthosDefaults(Benthos):
+    """Benthos as its documentation configures it: the same YAML without what was tuned."""
+
+    name = "benthos-defaults"
+
+    def _config(self, folder: Path) -> Path:
+        config = folder / "benthos-defaults.yaml"
+        config.write_text(yaml.safe_dump(untuned(self.direction)))
+        return config
+
+
+def config_of(direction: Direction) -> Path:
+    """The config, tuned, of a direction."""
+    return _SOURCE / f"{direction.value}.yaml"
+
+
+def untuned(direction: Direction) -> dict[str, Any]:
+    """The config of a direction in which Benthos' own defaults stand for all that was tuned."""
+    config: dict[str, Any] = yaml.safe_load(config_of(direction).read_text())
+    for setting in _TUNED[direction]:
+        *sections, name = setting.split(".")
+        del reduce(getitem, sections, config)[name]
+    return config
 
 
 def _built() -> bool:
