@@ -37,7 +37,7 @@ _POLL_SECONDS = 0.0
 """The wait paces an idle source; a resume delay would keep Prism busy until it is over."""
 
 _READ_SECONDS = 0.25
-_LISTS_PER_BUNDLE = 24
+_LISTS_PER_BUNDLE = 12
 """Bounds of a bundle under load. A bundle ends by waiting for its last write, so few large ones
 waste less; what it holds must stay well below what may be unacknowledged, else the queue runs
 dry while it waits."""
