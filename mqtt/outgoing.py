@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mqtt5 import PublishPacket, QoS
 
@@ -45,33 +45,29 @@ def encoded(message: Message, protocol: ProtocolVersion) -> tuple[bytes, bytes]:
       ValueError, OverflowError: another field is nothing that MQTT can carry.
     """
     check_topic_name(message.topic)
-    if protocol is ProtocolVersion.V311:
-        packet = PublishPacket(
-            message.topic,
-            message.payload,
-            qos=QoS.AT_LEAST_ONCE,
-            packet_id=1,
-            retain=message.retain,
-        )
-    else:
+    properties: dict[str, Any] = {}
+    if protocol is ProtocolVersion.V5:
         if message.response_topic is not None:
             check_topic_name(message.response_topic)
         texts = [message.content_type or "", *itertools.chain(*message.user_properties)]
         if any("\0" in text for text in texts):
             # [MQTT-1.5.4-2], which the codec lets through
             raise ValueError("U+0000 in a property")
-        packet = PublishPacket(
-            message.topic,
-            message.payload,
-            qos=QoS.AT_LEAST_ONCE,
-            packet_id=1,
-            retain=message.retain,
-            message_expiry_interval=message.expiry_seconds,
-            content_type=message.content_type,
-            response_topic=message.response_topic,
-            correlation_data=message.correlation_data,
-            user_properties=list(message.user_properties),
-        )
+        properties = {
+            "message_expiry_interval": message.expiry_seconds,
+            "content_type": message.content_type,
+            "response_topic": message.response_topic,
+            "correlation_data": message.correlation_data,
+            "user_properties": list(message.user_properties),
+        }
+    packet = PublishPacket(
+        message.topic,
+        message.payload,
+        qos=QoS.AT_LEAST_ONCE,
+        packet_id=1,
+        retain=message.retain,
+        **properties,
+    )
     whole = encode(packet, protocol)
     identifier = len(whole) - len(topic_field(whole)) + 2 + len(message.topic.encode())
     return whole[:identifier], whole[identifier + 2 :]
