@@ -22,9 +22,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from mqtt.client import BrokerAddress
 from mqtt.codec import ProtocolVersion
 from mqtt.topics import TopicFilter
+from pipelines.forms import Kind, Reader, reads
 from schemas.codec import Codec
 from schemas.errors import SchemaSettingError
-from schemas.layout import layout_named
+from schemas.layout import LAYOUTS, layout_named
 from schemas.messages import DeviceRegistry
 from transforms.mqttio import BrokerSettings
 from transforms.mqttio.subscriptions import check_client_id, check_filters
@@ -34,6 +35,11 @@ OptionsT = TypeVar("OptionsT")
 
 _RESOURCE = "[a-zA-Z][a-zA-Z0-9._~+%-]{2,254}"
 _PROJECT = "[a-z][a-z0-9.:-]{2,62}"
+_TABLE = rf"({_PROJECT})[:.]([A-Za-z0-9_]+)\.([A-Za-z0-9_$-]+)"
+_REGISTRY = rf"projects/({_PROJECT})/locations/([a-z0-9-]+)/registries/([^/]+)"
+_ADDRESS = r"(mqtts?|tcp|ssl)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?"
+_LEVELS = r"([+]|[^+#/,]*)"
+_FILTER = rf"(({_LEVELS}/)+([+#]|[^+#/,]*)|[+#]|[^+#/,]+)"
 
 
 class OptionError(ValueError):
@@ -105,6 +111,7 @@ def shown_default(item: dataclasses.Field[Any]) -> str | None:
     return str(getattr(default, "name", f"{default:g}" if isinstance(default, float) else default))
 
 
+@reads(Kind.BOOLEAN, pattern="true|false")
 def boolean(text: str) -> bool:
     """Reads true or false."""
     if text not in ("true", "false"):
@@ -112,9 +119,13 @@ def boolean(text: str) -> bool:
     return text == "true"
 
 
-def integer(low: int, high: int) -> Callable[[str], int]:
+def integer(low: int, high: int) -> Reader[int]:
     """Returns a reader of whole numbers from ``low`` to ``high``."""
+    digits = max(len(str(abs(low))), len(str(abs(high))))
+    sign, first = ("-?", "") if low < 0 else ("", "[1-9]" if low > 0 else "")
+    rest = f"[0-9]{{{0 if first else 1},{digits - bool(first)}}}"
 
+    @reads(Kind.NUMBER, pattern=f"{sign}{first}{rest}")
     def parse(text: str) -> int:
         if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}, got {text!r}")
@@ -123,9 +134,10 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def seconds(low: float, high: float) -> Callable[[str], float]:
+def seconds(low: float, high: float) -> Reader[float]:
     """Returns a reader of seconds from ``low`` to ``high``."""
 
+    @reads(Kind.NUMBER, pattern=rf"{'-?' if low < 0 else ''}[0-9]+(\.[0-9]+)?")
     def parse(text: str) -> float:
         try:
             value = float(text)
@@ -138,9 +150,10 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
-def choice(**choices: Any) -> Callable[[str], Any]:
+def choice(**choices: Any) -> Reader[Any]:
     """Returns a reader of one of some words."""
 
+    @reads(Kind.WORD, words=tuple(choices))
     def parse(text: str) -> Any:
         if text not in choices:
             raise ValueError(f"must be one of {', '.join(choices)}, got {text!r}")
@@ -149,11 +162,13 @@ def choice(**choices: Any) -> Callable[[str], Any]:
     return parse
 
 
+@reads(Kind.TEXT, pattern=rf"{_ADDRESS}(, *{_ADDRESS})*")
 def addresses(text: str) -> tuple[BrokerAddress, ...]:
     """Reads broker addresses, separated by commas."""
     return tuple(BrokerAddress.parse(item.strip()) for item in text.split(","))
 
 
+@reads(Kind.TEXT, pattern=rf"{_FILTER}(,{_FILTER})*")
 def topic_filters(text: str) -> tuple[str, ...]:
     """Reads topic filters, separated by commas, that do not overlap."""
     filters = [TopicFilter.parse(item.strip()) for item in text.split(",")]
@@ -161,6 +176,7 @@ def topic_filters(text: str) -> tuple[str, ...]:
     return tuple(map(str, filters))
 
 
+@reads(Kind.WORD, words=("5", "3.1.1"))
 def protocol(text: str) -> ProtocolVersion:
     """Reads a protocol version."""
     versions = {"5": ProtocolVersion.V5, "5.0": ProtocolVersion.V5, "3.1.1": ProtocolVersion.V311}
@@ -169,26 +185,29 @@ def protocol(text: str) -> ProtocolVersion:
     return versions[text]
 
 
+@reads(Kind.TEXT, pattern="[A-Za-z0-9_.-]+")
 def schema_id(text: str) -> str:
     """Reads the id of a schema that comes with the package."""
     Codec.packaged(default_schema_id=text)
     return text
 
 
+@reads(Kind.TEXT, pattern=_REGISTRY)
 def iot_core_registry(text: str) -> DeviceRegistry:
     """Reads projects/P/locations/L/registries/R."""
-    match = re.fullmatch(rf"projects/({_PROJECT})/locations/([a-z0-9-]+)/registries/([^/]+)", text)
+    match = re.fullmatch(_REGISTRY, text)
     if match is None:
         raise ValueError(f"must be projects/PROJECT/locations/LOCATION/registries/ID, got {text!r}")
     project_id, location, registry_id = match.groups()
     return DeviceRegistry(project_id=project_id, location=location, registry_id=registry_id)
 
 
-def _resource(kind: str) -> Callable[[str], str]:
-    pattern = re.compile(f"projects/{_PROJECT}/{kind}s/{_RESOURCE}")
+def _resource(kind: str, form: Kind) -> Reader[str]:
+    pattern = f"projects/{_PROJECT}/{kind}s/{_RESOURCE}"
 
+    @reads(form, pattern=pattern)
     def parse(text: str) -> str:
-        if not pattern.fullmatch(text):
+        if not re.fullmatch(pattern, text):
             raise ValueError(
                 f"must be projects/PROJECT/{kind}s/{kind.upper()}, each name of 3 characters or"
                 f" more that begins with a letter, got {text!r}"
@@ -198,16 +217,34 @@ def _resource(kind: str) -> Callable[[str], str]:
     return parse
 
 
-pubsub_topic = _resource("topic")
-pubsub_subscription = _resource("subscription")
+pubsub_topic = _resource("topic", Kind.TOPIC)
+pubsub_subscription = _resource("subscription", Kind.SUBSCRIPTION)
 
 
+@reads(Kind.TABLE, pattern=_TABLE)
 def bigquery_table(text: str) -> str:
     """Reads PROJECT:DATASET.TABLE or PROJECT.DATASET.TABLE; gives the latter."""
-    match = re.fullmatch(rf"({_PROJECT})[:.]([A-Za-z0-9_]+)\.([A-Za-z0-9_$-]+)", text)
+    match = re.fullmatch(_TABLE, text)
     if match is None:
         raise ValueError(f"must be PROJECT:DATASET.TABLE, got {text!r}")
     return ".".join(match.groups())
+
+
+@reads(Kind.FOLDER)
+def folder(text: str) -> str:
+    """Reads a folder, gs:// or local."""
+    return text
+
+
+@reads(Kind.FILE)
+def file(text: str) -> str:
+    """Reads a file, gs:// or local."""
+    return text
+
+
+client_id = reads(Kind.TEXT, pattern=r"[^/+#$ ]+")(check_client_id)
+secret = reads(Kind.SECRET)(SecretRef.parse)
+layout = reads(Kind.WORD, words=tuple(LAYOUTS))(layout_named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +260,7 @@ class BrokerOptions:
     client_id: str = option(
         "Prefix of the MQTT client identifiers: the same at every start, and of this pipeline"
         " alone. The broker keeps the pipeline's messages under it.",
-        parse=check_client_id,
+        parse=client_id,
         example="telemetry-eu",
     )
     protocol: ProtocolVersion = option(
@@ -233,26 +270,26 @@ class BrokerOptions:
     password: SecretRef | None = option(
         "Reference to the password or token: projects/P/secrets/S/versions/V, file:PATH or"
         " env:NAME. Never the password itself.",
-        parse=SecretRef.parse,
+        parse=secret,
         example="projects/my-project/secrets/mqtt-password/versions/latest",
         default=None,
     )
     ca: SecretRef | None = option(
         "Reference to the CA certificate (PEM) that the broker's certificate is checked against;"
         " without it the system's authorities.",
-        parse=SecretRef.parse,
-        example="file:/etc/mqtt/ca.pem",
+        parse=secret,
+        example="projects/my-project/secrets/mqtt-ca",
         default=None,
     )
     client_certificate: SecretRef | None = option(
         "Reference to a client certificate (PEM); needs client_key.",
-        parse=SecretRef.parse,
+        parse=secret,
         example="projects/my-project/secrets/mqtt-certificate",
         default=None,
     )
     client_key: SecretRef | None = option(
         "Reference to the client certificate's key (PEM).",
-        parse=SecretRef.parse,
+        parse=secret,
         example="projects/my-project/secrets/mqtt-key",
         default=None,
     )
@@ -300,7 +337,7 @@ class BrokerOptions:
 
 layout_option = option(
     "Topic layout: default (devices/DEVICE/telemetry/…) or iot-core (/devices/DEVICE/events/…).",
-    parse=layout_named,
+    parse=layout,
     example="default",
     default=layout_named("default"),
 )

@@ -22,6 +22,8 @@ from pipelines.options import (
     BrokerOptions,
     OptionError,
     boolean,
+    file,
+    folder,
     integer,
     iot_core_registry,
     layout_option,
@@ -79,6 +81,7 @@ class TelemetryOptions(BrokerOptions):
     dead_letter_blob_folder: str | None = option(
         "Folder, gs:// or local, for dead letters that are too large for Pub/Sub; without it the"
         " first 4 KiB of such a message are kept.",
+        parse=folder,
         example="gs://my-bucket/dead-letters",
         default=None,
     )
@@ -92,6 +95,7 @@ class TelemetryOptions(BrokerOptions):
     )
     iot_core_device_numbers: str | None = option(
         "File, gs:// or local, of DEVICE,NUMBER lines: IoT Core's numeric ids, for deviceNumId.",
+        parse=file,
         example="gs://my-bucket/device-numbers.csv",
         default=None,
     )

@@ -19,6 +19,7 @@ from pipelines.launch import main
 from pipelines.options import (
     OptionError,
     bigquery_table,
+    folder,
     option,
     pubsub_subscription,
     schema_id,
@@ -55,6 +56,7 @@ class WarehouseOptions:
     dead_letter_blob_folder: str | None = option(
         "Folder, gs:// or local, for dead letters that are too large for a row; without it the"
         " first 4 KiB of such a message are kept.",
+        parse=folder,
         example="gs://my-bucket/dead-letters",
         default=None,
     )
