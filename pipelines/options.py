@@ -253,7 +253,8 @@ class BrokerOptions:
 
     broker: tuple[BrokerAddress, ...] = option(
         "Broker address, or several separated by commas that are tried in turn: mqtt:// or tcp://"
-        " (plain), mqtts:// or ssl:// (TLS).",
+        " (plain), mqtts:// or ssl:// (TLS), ws:// or wss:// (WebSocket; its path is /mqtt unless"
+        " the address has one).",
         parse=addresses,
         example="mqtts://broker.example.com:8883",
     )
@@ -331,7 +332,7 @@ class BrokerOptions:
             )
         if (self.ca or self.client_certificate) and not any(item.tls for item in self.broker):
             raise OptionError(
-                "--ca and --client_certificate are of use only with TLS: give --broker=mqtts://…"
+                "--ca and --client_certificate are of use only with TLS: give --broker=mqtts://… or wss://…"
             )
 
 

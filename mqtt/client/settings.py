@@ -10,7 +10,15 @@ from urllib.parse import urlsplit
 
 from mqtt.codec import LARGEST_PACKET_BYTES, ProtocolVersion
 
-_SCHEMES = {"mqtt": (False, 1883), "tcp": (False, 1883), "mqtts": (True, 8883), "ssl": (True, 8883)}
+_SCHEMES = {
+    "mqtt": (False, 1883),
+    "tcp": (False, 1883),
+    "mqtts": (True, 8883),
+    "ssl": (True, 8883),
+    "ws": (False, 80),
+    "wss": (True, 443),
+}
+_WEBSOCKET_PATH = "/mqtt"
 
 SecretReader = Callable[[], bytes]
 """Fetches a secret when a connection is made, so that a rotated one is picked up."""
@@ -18,18 +26,20 @@ SecretReader = Callable[[], bytes]
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where a broker listens."""
+    """Where a broker listens; ``path`` is that of its WebSocket, None where it has none."""
 
     host: str
     port: int
     tls: bool
+    path: str | None = None
 
     @classmethod
     def parse(cls, url: str) -> BrokerAddress:
-        """Reads ``mqtt://host[:1883]`` (or ``tcp``) and ``mqtts://host[:8883]`` (or ``ssl``).
+        """Reads ``mqtt://host[:1883]`` (or ``tcp``), ``mqtts://host[:8883]`` (or ``ssl``),
+        ``ws://host[:80][/mqtt]`` and ``wss://host[:443][/mqtt]``.
 
         Raises:
-          ValueError: another scheme, no host, credentials or a path in the URL.
+          ValueError: another scheme, no host, credentials in the URL, a path where none belongs.
         """
         if "@" in url:
             raise ValueError(
@@ -43,10 +53,13 @@ class BrokerAddress:
         if parts.scheme not in _SCHEMES:
             raise ValueError(
                 f"broker {url!r}: the scheme must be mqtt:// or tcp:// (plain), mqtts:// or ssl://"
-                " (TLS), as in mqtts://broker.example.com:8883"
+                " (TLS), ws:// or wss:// (WebSocket), as in mqtts://broker.example.com:8883"
             )
-        if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError(f"broker {url!r}: must be SCHEME://HOST[:PORT] and nothing more")
+        over_websocket = parts.scheme.startswith("ws")
+        has_path = parts.path not in ("", "/") and not over_websocket
+        if not parts.hostname or has_path or parts.query or parts.fragment:
+            more = "[/PATH]" if over_websocket else ""
+            raise ValueError(f"broker {url!r}: must be SCHEME://HOST[:PORT]{more} and nothing more")
         tls, default_port = _SCHEMES[parts.scheme]
         try:
             port = default_port if parts.port is None else parts.port
@@ -54,11 +67,13 @@ class BrokerAddress:
             port = 0
         if not port:
             raise ValueError(f"broker {url!r}: the port must be 1 to 65535")
-        return cls(parts.hostname, port, tls)
+        path = (parts.path or _WEBSOCKET_PATH) if over_websocket else None
+        return cls(parts.hostname, port, tls, path)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+        scheme = "mqtt" if self.path is None else "ws"
+        return f"{scheme}{'s' if self.tls else ''}://{host}:{self.port}{self.path or ''}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

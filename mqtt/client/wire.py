@@ -1,4 +1,5 @@
-"""One connected socket that carries packets: TCP or TLS, one reader thread, many writers.
+"""One connected socket that carries packets: TCP, TLS, WebSocket in either; one reader thread,
+many writers.
 
 TLS goes through ``ssl.MemoryBIO`` under a lock, because an ``SSLSocket`` must not be read by one
 thread and written by another.
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from mqtt5 import ConnAckPacket, ConnAckReasonCode, ConnectPacket, Packet
 
 from mqtt.client.settings import BrokerAddress, ConnectionSettings
+from mqtt.client.websocket import WebSocket
 from mqtt.codec import Decoder, ProtocolVersion, encode
 from mqtt.errors import (
     BrokerUnreachable,
@@ -63,6 +65,9 @@ class Wire:
         self._unconfirmed = False
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
+        self._websocket: WebSocket | None = None
+        if address.path is not None:
+            self._websocket = WebSocket(address, maximum_packet_bytes=settings.maximum_packet_bytes)
         self._write_lock = threading.Lock()
         self._tls_lock = threading.Lock()
         self._tls: ssl.SSLObject | None = None
@@ -94,6 +99,31 @@ class Wire:
                 self._socket.sendall(self._outgoing.read())
                 return
 
+    def upgrade(self, deadline: float) -> None:
+        """Asks for WebSocket, where the address has it, until ``deadline``.
+
+        Raises:
+          BrokerUnreachable: the broker refused, closed, or was silent.
+        """
+        websocket = self._websocket
+        if websocket is None:
+            return
+        self._send_raw(websocket.request())
+        while not websocket.open:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise BrokerUnreachable(
+                    f"{self.address} did not answer the WebSocket upgrade in time; does it speak"
+                    " WebSocket on this port?"
+                )
+            try:
+                self.receive(left)
+            except ConnectionLost as error:
+                raise BrokerUnreachable(
+                    f"{error} in answer to the WebSocket upgrade; does it speak MQTT over WebSocket"
+                    " on this port?"
+                ) from error
+
     def take_pubacks(self, take: Callable[[Sequence[int]], None]) -> None:
         """Has successful PUBACKs given to ``take`` rather than to the reader; see Decoder."""
         self._decoder.take_pubacks = take
@@ -105,15 +135,20 @@ class Wire:
     def send_bytes(self, data: bytes) -> None:
         """Sends encoded packets, whole. Safe from any thread. Raises ConnectionLost."""
         with self._write_lock:
-            try:
-                if self._tls is not None:
-                    with self._tls_lock:
-                        self._tls.write(data)
-                        data = self._outgoing.read()
-                self._socket.sendall(data)
-            except (OSError, ssl.SSLError) as error:
-                raise ConnectionLost(f"sending to {self.address} failed: {error}") from error
-            self.sent_at = time.monotonic()
+            if self._websocket is not None:
+                data = self._websocket.wrap(data)
+            self._send_raw(data)
+
+    def _send_raw(self, data: bytes) -> None:
+        try:
+            if self._tls is not None:
+                with self._tls_lock:
+                    self._tls.write(data)
+                    data = self._outgoing.read()
+            self._socket.sendall(data)
+        except (OSError, ssl.SSLError) as error:
+            raise ConnectionLost(f"sending to {self.address} failed: {error}") from error
+        self.sent_at = time.monotonic()
 
     def receive(self, timeout_seconds: float) -> list[Packet]:
         """Waits for bytes and returns the packets they complete; only the reader thread calls it.
@@ -138,6 +173,11 @@ class Wire:
         self._unconfirmed = _QUICK_ACK is not None
         if self._tls is not None:
             data = self._decrypt(self._tls, data)
+        if self._websocket is not None and data:
+            data, answer = self._websocket.feed(data)
+            if answer:
+                with self._write_lock:
+                    self._send_raw(answer)
         return self._decoder.feed(data) if data else []
 
     def _confirm(self) -> None:
@@ -170,6 +210,9 @@ class Wire:
 
     def end_writing(self) -> None:
         """Says that nothing more is sent; what the broker sends can still be read."""
+        if self._websocket is not None:
+            with contextlib.suppress(ConnectionLost), self._write_lock:
+                self._send_raw(self._websocket.goodbye())
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
@@ -209,6 +252,7 @@ def connect(
             milliseconds = settings.keep_alive_seconds * 1_000
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         wire.shake_tls(deadline)
+        wire.upgrade(deadline)
         sock.settimeout(None)
         with contextlib.suppress(ConnectionLost):
             # A broker that refuses our certificate may have gone; its alert is still to be read.

@@ -37,7 +37,7 @@ log_type notice
 _AMQTT = """\
 listeners:
   default:
-    type: tcp
+    type: {kind}
     bind: 127.0.0.1:{port}
     max_connections: 50
 plugins:
@@ -130,11 +130,11 @@ def start_mosquitto(
     return Broker(host=hosts[0], port=port, folder=folder, process=process)
 
 
-def start_amqtt(processes: Processes, folder: Path) -> Broker:
+def start_amqtt(processes: Processes, folder: Path, *, websocket: bool = False) -> Broker:
     """Starts amqtt, open to anybody on loopback."""
     (port,) = free_ports(1)
     config = folder / "amqtt.yaml"
-    config.write_text(_AMQTT.format(port=port))
+    config.write_text(_AMQTT.format(port=port, kind="ws" if websocket else "tcp"))
     program = str(Path(sys.executable).parent / "amqtt")
     process = processes.start("amqtt", [program, "-c", str(config)])
     wait_for_port(port, process)

@@ -19,6 +19,9 @@ ADDRESS = BrokerAddress("localhost", 1883, False)
         ("ssl://h", BrokerAddress("h", 8883, True)),
         ("MQTTS://H.example/", BrokerAddress("h.example", 8883, True)),
         ("mqtt://10.0.0.1:99", BrokerAddress("10.0.0.1", 99, False)),
+        ("ws://h", BrokerAddress("h", 80, False, "/mqtt")),
+        ("wss://h:8443/a/b", BrokerAddress("h", 8443, True, "/a/b")),
+        ("ws://h/", BrokerAddress("h", 80, False, "/")),
         ("mqtt://[::1]:99", BrokerAddress("::1", 99, False)),
     ],
 )
@@ -26,7 +29,9 @@ def test_an_address_is_read(url: str, address: BrokerAddress) -> None:
     assert BrokerAddress.parse(url) == address
 
 
-@pytest.mark.parametrize("url", ["mqtt://h:1", "mqtts://h:2", "mqtt://[::1]:3"])
+@pytest.mark.parametrize(
+    "url", ["mqtt://h:1", "mqtts://h:2", "mqtt://[::1]:3", "ws://h:4/a", "wss://h:5/mqtt"]
+)
 def test_an_address_is_shown_as_it_is_written(url: str) -> None:
     assert str(BrokerAddress.parse(url)) == url
 
@@ -40,6 +45,7 @@ def test_an_address_is_shown_as_it_is_written(url: str) -> None:
         ("mqtt://", "must be SCHEME://HOST"),
         ("mqtt://:1883", "must be SCHEME://HOST"),
         ("mqtt://h/path", "must be SCHEME://HOST"),
+        ("ws://h/mqtt?x=1", r"must be SCHEME://HOST\[:PORT\]\[/PATH\]"),
         ("mqtt://h?x=1", "must be SCHEME://HOST"),
         ("mqtt://h#x", "must be SCHEME://HOST"),
         ("mqtt://h:0", "the port must be 1 to 65535"),
