@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import local
+from cli import local, plan
 from cli.output import OutputClosed
 
 
@@ -40,6 +40,7 @@ app.command("run")(local.run)
 app.command("send")(local.send)
 app.command("query")(local.query)
 app.command("tail")(local.tail)
+app.command("plan")(plan.plan)
 
 
 @broker_app.command(

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from docs import capacity_page
 from pipelines.options import shown_default
 
 PAGE = Path(__file__).parent / "pipelines.md"
@@ -64,14 +65,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if it is stale")
     options = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    fresh = rendered(page)
-    if options.check and fresh != page:
-        sys.stderr.write("docs/pipelines.md is stale: run python -m docs.generate\n")
-        return 1
-    if not options.check:
-        PAGE.write_text(fresh, encoding="utf-8")
-    return 0
+    stale = False
+    for path, text in [
+        (PAGE, rendered(PAGE.read_text(encoding="utf-8"))),
+        *capacity_page.generated(),
+    ]:
+        if path.read_text(encoding="utf-8") == text:
+            continue
+        if not options.check:
+            path.write_text(text, encoding="utf-8")
+            continue
+        stale = True
+        name = path.relative_to(PAGE.parent.parent)
+        sys.stderr.write(f"{name} is stale: run python -m docs.generate\n")
+    return int(stale)
 
 
 if __name__ == "__main__":
