@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import local, plan
+from cli import local, plan, templates
 from cli.output import OutputClosed
 
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 broker_app = typer.Typer(no_args_is_help=True, help="The broker on its own.")
 app.add_typer(broker_app, name="broker")
+app.add_typer(templates.app, name="templates")
 app.command("run")(local.run)
 app.command("send")(local.send)
 app.command("query")(local.query)

@@ -1,7 +1,8 @@
-"""Writes what of docs/pipelines.md comes from the code: ``python -m docs.generate [--check]``.
+"""Writes what of the pages comes from the code: ``python -m docs.generate [--check]``.
 
-Between ``<!-- options: NAME -->`` and ``<!-- end -->`` stands the table of a pipeline's options,
-made of the declarations that its command line is made of.
+README.md and metadata.json of each template are written whole. In docs/pipelines.md, between
+``<!-- options: NAME -->`` and ``<!-- end -->`` stands the table of a pipeline's options, made of
+the declarations that its command line is made of.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from docs import capacity_page
 from pipelines.options import shown_default
+from templates.readme import generated
 
 PAGE = Path(__file__).parent / "pipelines.md"
 PIPELINES = {
@@ -61,16 +63,17 @@ def _row(item: dataclasses.Field[Any]) -> str:
 
 
 def main() -> int:
-    """Writes the page, or with ``--check`` says whether it would change; 1 if so."""
+    """Writes the files, or with ``--check`` says which would change; 1 if any."""
     parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 if it is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if one is stale")
     options = parser.parse_args()
     stale = False
     for path, text in [
         (PAGE, rendered(PAGE.read_text(encoding="utf-8"))),
+        *generated(),
         *capacity_page.generated(),
     ]:
-        if path.read_text(encoding="utf-8") == text:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         if not options.check:
             path.write_text(text, encoding="utf-8")

@@ -31,6 +31,7 @@ def matches(reader: object, text: str) -> bool:
     [
         (addresses, "mqtt://h"),
         (addresses, "mqtts://a.example.com:8883, tcp://b-2:99,ssl://[2001:db8::1]:8883"),
+        (addresses, "wss://b.example.com, ws://b.example.com:8083/mqtt"),
         (topic_filters, "a"),
         (topic_filters, "#"),
         (topic_filters, "+"),
@@ -59,6 +60,7 @@ def test_a_form_takes_what_its_reader_takes(reader: object, text: str) -> None:
         (addresses, "mqtt://user:hunter2@broker.example.com"),
         (addresses, "mqtt://h,"),
         (addresses, "mqtt://h/path"),
+        (addresses, "wss://h/mqtt?x=1"),
         (topic_filters, ""),
         (topic_filters, "a/#/b"),
         (topic_filters, "a#"),

@@ -1,0 +1,207 @@
+"""The commands for Dataflow flex templates: look at them, check them, launch them."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.local import fail
+from cli.output import say
+
+if TYPE_CHECKING:
+    from templates.catalog import Template
+
+app = typer.Typer(no_args_is_help=True, help="Dataflow flex templates of the pipelines.")
+
+_Name = Annotated[str, typer.Argument(help="Template, such as mqtt-to-pubsub.", metavar="NAME")]
+
+
+def _named(name: str) -> "Template":
+    from templates.catalog import template_named
+    from templates.errors import UnknownTemplate
+
+    try:
+        return template_named(name)
+    except UnknownTemplate as error:
+        fail(str(error), status=2)
+
+
+@app.command(epilog="Example:  mqttbeam templates describe mqtt-to-pubsub")
+def describe(
+    name: Annotated[
+        str | None, typer.Argument(help="Template; without it all are listed.", metavar="[NAME]")
+    ] = None,
+) -> None:
+    """Say what a template does and which parameters it has."""
+    from templates.catalog import TEMPLATES
+
+    if name is None:
+        for each in TEMPLATES:
+            say(f"{each.name:20} {each.title}")
+        return
+    template = _named(name)
+    say(f"{template.title}\n\n{template.description}\n")
+    for parameter in template.parameters:
+        say(f"{parameter.name}{'' if parameter.optional else '  (required)'}")
+        say(f"    {parameter.help}")
+        if parameter.default is not None:
+            say(f"    Default: {parameter.default}")
+        say(f"    Example: {parameter.example}")
+
+
+@app.command(epilog="Example:  mqttbeam templates check mqtt-to-pubsub")
+def check(
+    name: Annotated[
+        str | None, typer.Argument(help="Template; without it all are checked.", metavar="[NAME]")
+    ] = None,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Add the names of new steps to the template's graph.json."),
+    ] = False,
+) -> None:
+    """Translate a template to the job that Dataflow would get, here, and check it.
+
+    Needs no credentials and no network. Exit status 1 if anything is wrong.
+    """
+    from pipelines.errors import PipelineError
+    from templates.catalog import TEMPLATES
+    from templates.promises import IMAGE, failures
+    from templates.specification import specification
+
+    wrong = False
+    for template in TEMPLATES if name is None else (_named(name),):
+        try:
+            specification(template, image=IMAGE)
+            found = list(failures(template, record=record))
+        except PipelineError as error:
+            found = [str(error)]
+        for failure in found:
+            say(f"{template.name}: {failure}")
+        if not found:
+            say(f"{template.name}: as promised")
+        wrong = wrong or bool(found)
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example:  mqttbeam templates spec mqtt-to-pubsub"
+    " --image europe-docker.pkg.dev/my-project/mqttbeam/mqtt-to-pubsub:1.0"
+)
+def spec(
+    name: _Name,
+    image: Annotated[str, typer.Option(help="Image of launcher and workers, with tag or digest.")],
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; without it standard output.")
+    ] = None,
+) -> None:
+    """Write a template's specification, checked against Google's own type."""
+    from templates.errors import TemplateError
+    from templates.specification import specification, to_text
+
+    template = _named(name)
+    try:
+        text = to_text(specification(template, image=image))
+    except TemplateError as error:
+        fail(str(error), status=2)
+    if output is None:
+        say(text.rstrip("\n"))
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"--output {output}: {error.strerror}", status=2)
+
+
+@app.command(
+    epilog="Example:  mqttbeam templates launch pubsub-to-bigquery --project my-project"
+    " --region europe-west1 --job warehouse --spec gs://my-bucket/pubsub-to-bigquery.json"
+    " --param inputSubscription=projects/my-project/subscriptions/telemetry-warehouse"
+    " --param outputTableSpec=my-project:iot.telemetry"
+)
+def launch(
+    name: _Name,
+    project: Annotated[str, typer.Option(help="Google Cloud project of the job.")],
+    region: Annotated[str, typer.Option(help="Region of the job, such as europe-west1.")],
+    job: Annotated[str, typer.Option(help="Name of the job.")],
+    spec: Annotated[str, typer.Option(help="The template's specification, gs://BUCKET/FILE.")],
+    param: Annotated[
+        list[str] | None, typer.Option(help="A parameter, NAME=VALUE; once for each.")
+    ] = None,
+    service_account: Annotated[
+        str | None, typer.Option(help="Service account of the workers.")
+    ] = None,
+    max_workers: Annotated[int | None, typer.Option(help="Where autoscaling ends.")] = None,
+    machine_type: Annotated[str | None, typer.Option(help="Machine type of the workers.")] = None,
+    subnetwork: Annotated[
+        str | None, typer.Option(help="Subnetwork of the workers, regions/R/subnetworks/S.")
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Workers without public addresses.")
+    ] = False,
+    exactly_once: Annotated[
+        bool,
+        typer.Option("--exactly-once", help="Dataflow's exactly-once mode, which costs more."),
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Replace the running job of that name in place.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Another server than Google's; http:// goes without credentials."),
+    ] = None,
+) -> None:
+    """Launch a template on Dataflow: shows the whole request, and asks.
+
+    All parameters are checked here first. The last line on standard output is the job's id.
+    """
+    from templates.errors import LaunchError, ParameterError, TemplateError
+    from templates.launching import Launch, launch_request, request_text, send
+
+    template = _named(name)
+    try:
+        request = launch_request(
+            template,
+            _parameters(param or []),
+            Launch(
+                project=project,
+                region=region,
+                job_name=job,
+                spec=spec,
+                service_account=service_account,
+                maximum_workers=max_workers,
+                machine_type=machine_type,
+                subnetwork=subnetwork,
+                private=private,
+                exactly_once=exactly_once,
+                update=update,
+            ),
+        )
+    except (ParameterError, TemplateError) as error:
+        fail(str(error), status=2)
+    typer.echo(f"{project}, {region}: {request_text(request)}", err=True)
+    if not yes:
+        if not sys.stdin.isatty():
+            fail("nobody is here to be asked: give --yes to launch", status=2)
+        typer.confirm(
+            f"{'Update the running' if update else 'Launch the'} job {job}?", abort=True, err=True
+        )
+    try:
+        say(send(request, endpoint=endpoint))
+    except LaunchError as error:
+        fail(str(error))
+
+
+def _parameters(given: list[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            # Not repeated: it may be a secret.
+            fail("--param: must be NAME=VALUE", status=2)
+        if name in values:
+            fail(f"--param {name}: is given twice", status=2)
+        values[name] = value
+    return values

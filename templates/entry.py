@@ -1,0 +1,70 @@
+"""What the launcher runs: reads a template's parameters, checks what must be there, submits.
+
+It returns when the job is submitted; a launcher that waited for a streaming job would never end.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    PipelineOptions,
+    StandardOptions,
+    WorkerOptions,
+)
+
+from mqtt.errors import MqttError
+from pipelines.errors import PipelineError
+from pipelines.launch import run
+from pipelines.options import OptionError
+from templates.catalog import Template, template_named
+from templates.errors import TemplateError
+from transforms.errors import TransformError
+
+
+def main(name: str, argv: Sequence[str] | None = None) -> int:
+    """Launches the template of that name; returns the exit status and has said why on stderr.
+
+    Exit status: 0 submitted, 1 failed, 2 wrong parameters.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    template = template_named(name)
+    try:
+        arguments = sys.argv[1:] if argv is None else argv
+        options, beam_options = template.read_arguments(arguments)
+        prepare(template, beam_options)
+        template.check(options)
+        run(lambda pipeline: template.build(pipeline, options), beam_options, name=name)
+    except (TemplateError, OptionError) as error:
+        return _failed(name, error, 2)
+    except (PipelineError, MqttError, TransformError) as error:
+        return _failed(name, error, 1)
+    return 0
+
+
+def prepare(template: Template, options: PipelineOptions) -> None:
+    """Adds the experiments that a template needs to what the launcher asked for.
+
+    Raises:
+      OptionError: the runner isn't Dataflow, or the workers would come up without our packages.
+    """
+    if options.view_as(StandardOptions).runner != "DataflowRunner":
+        raise OptionError(
+            "a template is launched on Dataflow (--runner=DataflowRunner); elsewhere run the"
+            " pipeline itself: python -m pipelines.NAME --help"
+        )
+    if not options.view_as(WorkerOptions).sdk_container_image:
+        raise OptionError(
+            "--sdk_container_image is missing: the workers need the template's own image; launch"
+            " with the specification that `mqttbeam templates spec` writes, which names it"
+        )
+    for experiment in template.experiments:
+        options.view_as(DebugOptions).add_experiment(experiment)
+
+
+def _failed(name: str, error: Exception, status: int) -> int:
+    print(f"{name}: {error}", file=sys.stderr, flush=True)  # noqa: T201  # the launcher's log
+    return status

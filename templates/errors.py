@@ -1,0 +1,27 @@
+"""What can go wrong with a template.
+
+::
+
+    TemplateError
+    ├── ParameterError    a parameter is unknown, missing, wrong, or contradicts another
+    ├── UnknownTemplate   there is no template of that name
+    └── LaunchError       Dataflow, or the way to it, refused the launch
+"""
+
+from __future__ import annotations
+
+
+class TemplateError(Exception):
+    """Root of this package's errors; the message is all that a user is shown."""
+
+
+class ParameterError(TemplateError):
+    """The operator's to mend; the message names the parameter and has an example."""
+
+
+class UnknownTemplate(TemplateError):
+    """The message names those that there are."""
+
+
+class LaunchError(TemplateError):
+    """No job was started; the message says what to do."""

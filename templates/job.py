@@ -1,0 +1,121 @@
+"""The job that Dataflow would get for a template, made here: no credentials, no server, no bucket.
+
+Beam's own DataflowRunner translates the pipeline as in a launch; told to write a job file and to
+stage into a folder, it asks nobody. What a launch with these parameters would submit is then on
+disk: the job's description, the pipeline's graph, and what is staged beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apache_beam.portability.api import beam_runner_api_pb2 as api
+
+from pipelines.forms import Kind
+from pipelines.launch import run
+from templates.catalog import Template
+from templates.entry import prepare
+from transforms.secrets import SecretRef
+
+CANARY_NAME = "MQTTBEAM_CANARY"
+CANARY = "the-secret-that-must-not-be-in-the-job"
+
+# Beam 2.77 puts a pickle into the graph as base64 of bzip2; this is how that begins.
+_PACKED = re.compile(rb"QlpoO[A-Za-z0-9+/]+={0,2}")
+_NOBODY = "http://localhost:1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What would be submitted, with the options that it was made of."""
+
+    options: Any
+    image: str
+    description: dict[str, Any]
+    pipeline: api.Pipeline
+    staged: Mapping[str, bytes]
+
+    @property
+    def transforms(self) -> dict[str, api.PTransform]:
+        """The graph's steps by their names."""
+        steps = self.pipeline.components.transforms.values()
+        return {step.unique_name: step for step in steps if step.unique_name}
+
+    @property
+    def experiments(self) -> set[str]:
+        """Dataflow's experiments that the job asks for."""
+        return set(self.description["environment"]["experiments"])
+
+    def texts(self) -> Iterator[bytes]:
+        """Gives all that the job holds, pickles unpacked, however deep."""
+        todo = list(self.staged.values())
+        while todo:
+            text = todo.pop()
+            yield text
+            packed = _PACKED.findall(text)
+            todo.extend(bz2.decompress(base64.b64decode(each)) for each in packed)
+
+
+def translate(template: Template, values: Mapping[str, str], *, image: str) -> Job:
+    """Returns the job for parameters.
+
+    Every secret is replaced by one of the environment whose value is CANARY: whoever reads a
+    secret while the graph is built puts that into the job, where ``texts`` shows it.
+
+    Raises:
+      ParameterError: a parameter is wrong.
+      PipelineFailed: Beam refused the pipeline.
+    """
+    with tempfile.TemporaryDirectory(prefix="mqttbeam-job-") as folder, _canary():
+        options, beam_options = template.read(values, _arguments(template, folder, image))
+        prepare(template, beam_options)
+        secrets = {
+            parameter.option: SecretRef(f"env:{CANARY_NAME}")
+            for parameter in template.parameters
+            if parameter.form.kind is Kind.SECRET and parameter.name in values
+        }
+        options = dataclasses.replace(options, **secrets)
+        run(lambda pipeline: template.build(pipeline, options), beam_options, name=template.name)
+        staged = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return Job(
+        options=options,
+        image=image,
+        description=json.loads(staged["job.json"]),
+        pipeline=api.Pipeline.FromString(staged["pipeline.pb"]),
+        staged=staged,
+    )
+
+
+def _arguments(template: Template, folder: str, image: str) -> list[str]:
+    return [
+        "--runner=DataflowRunner",
+        "--no_auth",
+        f"--dataflow_endpoint={_NOBODY}",
+        f"--template_location={folder}/job.json",
+        f"--staging_location={folder}",
+        f"--temp_location={folder}",
+        "--project=my-project",
+        "--region=europe-west1",
+        f"--job_name={template.name}",
+        f"--sdk_container_image={image}",
+    ]
+
+
+@contextlib.contextmanager
+def _canary() -> Iterator[None]:
+    os.environ[CANARY_NAME] = CANARY
+    try:
+        yield
+    finally:
+        del os.environ[CANARY_NAME]

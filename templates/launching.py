@@ -1,0 +1,159 @@
+"""The request that launches a template on Dataflow, made and checked here, and sent.
+
+https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
+from google.cloud.dataflow_v1beta3 import FlexTemplatesServiceClient
+from google.cloud.dataflow_v1beta3.types import (
+    FlexTemplateRuntimeEnvironment,
+    LaunchFlexTemplateParameter,
+    LaunchFlexTemplateRequest,
+    StreamingMode,
+    WorkerIPAddressConfiguration,
+)
+
+from templates.catalog import Template
+from templates.errors import LaunchError, TemplateError
+from templates.graph import contract_of
+
+_JOB_NAME = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_PROJECT = re.compile("[a-z][a-z0-9.:-]{4,61}[a-z0-9]")
+_REGION = re.compile("[a-z]+-[a-z]+[0-9]+")
+_SPEC = re.compile("gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/[^ ]+")
+_ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9.:-]+\.gserviceaccount\.com")
+_SUBNETWORK = re.compile("(https://[^ ]+/)?(projects/[^/ ]+/)?regions/[^/ ]+/subnetworks/[^/ ]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Where and how a template is launched.
+
+    Args:
+      project, region: where the job runs.
+      job_name: the job's name; for an update, that of the job that runs.
+      spec: the template's specification, ``gs://BUCKET/FILE``.
+      service_account: whom the workers run as; without it Compute Engine's default account.
+      maximum_workers: where autoscaling ends.
+      machine_type: the workers'; without it Dataflow's choice.
+      subnetwork: of the workers; without it the region's default one.
+      private: whether the workers have no public address.
+      exactly_once: whether Dataflow's exactly-once mode is used; ours is at least once in both.
+      update: whether the job of that name is replaced in place.
+
+    Raises:
+      TemplateError: names the setting and says what would be right.
+    """
+
+    project: str
+    region: str
+    job_name: str
+    spec: str
+    service_account: str | None = None
+    maximum_workers: int | None = None
+    machine_type: str | None = None
+    subnetwork: str | None = None
+    private: bool = False
+    exactly_once: bool = False
+    update: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, form, example in (
+            ("project", self.project, _PROJECT, "my-project"),
+            ("region", self.region, _REGION, "europe-west1"),
+            ("job", self.job_name, _JOB_NAME, "telemetry-eu"),
+            ("spec", self.spec, _SPEC, "gs://my-bucket/templates/mqtt-to-pubsub.json"),
+            ("service-account", self.service_account, _ACCOUNT, _ACCOUNT_EXAMPLE),
+            ("subnetwork", self.subnetwork, _SUBNETWORK, _SUBNETWORK_EXAMPLE),
+        ):
+            if value is not None and not form.fullmatch(value):
+                raise TemplateError(f"--{name} {value!r}: must be like {example}")
+        if self.maximum_workers is not None and not 1 <= self.maximum_workers <= 4_000:
+            raise TemplateError(f"--max-workers {self.maximum_workers}: must be 1 to 4000")
+
+
+_ACCOUNT_EXAMPLE = "telemetry@my-project.iam.gserviceaccount.com"
+_SUBNETWORK_EXAMPLE = "regions/europe-west1/subnetworks/workers"
+
+
+def launch_request(
+    template: Template, values: Mapping[str, str], launch: Launch
+) -> LaunchFlexTemplateRequest:
+    """Returns the request. Raises ParameterError for parameters that the template refuses."""
+    template.read(values)
+    environment = FlexTemplateRuntimeEnvironment(
+        enable_streaming_engine=True,
+        streaming_mode=(
+            StreamingMode.STREAMING_MODE_EXACTLY_ONCE
+            if launch.exactly_once
+            else StreamingMode.STREAMING_MODE_AT_LEAST_ONCE
+        ),
+        service_account_email=launch.service_account,
+        max_workers=launch.maximum_workers,
+        machine_type=launch.machine_type,
+        subnetwork=launch.subnetwork,
+        ip_configuration=(
+            WorkerIPAddressConfiguration.WORKER_IP_PRIVATE
+            if launch.private
+            else WorkerIPAddressConfiguration.WORKER_IP_UNSPECIFIED
+        ),
+    )
+    parameter = LaunchFlexTemplateParameter(
+        job_name=launch.job_name,
+        container_spec_gcs_path=launch.spec,
+        parameters=dict(values),
+        environment=environment,
+        update=launch.update,
+        transform_name_mappings=dict(contract_of(template).renamed) if launch.update else {},
+    )
+    return LaunchFlexTemplateRequest(
+        project_id=launch.project, location=launch.region, launch_parameter=parameter
+    )
+
+
+def request_text(request: LaunchFlexTemplateRequest) -> str:
+    """Returns the request's body as the REST interface takes it."""
+    body = LaunchFlexTemplateParameter.to_json(
+        request.launch_parameter,
+        including_default_value_fields=False,
+        use_integers_for_enums=False,
+        indent=2,
+    )
+    return f'{{"launchParameter": {body}}}'
+
+
+def send(request: LaunchFlexTemplateRequest, *, endpoint: str | None = None) -> str:
+    """Launches, with this environment's credentials; returns the job's id.
+
+    ``endpoint``: another server than Google's; one that begins with http:// gets no credentials.
+
+    Raises:
+      LaunchError: there are no credentials, or the request was refused.
+    """
+    plain = endpoint is not None and endpoint.startswith("http://")
+    try:
+        client = FlexTemplatesServiceClient(
+            transport="rest" if plain else None,
+            # Google's library has no types here.
+            credentials=AnonymousCredentials() if plain else None,  # type: ignore[no-untyped-call]
+            client_options=ClientOptions(api_endpoint=endpoint) if endpoint else None,
+        )
+        answer = client.launch_flex_template(request=request, timeout=120.0)
+    except GoogleAuthError as error:
+        raise LaunchError(
+            "not launched: there are no Google credentials here; run"
+            " `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+        ) from error
+    except GoogleAPICallError as error:
+        raise LaunchError(f"not launched: {error.message or error}") from error
+    job_id: str = answer.job.id
+    return job_id

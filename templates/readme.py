@@ -1,0 +1,184 @@
+"""README and metadata of each template, written from the code: see docs/generate.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from templates.catalog import TEMPLATES, Template
+from templates.parameters import Parameter
+from templates.specification import metadata, to_text
+
+_SPEC = "gs://my-bucket/templates/{name}.json"
+_IMAGE = "europe-docker.pkg.dev/my-project/mqttbeam/{name}:1.0"
+
+_PAGE = """# {title}
+
+{description}
+
+Made by `python -m docs.generate` from the options of the pipeline. What it promises is in
+[guarantees.md](../../docs/guarantees.md).
+
+## Parameters
+
+Secrets are references to Secret Manager. A value in the clear, `file:…` or `env:…` is refused:
+all who may see a job see its parameters, and its workers have neither your files nor your
+environment.
+
+{parameters}
+
+## Specification
+
+Checked here, with the job that Dataflow would get; then written for your image:
+
+```sh
+mqttbeam templates check {name}
+mqttbeam templates spec {name} --image {image} --output {name}.json
+gcloud storage cp {name}.json {spec}
+```
+
+## Launch
+
+By `mqttbeam`, which checks all parameters, shows the request and asks:
+
+```sh
+{mqttbeam}
+```
+
+By gcloud:
+
+```sh
+{gcloud}
+```
+
+By REST:
+
+```sh
+{rest}
+```
+
+By Terraform:
+
+```hcl
+{terraform}
+```
+
+To update a running job in place, launch again with its name and `--update` (gcloud has the same
+flag, REST `"update": true`). The names of the job's steps are a contract, in
+[graph.json](graph.json); `mqttbeam templates launch --update` sends its mapping of renamed steps
+along.
+"""
+
+
+def needed(template: Template) -> dict[str, str]:
+    """Returns examples of the parameters that a launch needs."""
+    return {each.name: each.example for each in template.parameters if not each.optional}
+
+
+def readme(template: Template) -> str:
+    """Returns a template's README."""
+    name = template.name
+    return _PAGE.format(
+        title=f"Template: {template.title}",
+        description=template.description,
+        name=name,
+        parameters=_table(template),
+        image=_IMAGE.format(name=name),
+        spec=_SPEC.format(name=name),
+        mqttbeam=_mqttbeam(template),
+        gcloud=_gcloud(template),
+        rest=_rest(template),
+        terraform=_terraform(template),
+    )
+
+
+def generated() -> Iterator[tuple[Path, str]]:
+    """Gives every file that is written from the code, with its text."""
+    for template in TEMPLATES:
+        yield template.folder / "README.md", readme(template)
+        yield template.folder / "metadata.json", to_text(metadata(template))
+
+
+def _table(template: Template) -> str:
+    rows = ["| parameter | | default | example |", "|---|---|---|---|"]
+    return "\n".join(rows + list(map(_row, template.parameters)))
+
+
+def _row(parameter: Parameter) -> str:
+    text = parameter.help
+    if parameter.form.words:
+        text += f" One of {', '.join(f'`{word}`' for word in parameter.form.words)}."
+    if parameter.only_with is not None:
+        other, values = parameter.only_with
+        text += f" Only with `{other}` {' or '.join(f'`{value}`' for value in values)}."
+    default = "required" if not parameter.optional else ""
+    if parameter.default is not None:
+        default = f"`{parameter.default}`"
+    cells = (f"`{parameter.name}`", text, default, f"`{parameter.example}`")
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _mqttbeam(template: Template) -> str:
+    lines = [
+        f"mqttbeam templates launch {template.name}",
+        f"  --project my-project --region europe-west1 --job {template.name}",
+        f"  --spec {_SPEC.format(name=template.name)}",
+    ]
+    lines += [f"  --param {name}={value}" for name, value in needed(template).items()]
+    return " \\\n".join(lines)
+
+
+def _gcloud(template: Template) -> str:
+    # Another separator than the comma, which lists of brokers and filters have in them.
+    values = "~".join(f"{name}={value}" for name, value in needed(template).items())
+    lines = [
+        f"gcloud dataflow flex-template run {template.name}",
+        "  --project=my-project --region=europe-west1 --enable-streaming-engine",
+        f"  --template-file-gcs-location={_SPEC.format(name=template.name)}",
+        f"  --parameters='^~^{values}'",
+    ]
+    return " \\\n".join(lines)
+
+
+def _rest(template: Template) -> str:
+    body = {
+        "launchParameter": {
+            "jobName": template.name,
+            "containerSpecGcsPath": _SPEC.format(name=template.name),
+            "parameters": needed(template),
+            "environment": {"enableStreamingEngine": True},
+        }
+    }
+    url = (
+        "https://dataflow.googleapis.com/v1b3/projects/my-project/locations/europe-west1"
+        "/flexTemplates:launch"
+    )
+    lines = [
+        "curl --fail-with-body -X POST",
+        '  -H "Authorization: Bearer $(gcloud auth print-access-token)"',
+        "  -H 'Content-Type: application/json'",
+        f"  {url}",
+        f"  -d '{json.dumps(body, indent=2)}'",
+    ]
+    return " \\\n".join(lines)
+
+
+def _terraform(template: Template) -> str:
+    values = needed(template)
+    width = max(map(len, values))
+    parameters = "\n".join(
+        f"    {name:{width}} = {json.dumps(value)}" for name, value in values.items()
+    )
+    return f"""resource "google_dataflow_flex_template_job" "{template.name}" {{
+  provider                = google-beta
+  name                    = "{template.name}"
+  project                 = "my-project"
+  region                  = "europe-west1"
+  container_spec_gcs_path = "{_SPEC.format(name=template.name)}"
+  enable_streaming_engine = true
+  on_delete               = "drain"
+  parameters = {{
+{parameters}
+  }}
+}}"""

@@ -1,0 +1,74 @@
+"""The specification of a template: metadata and image, as Dataflow reads them from a bucket.
+
+gcloud's own builder leaves out ``streaming`` and what a template supports, so it is written here
+and checked against Google's types.
+https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch#ContainerSpec
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from google.cloud.dataflow_v1beta3.types import ContainerSpec
+from google.protobuf.json_format import ParseError
+
+from templates.catalog import Template
+from templates.errors import TemplateError
+
+_IMAGE = re.compile(r"[a-z0-9.:-]+/[a-z0-9._/-]+(:[A-Za-z0-9_.-]{1,128}|@sha256:[0-9a-f]{64})")
+
+
+def metadata(template: Template) -> dict[str, Any]:
+    """Returns a template's metadata as TemplateMetadata in JSON."""
+    return {
+        "name": template.title,
+        "description": template.description,
+        # What it promises is at least once in either mode, and exactly once costs more.
+        "streaming": True,
+        "supportsAtLeastOnce": True,
+        "supportsExactlyOnce": True,
+        "defaultStreamingMode": "AT_LEAST_ONCE",
+        "parameters": [parameter.metadata() for parameter in template.parameters],
+    }
+
+
+def specification(template: Template, *, image: str) -> dict[str, Any]:
+    """Returns a template's ContainerSpec in JSON.
+
+    Raises:
+      TemplateError: the image has no tag and no digest, or the result is none of Google's type.
+    """
+    if not _IMAGE.fullmatch(image):
+        raise TemplateError(
+            f"image {image!r}: must be REGISTRY/PATH:TAG or REGISTRY/PATH@sha256:DIGEST, as in"
+            " europe-docker.pkg.dev/my-project/mqttbeam/mqtt-to-pubsub:1.0"
+        )
+    spec = {
+        "image": image,
+        "sdkInfo": {"language": "PYTHON"},
+        "metadata": metadata(template),
+        # Launcher and workers are one image; without this the workers would lack our packages.
+        "defaultEnvironment": {"sdkContainerImage": image, "enableStreamingEngine": True},
+    }
+    check_specification(json.dumps(spec))
+    return spec
+
+
+def check_specification(text: str) -> ContainerSpec:
+    """Reads a ContainerSpec; a field that Google's type doesn't have is an error.
+
+    Raises:
+      TemplateError: it is no ContainerSpec.
+    """
+    try:
+        spec: ContainerSpec = ContainerSpec.from_json(text, ignore_unknown_fields=False)
+    except ParseError as error:
+        raise TemplateError(f"no ContainerSpec: {error}") from error
+    return spec
+
+
+def to_text(record: dict[str, Any]) -> str:
+    """Returns JSON as it stands in our files."""
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"

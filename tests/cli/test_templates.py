@@ -1,0 +1,82 @@
+"""`mqttbeam templates`, as a real process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+LAUNCH = [
+    *("launch", "pubsub-to-bigquery", "--project", "my-project", "--region", "europe-west1"),
+    *("--job", "warehouse", "--spec", "gs://my-bucket/spec.json"),
+    *("--param", "inputSubscription=projects/my-project/subscriptions/telemetry"),
+]
+
+
+def _templates(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "templates", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_template_is_described(tmp_path: Path) -> None:
+    assert "pubsub-to-bigquery" in _templates("describe", cwd=tmp_path).stdout
+    done = _templates("describe", "pubsub-to-bigquery", cwd=tmp_path)
+    assert "outputTableSpec  (required)" in done.stdout
+
+
+def test_a_specification_is_written(tmp_path: Path) -> None:
+    image = "registry.example.com/mqttbeam:1"
+    done = _templates(
+        "spec", "mqtt-to-pubsub", "--image", image, "--output", "spec.json", cwd=tmp_path
+    )
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "spec.json").read_text())["image"] == image
+
+
+def test_a_template_is_checked(tmp_path: Path) -> None:
+    done = _templates("check", "pubsub-to-bigquery", cwd=tmp_path)
+    assert done.stdout == "pubsub-to-bigquery: as promised\n", done.stderr
+    assert done.returncode == 0
+
+
+def test_a_launch_shows_the_request_and_never_goes_unasked(tmp_path: Path) -> None:
+    done = _templates(*LAUNCH, "--param", "outputTableSpec=my-project:d.t", cwd=tmp_path)
+    assert done.returncode == 2
+    assert '"outputTableSpec": "my-project:d.t"' in done.stderr
+    assert done.stderr.endswith("error: nobody is here to be asked: give --yes to launch\n")
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["describe", "mqtt"], "error: no template 'mqtt': there are mqtt-to-pubsub"),
+        (["check", "mqtt"], "error: no template 'mqtt'"),
+        (["spec", "mqtt-to-pubsub", "--image", "i"], "error: image 'i': must be REGISTRY/PATH"),
+        (LAUNCH, "error: outputTableSpec: is missing"),
+        ([*LAUNCH, "--param", "hunter2"], "error: --param: must be NAME=VALUE"),
+        ([*LAUNCH, "--param", "inputSubscription=x"], "error: --param inputSubscription: is given"),
+        ([*LAUNCH, "--param", "inputTopic=x"], "error: inputTopic: pubsub-to-bigquery has no such"),
+        (
+            [*LAUNCH, "--param", "outputTableSpec=my-project:d.t", "--max-workers", "0"],
+            "error: --max-workers 0: must be 1 to 4000",
+        ),
+    ],
+)
+def test_what_can_t_be_is_one_line_and_exit_status_2(
+    command: list[str], message: str, tmp_path: Path
+) -> None:
+    done = _templates(*command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+    assert "hunter2" not in done.stderr

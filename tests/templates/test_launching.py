@@ -1,0 +1,150 @@
+"""A launch: checked here, shown whole, and sent as Dataflow's interface takes it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from google.cloud.dataflow_v1beta3.types import StreamingMode, WorkerIPAddressConfiguration
+
+from templates import launching
+from templates.catalog import template_named
+from templates.errors import LaunchError, ParameterError, TemplateError
+from templates.graph import Contract
+from templates.launching import Launch, launch_request, request_text, send
+
+MQTT = template_named("pubsub-to-bigquery")
+VALUES = {
+    "inputSubscription": "projects/my-project/subscriptions/telemetry-warehouse",
+    "outputTableSpec": "my-project:iot.telemetry",
+}
+NEEDED: dict[str, Any] = {
+    "project": "my-project",
+    "region": "europe-west1",
+    "job_name": "warehouse",
+    "spec": "gs://my-bucket/templates/pubsub-to-bigquery.json",
+}
+
+
+class _Dataflow(ThreadingHTTPServer):
+    """Dataflow's launch method: keeps the requests, and answers as told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.answer: tuple[int, dict[str, Any]] = (200, {"job": {"id": "2026-11-23_job"}})
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Dataflow
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append((self.path.partition("?")[0], json.loads(body)))
+        status, answer = self.server.answer
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def dataflow() -> Iterator[_Dataflow]:
+    with _Dataflow() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_launch_arrives_as_it_was_shown(dataflow: _Dataflow) -> None:
+    launch = Launch(
+        **NEEDED,
+        service_account="warehouse@my-project.iam.gserviceaccount.com",
+        maximum_workers=3,
+        machine_type="n2-standard-2",
+        subnetwork="regions/europe-west1/subnetworks/workers",
+        private=True,
+    )
+    request = launch_request(MQTT, VALUES, launch)
+    assert send(request, endpoint=dataflow.endpoint) == "2026-11-23_job"
+    ((path, body),) = dataflow.requests
+    assert path == "/v1b3/projects/my-project/locations/europe-west1/flexTemplates:launch"
+    assert body["launchParameter"]["parameters"] == VALUES
+    shown = json.loads(request_text(request))["launchParameter"]
+    assert shown["environment"]["streamingMode"] == "STREAMING_MODE_AT_LEAST_ONCE"
+    assert shown["environment"]["ipConfiguration"] == "WORKER_IP_PRIVATE"
+    assert (
+        shown["environment"]["maxWorkers"] == body["launchParameter"]["environment"]["maxWorkers"]
+    )
+    assert set(shown) == set(body["launchParameter"])
+    assert set(shown["environment"]) == set(body["launchParameter"]["environment"])
+
+
+def test_a_refusal_is_told_in_dataflow_s_words(dataflow: _Dataflow) -> None:
+    dataflow.answer = (403, {"error": {"code": 403, "message": "no right to launch"}})
+    with pytest.raises(LaunchError, match=r"not launched: .*no right to launch"):
+        send(launch_request(MQTT, VALUES, Launch(**NEEDED)), endpoint=dataflow.endpoint)
+
+
+def test_without_credentials_it_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    # The least patient way to have none: a file that isn't there.
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(LaunchError, match="no Google credentials here; run `gcloud auth"):
+        send(launch_request(MQTT, VALUES, Launch(**NEEDED)))
+
+
+def test_the_streaming_mode_and_public_addresses_are_the_operator_s_choice() -> None:
+    environment = launch_request(
+        MQTT, VALUES, Launch(**NEEDED, exactly_once=True)
+    ).launch_parameter.environment
+    assert environment.streaming_mode is StreamingMode.STREAMING_MODE_EXACTLY_ONCE
+    unspecified = WorkerIPAddressConfiguration.WORKER_IP_UNSPECIFIED
+    assert environment.ip_configuration is unspecified
+
+
+def test_an_update_sends_the_mapping_of_renamed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching, "contract_of", lambda _: Contract(renamed={"Old": "New"}))
+    update = launch_request(MQTT, VALUES, Launch(**NEEDED, update=True)).launch_parameter
+    assert update.update
+    assert dict(update.transform_name_mappings) == {"Old": "New"}
+    assert not launch_request(MQTT, VALUES, Launch(**NEEDED)).launch_parameter.update
+
+
+def test_wrong_parameters_are_never_sent() -> None:
+    with pytest.raises(ParameterError, match="outputTableSpec: must be PROJECT"):
+        launch_request(MQTT, {**VALUES, "outputTableSpec": "telemetry"}, Launch(**NEEDED))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("project", "p", "--project 'p': must be like my-project"),
+        ("region", "Europe", "--region 'Europe': must be like europe-west1"),
+        ("job_name", "My_Job", "--job 'My_Job': must be like"),
+        ("spec", "/tmp/spec.json", "--spec '/tmp/spec.json': must be like gs://"),
+        ("service_account", "me@example.com", "--service-account 'me@example.com'"),
+        ("subnetwork", "workers", "--subnetwork 'workers': must be like regions/"),
+        ("maximum_workers", 0, "--max-workers 0: must be 1 to 4000"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: str, value: object, words: str) -> None:
+    with pytest.raises(TemplateError) as refused:
+        Launch(**{**NEEDED, setting: value})
+    assert words in str(refused.value)

@@ -1,0 +1,177 @@
+"""Parameters: Google's names, types and expressions from the one definition of the options."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from templates.catalog import TEMPLATES, Template, template_named
+from templates.errors import ParameterError
+from templates.parameters import ONLY_WITH, Parameter, parameter_name
+from templates.promises import examples
+
+PARAMETERS = [(template, each) for template in TEMPLATES for each in template.parameters]
+NAMES = [f"{template.name}-{each.name}" for template, each in PARAMETERS]
+
+
+def passes(parameter: Parameter, value: str) -> bool:
+    """Whether Dataflow would take the value: by every expression, and one of the words."""
+    if parameter.form.words and value not in parameter.form.words:
+        return False
+    return all(re.search(pattern, value) for pattern in parameter.regexes)
+
+
+@pytest.mark.parametrize(("template", "parameter"), PARAMETERS, ids=NAMES)
+def test_example_and_default_pass_expressions_and_reader(
+    template: Template, parameter: Parameter
+) -> None:
+    for value in (parameter.example, parameter.default):
+        if value is not None:
+            parameter.check(value)
+            assert passes(parameter, value)
+
+
+@pytest.mark.parametrize(("template", "parameter"), PARAMETERS, ids=NAMES)
+def test_every_parameter_says_what_the_console_asks(
+    template: Template, parameter: Parameter
+) -> None:
+    record = parameter.metadata()
+    assert re.fullmatch("[a-z][A-Za-z0-9]*", record["name"])
+    assert record["label"]
+    assert parameter.example in record["helpText"]
+    assert record["groupName"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
+def test_metadata_and_options_agree(template: Template) -> None:
+    fields = {item.name: item for item in dataclasses.fields(template.options)}
+    assert {each.option for each in template.parameters} == set(fields)
+    assert len({each.name for each in template.parameters}) == len(fields)
+    for each in template.parameters:
+        assert each.optional == (fields[each.option].default is not dataclasses.MISSING)
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("input_subscription", "inputSubscription"),
+        ("output_topic", "outputTopic"),
+        ("output_table", "outputTableSpec"),
+        ("dead_letter_table", "outputDeadletterTable"),
+        ("password", "passwordSecretId"),
+        ("keep_alive_seconds", "keepAliveSeconds"),
+    ],
+)
+def test_names_are_those_of_google_s_templates(option: str, name: str) -> None:
+    assert parameter_name(option) == name
+
+
+def test_what_depends_on_another_parameter_names_one_that_there_is() -> None:
+    for option, (other, values) in ONLY_WITH.items():
+        for template in TEMPLATES:
+            options = {each.option: each for each in template.parameters}
+            if option in options:
+                for value in values:
+                    options[other].check(value)
+                record = options[option].metadata()
+                assert record["parentName"] == options[other].name
+                assert record["parentTriggerValues"] == list(values)
+
+
+BAD = [
+    ("mqtt-to-pubsub", "brokerServer", "broker.example.com"),
+    ("mqtt-to-pubsub", "brokerServer", "http://broker.example.com"),
+    ("mqtt-to-pubsub", "brokerServer", "mqtt://user:hunter2@broker.example.com"),
+    ("mqtt-to-pubsub", "inputTopic", "devices/#/telemetry"),
+    ("mqtt-to-pubsub", "inputTopic", "devices/a+/telemetry"),
+    ("mqtt-to-pubsub", "passwordSecretId", "hunter2"),
+    ("mqtt-to-pubsub", "passwordSecretId", "env:PASSWORD"),
+    ("mqtt-to-pubsub", "passwordSecretId", "file:/etc/password"),
+    ("mqtt-to-pubsub", "clientKeySecretId", "-----BEGIN PRIVATE KEY----- hunter2"),
+    ("mqtt-to-pubsub", "outputTopic", "telemetry"),
+    ("mqtt-to-pubsub", "outputTopic", "projects/p-1/topics/telemetry"),
+    ("mqtt-to-pubsub", "outputTopic", "projects/my-project/subscriptions/telemetry"),
+    ("mqtt-to-pubsub", "protocol", "4"),
+    ("mqtt-to-pubsub", "layout", "my-layout"),
+    ("mqtt-to-pubsub", "ordered", "yes"),
+    ("mqtt-to-pubsub", "sessionExpirySeconds", "-1"),
+    ("mqtt-to-pubsub", "startTimeoutSeconds", "-5"),
+    ("mqtt-to-pubsub", "shards", "0"),
+    ("mqtt-to-pubsub", "deadLetterBlobFolder", "/var/dead-letters"),
+    ("pubsub-to-bigquery", "outputTableSpec", "telemetry"),
+    ("pubsub-to-bigquery", "outputTableSpec", "my-project:telemetry"),
+    ("pubsub-to-bigquery", "inputSubscription", "projects/my-project/topics/telemetry"),
+]
+
+
+@pytest.mark.parametrize(("name", "parameter", "value"), BAD)
+def test_a_bad_value_is_refused_by_expression_and_here_with_an_example(
+    name: str, parameter: str, value: str
+) -> None:
+    template = template_named(name)
+    assert not passes(template.parameter(parameter), value)
+    with pytest.raises(ParameterError) as refused:
+        template.read({**examples(template), parameter: value})
+    words = str(refused.value)
+    assert words.startswith(f"{parameter}: ")
+    assert words.endswith(f"an example is {parameter}={template.parameter(parameter).example}")
+    assert "hunter2" not in words
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        (
+            "pubsub-to-bigquery",
+            {"inputTopic": "projects/my-project/topics/t"},
+            "inputTopic: pubsub",
+        ),
+        ("mqtt-to-pubsub", {"shards": "2", "ordered": "true"}, "ordered and shards contradict"),
+        ("mqtt-to-pubsub", {"inputTopic": "a/#,a/b"}, "inputTopic: topic filters 'a/#' and 'a/b'"),
+        (
+            "pubsub-to-bigquery",
+            {"outputDeadletterTable": "my-project:iot.telemetry"},
+            "outputDeadletterTable and outputTableSpec must be two tables",
+        ),
+    ],
+)
+def test_what_contradicts_is_refused_in_the_parameters_names(
+    name: str, values: dict[str, str], words: str
+) -> None:
+    template = template_named(name)
+    with pytest.raises(ParameterError, match=re.escape(words)):
+        template.read({**examples(template), **values})
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
+def test_what_is_missing_is_asked_for(template: Template) -> None:
+    for parameter in template.parameters:
+        if not parameter.optional:
+            values = examples(template)
+            del values[parameter.name]
+            with pytest.raises(ParameterError, match=f"^{parameter.name}: is missing"):
+                template.read(values)
+
+
+def test_an_option_s_own_name_is_no_way_around_its_parameter() -> None:
+    template = template_named("mqtt-to-pubsub")
+    needed = [f"--{name}={value}" for name, value in examples(template).items()]
+    with pytest.raises(ParameterError, match="ca: mqtt-to-pubsub has no such parameter"):
+        template.read_arguments([*needed, "--ca=env:CA"])
+    with pytest.raises(ParameterError, match=r"^clientId: is given twice"):
+        template.read_arguments([*needed, "--clientId=other"])
+    with pytest.raises(ParameterError, match=r"^shards: has no value"):
+        template.read_arguments([*needed, "--shards"])
+
+
+def test_arguments_are_read_as_the_launcher_gives_them() -> None:
+    template = template_named("mqtt-to-pubsub")
+    needed = [f"--{name}={value}" for name, value in examples(template).items()]
+    options, beam_options = template.read_arguments(
+        [*needed, "--shards", "3", "--runner=DataflowRunner"]
+    )
+    assert options.shards == 3
+    assert options.password.reference.startswith("projects/my-project/secrets/")
+    assert beam_options.get_all_options()["runner"] == "DataflowRunner"
