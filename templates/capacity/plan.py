@@ -8,9 +8,9 @@ shard is bound besides by what it may hold unacknowledged until Dataflow finaliz
 
 Commands. One SDK process a worker as well, and no shards: any worker publishes any command.
 
-Warehouse. It keeps nothing under a client id, so a worker runs an SDK process a vCPU, and is planned
-with CPU seconds. An SDK process has one AppendRows connection a table, and a connection carries so
-many bytes at least.
+Warehouse. It keeps nothing under a client id, so a worker runs an SDK process a vCPU, and is
+planned with CPU seconds. An SDK process has one AppendRows connection a table, and a connection
+carries so many bytes at least.
 
 Brokers. Enough for connections and for messages when one node is lost, and never fewer than three.
 """

@@ -193,7 +193,7 @@ _TABLES: Mapping[str, Callable[[Measured], str]] = {
     "measured": _assumed,
     "fleet": lambda _: _assumed(typical_fleet(FLEETS[0]), only_defaults=True),
     "machines": lambda _: _assumed(Machines()),
-    "prices": lambda _: f"{REGION}, read on {READ}.\n\n{_assumed(Prices())}",
+    "prices": lambda _: f"Region {REGION}, read on {READ}.\n\n{_assumed(Prices())}",
     "unknown": lambda _: "".join(f"- {each}\n" for each in UNKNOWN),
     "limits": lambda _: f"Read on {READ}.\n\n{_assumed(Quotas())}",
 }

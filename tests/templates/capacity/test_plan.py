@@ -61,6 +61,7 @@ def test_cpu_seconds_ask_for_workers_beyond_the_shards(measured: Measured) -> No
         commands_cpu_seconds=0.1,
     )
     assert plan(load(100_000), costly, machines=ROOMY).telemetry_workers == 5
+    assert plan(load(101_000), costly, machines=ROOMY).telemetry_workers == 6
     assert plan(load(100_000), measured, machines=ROOMY).telemetry_workers == 1
 
 
