@@ -153,11 +153,12 @@ def launch(
         typer.Option(help="Another server than Google's; http:// goes without credentials."),
     ] = None,
 ) -> None:
-    """Launch a template on Dataflow: shows the whole request, and asks.
+    """Launch a template on Dataflow: shows the whole request and its cost, and asks.
 
     All parameters are checked here first. The last line on standard output is the job's id.
     """
-    from templates.errors import LaunchError, ParameterError, TemplateError
+    from templates.cost import cost_estimate
+    from templates.errors import LaunchError, TemplateError
     from templates.launching import Launch, launch_request, request_text, send
 
     template = _named(name)
@@ -179,9 +180,10 @@ def launch(
                 update=update,
             ),
         )
-    except (ParameterError, TemplateError) as error:
+    except TemplateError as error:
         fail(str(error), status=2)
     typer.echo(f"{project}, {region}: {request_text(request)}", err=True)
+    typer.echo(cost_estimate(machine_type, max_workers), err=True)
     if not yes:
         if not sys.stdin.isatty():
             fail("nobody is here to be asked: give --yes to launch", status=2)

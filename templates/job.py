@@ -49,8 +49,10 @@ class Job:
     @property
     def transforms(self) -> dict[str, api.PTransform]:
         """The graph's steps by their names."""
-        steps = self.pipeline.components.transforms.values()
-        return {step.unique_name: step for step in steps if step.unique_name}
+        # The root is the pipeline itself; Beam names it as it likes.
+        roots = self.pipeline.root_transform_ids
+        steps = self.pipeline.components.transforms.items()
+        return {step.unique_name: step for key, step in steps if key not in roots}
 
     @property
     def experiments(self) -> set[str]:

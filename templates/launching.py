@@ -26,6 +26,8 @@ from templates.catalog import Template
 from templates.errors import LaunchError, TemplateError
 from templates.graph import contract_of
 
+# Of a flex template: FlexTemplateRuntimeEnvironment.max_workers.
+_MOST_WORKERS = 1_000
 _JOB_NAME = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _PROJECT = re.compile("[a-z][a-z0-9.:-]{4,61}[a-z0-9]")
 _REGION = re.compile("[a-z]+-[a-z]+[0-9]+")
@@ -77,8 +79,10 @@ class Launch:
         ):
             if value is not None and not form.fullmatch(value):
                 raise TemplateError(f"--{name} {value!r}: must be like {example}")
-        if self.maximum_workers is not None and not 1 <= self.maximum_workers <= 4_000:
-            raise TemplateError(f"--max-workers {self.maximum_workers}: must be 1 to 4000")
+        if self.maximum_workers is not None and not 1 <= self.maximum_workers <= _MOST_WORKERS:
+            raise TemplateError(
+                f"--max-workers {self.maximum_workers}: must be 1 to {_MOST_WORKERS}"
+            )
 
 
 _ACCOUNT_EXAMPLE = "telemetry@my-project.iam.gserviceaccount.com"

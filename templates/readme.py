@@ -40,7 +40,7 @@ gcloud storage cp {name}.json {spec}
 
 ## Launch
 
-By `mqttbeam`, which checks all parameters, shows the request and asks:
+By `mqttbeam`, which checks all parameters, shows the request and what its workers cost, and asks:
 
 ```sh
 {mqttbeam}

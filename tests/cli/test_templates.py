@@ -52,6 +52,7 @@ def test_a_launch_shows_the_request_and_never_goes_unasked(tmp_path: Path) -> No
     done = _templates(*LAUNCH, "--param", "outputTableSpec=my-project:d.t", cwd=tmp_path)
     assert done.returncode == 2
     assert '"outputTableSpec": "my-project:d.t"' in done.stderr
+    assert "\ncost: $" in done.stderr
     assert done.stderr.endswith("error: nobody is here to be asked: give --yes to launch\n")
     assert done.stdout == ""
 
@@ -68,7 +69,7 @@ def test_a_launch_shows_the_request_and_never_goes_unasked(tmp_path: Path) -> No
         ([*LAUNCH, "--param", "inputTopic=x"], "error: inputTopic: pubsub-to-bigquery has no such"),
         (
             [*LAUNCH, "--param", "outputTableSpec=my-project:d.t", "--max-workers", "0"],
-            "error: --max-workers 0: must be 1 to 4000",
+            "error: --max-workers 0: must be 1 to 1000",
         ),
     ],
 )

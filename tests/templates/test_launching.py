@@ -141,7 +141,7 @@ def test_wrong_parameters_are_never_sent() -> None:
         ("spec", "/tmp/spec.json", "--spec '/tmp/spec.json': must be like gs://"),
         ("service_account", "me@example.com", "--service-account 'me@example.com'"),
         ("subnetwork", "workers", "--subnetwork 'workers': must be like regions/"),
-        ("maximum_workers", 0, "--max-workers 0: must be 1 to 4000"),
+        ("maximum_workers", 0, "--max-workers 0: must be 1 to 1000"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, value: object, words: str) -> None:
