@@ -95,38 +95,44 @@ class _Decode(beam.DoFn):
     def process(self, element: PubsubMessage | list[PubsubMessage]) -> Iterator[Any]:
         messages: Iterable[PubsubMessage] = element if isinstance(element, list) else (element,)
         for message in messages:
-            now = self._clock()
-            raw, attributes = message.data or b"", message.attributes or {}
-            try:
-                telemetry = Telemetry.from_pubsub(raw, attributes)
-                decoded = self._codec.decode(
-                    raw, schema_id=telemetry.schema_id, content_type=telemetry.content_type
-                )
-            except InvalidMessage as error:
+            made = row_or_rejected(message, self._codec, origin=self._origin, now=self._clock())
+            if isinstance(made, Rejected):
                 self._rejected.inc()
-                yield beam.pvalue.TaggedOutput(
-                    REJECTED,
-                    Rejected(
-                        stage=STAGE,
-                        reason=str(error),
-                        origin=self._origin,
-                        raw=raw,
-                        attributes=attributes,
-                        time=now,
-                    ),
-                )
+                yield beam.pvalue.TaggedOutput(REJECTED, made)
                 continue
-            values = row_of(
-                telemetry,
-                decoded,
-                pubsub_message_id=message.message_id,
-                published_time=message.publish_time,
-                processed_time=now,
-            )
             self._decoded.inc()
-            if not values["deduplicable"]:
+            if not made.values["deduplicable"]:
                 self._not_deduplicable.inc()
-            yield TableRow(values=values, raw=raw, attributes=attributes)
+            yield made
+
+
+def row_or_rejected(
+    message: PubsubMessage, codec: Codec, *, origin: str, now: datetime
+) -> TableRow | Rejected:
+    """Decode a message; what can't be is rejected with the reason."""
+    raw, attributes = message.data or b"", message.attributes or {}
+    try:
+        telemetry = Telemetry.from_pubsub(raw, attributes)
+        decoded = codec.decode(
+            raw, schema_id=telemetry.schema_id, content_type=telemetry.content_type
+        )
+    except InvalidMessage as error:
+        return Rejected(
+            stage=STAGE,
+            reason=str(error),
+            origin=origin,
+            raw=raw,
+            attributes=attributes,
+            time=now,
+        )
+    values = row_of(
+        telemetry,
+        decoded,
+        pubsub_message_id=message.message_id,
+        published_time=message.publish_time,
+        processed_time=now,
+    )
+    return TableRow(values=values, raw=raw, attributes=attributes)
 
 
 def row_of(

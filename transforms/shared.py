@@ -63,5 +63,6 @@ def close_shared(*, settle_seconds: float) -> None:
     ``settle_seconds``: how long each may wait for acknowledgements that are on their way; 0
     after a failure, when none are.
     """
-    for shared in _ALL:
+    # What was made later may hold something of what was made before.
+    for shared in reversed(_ALL):
         shared.close_all(settle_seconds=settle_seconds)

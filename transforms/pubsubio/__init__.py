@@ -8,11 +8,12 @@ from transforms.pubsubio.errors import (
     PubSubNotFound,
     PubSubUnavailable,
 )
-from transforms.pubsubio.read import ReadFromPubSub
+from transforms.pubsubio.read import HeldMessages, ReadFromPubSub
 from transforms.pubsubio.write import FramedMessages, Refused, WriteToPubSub, fail_refused
 
 __all__ = [
     "FramedMessages",
+    "HeldMessages",
     "PubSubDenied",
     "PubSubError",
     "PubSubFailed",

@@ -189,7 +189,9 @@ class Puller:
         with self._condition:
             for batch in reversed(batches):
                 if self._handed_out.pop(id(batch), None) is not None:
-                    self._queue.appendleft(batch)
+                    # As a batch of its own: who still holds the old one may acknowledge it, and
+                    # must not acknowledge what is put to this one when it is taken.
+                    self._queue.appendleft(PulledBatch(batch.messages[:], batch.received_at))
                     self._queued += len(batch.messages)
             self._condition.notify()
 

@@ -3,7 +3,9 @@
 Guarantee
   At least once. On Dataflow this is Beam's own source, which the service replaces by its own.
   Elsewhere messages are acknowledged when the bundle that read them is finalized; so put the
-  first durable write into the read's own stage wherever the runner's memory is not durable.
+  first durable write into the read's own stage wherever the runner's memory is not durable. Or,
+  with ``held``, when who took a list says so, whatever becomes of the bundle: for writes that
+  take longer than a bundle.
 Unit of parallelism
   A streaming pull, one a worker process; the service shares a subscription out among processes.
 Ordering
@@ -20,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, NoReturn
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
@@ -81,10 +83,12 @@ class ReadFromPubSub(beam.PTransform):
       spare: a second read of a subscription that this pipeline reads already, with steps of its
         own behind it: it takes part while there is a backlog, so that one bundle works while the
         other waits for its last write. Without ordering keys only: where there are some it rests.
+      held: whether to give :class:`HeldMessages`, which are acknowledged by hand, in this process
+        and so in the read's own stage. Not on Dataflow, whose source knows finalization only.
       All settings but the first and lists are for our own source; Dataflow's has none.
 
     Output: PCollection of PubsubMessage, with attributes, message id, publish time, ordering key,
-    or of lists of them.
+    or of lists of them, or of HeldMessages.
 
     Raises:
       ValueError: when built, for settings that can't work.
@@ -102,10 +106,14 @@ class ReadFromPubSub(beam.PTransform):
         start_timeout_seconds: float = 60.0,
         lists: bool = False,
         spare: bool = False,
+        held: bool = False,
     ) -> None:
         super().__init__()
-        self._lists = lists
+        if held and spare:
+            raise ValueError("held and spare: one of them, as what is held has no second reader")
+        self._lists = lists or held
         self._spare = spare
+        self._held = held
         self._settings = PullSettings(
             subscription=subscription,
             most_messages=most_messages,
@@ -120,6 +128,8 @@ class ReadFromPubSub(beam.PTransform):
         subscription = self._settings.subscription
         runner = pbegin.pipeline.options.view_as(StandardOptions).runner or ""
         if "Dataflow" in runner:
+            if self._held:
+                raise ValueError("held: Dataflow's own source acknowledges when it finalizes")
             messages = pbegin | "Read" >> BeamReadFromPubSub(
                 subscription=subscription, with_attributes=True
             )
@@ -128,7 +138,8 @@ class ReadFromPubSub(beam.PTransform):
             return messages
         lists = (
             pbegin
-            | "Subscription" >> beam.Create([PubSubSubscription(subscription, spare=self._spare)])
+            | "Subscription"
+            >> beam.Create([PubSubSubscription(subscription, spare=self._spare, held=self._held)])
             | "Read"
             >> beam.ParDo(ReadInbox(_register, self._settings)).with_output_types(MessageList)
         )
@@ -149,10 +160,12 @@ class PubSubSubscription(UnboundedSource):
 
     # What an earlier version pickled has no such attribute.
     spare = False
+    held = False
 
-    def __init__(self, subscription: str, *, spare: bool = False) -> None:
+    def __init__(self, subscription: str, *, spare: bool = False, held: bool = False) -> None:
         self.subscription = subscription
         self.spare = spare
+        self.held = held
 
     def split(self, desired_num_splits: int, options: Any = None) -> Iterable[PubSubSubscription]:
         """Returns itself: one streaming pull fills a worker."""
@@ -162,7 +175,7 @@ class PubSubSubscription(UnboundedSource):
         self, options: Any, checkpoint_mark: InboxMark[PulledBatch] | None
     ) -> _PubSubReader:
         """Returns a reader on this process's pull. Raises LookupError without settings."""
-        reader = _SpareReader if self.spare else _PubSubReader
+        reader = _HeldReader if self.held else _SpareReader if self.spare else _PubSubReader
         return reader(_puller(self.subscription), metrics="pubsub", most_messages=_LIST_MESSAGES)
 
     def get_checkpoint_mark_coder(self) -> InboxMarkCoder:
@@ -220,6 +233,31 @@ class ReceivedMessage(PubsubMessage):
         return self.data, self.attributes, self.message_id, self.publish_time, self.ordering_key
 
 
+class HeldMessages(MessageList[ReceivedMessage]):
+    """Messages that stay leased until :meth:`acknowledge` or :meth:`give_back`, in the process
+    that read them. The lease is extended for the read's ``longest_seconds``.
+    """
+
+    def __init__(self, puller: Puller, batch: PulledBatch) -> None:
+        super().__init__(map(ReceivedMessage, batch.messages))
+        self._puller = puller
+        self._batch = batch
+
+    def acknowledge(self) -> None:
+        """Says that they are stored elsewhere."""
+        self._puller.acknowledge([self._batch])
+
+    def give_back(self) -> None:
+        """Queues them again, unless they have been acknowledged or given back."""
+        self._puller.give_back([self._batch])
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "HeldMessages can be acknowledged in the process that read them only: what takes them"
+            " must be in the read's own stage, with nothing between that a runner may break up"
+        )
+
+
 class _PubSubReader(InboxReader[PulledBatch]):
     """Reads a streaming pull."""
 
@@ -235,6 +273,18 @@ class _PubSubReader(InboxReader[PulledBatch]):
         assert self.current is not None, "get_current_timestamp without a successful advance"
         # Whole seconds: a lower bound is enough for a list, and cheap.
         return Timestamp(min(map(_PUBLISH_SECONDS, self.current.messages)))
+
+
+class _HeldReader(_PubSubReader):
+    """Leaves the acknowledgement to who took the lists."""
+
+    def get_current(self) -> HeldMessages:
+        assert self.current is not None, "get_current without a successful advance"
+        return HeldMessages(self._puller, self.current)
+
+    def get_checkpoint_mark(self) -> InboxMark[PulledBatch]:
+        super().get_checkpoint_mark()
+        return InboxMark()
 
 
 class _SpareReader(_PubSubReader):

@@ -82,6 +82,22 @@ def test_what_is_given_back_keeps_its_order(place: Place, pull: Pull) -> None:
     assert puller.oldest_time is None
 
 
+def test_who_acknowledges_what_was_given_back_acknowledges_nothing_else(
+    place: Place, pull: Pull
+) -> None:
+    publish(place, b"1", b"2")
+    puller = pull()
+    wait_until(lambda: puller.counters["received"] == 2, seconds=10, what="two messages")
+    first = puller.take(1, 0)
+    assert first is not None
+    puller.give_back([first])
+    # Both are in one batch now, which is not the one that was given back.
+    assert len(take(puller, 2)[0].messages) == 2
+    assert len(first.messages) == 1
+    puller.acknowledge([first])
+    wait_until(lambda: puller.counters["acked"] == 1, seconds=10, what="the acknowledgement")
+
+
 def test_a_spare_reader_takes_of_a_backlog_only(place: Place, pull: Pull) -> None:
     puller = pull()
     publish(place, *(b"%d" % number for number in range(5)))

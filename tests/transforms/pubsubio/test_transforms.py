@@ -80,6 +80,11 @@ def test_on_dataflow_the_service_reads_itself() -> None:
     assert BeamReadFromPubSub in parts(ReadFromPubSub(SUBSCRIPTION))
 
 
+def test_on_dataflow_nothing_is_acknowledged_by_hand() -> None:
+    with pytest.raises(ValueError, match="acknowledges when it finalizes"):
+        parts(ReadFromPubSub(SUBSCRIPTION, held=True))
+
+
 def test_on_dataflow_the_service_writes_itself() -> None:
     assert BeamWriteToPubSub in parts(messages(), WriteToPubSub(TOPIC))
 
@@ -105,6 +110,7 @@ def test_what_is_no_topic_is_refused(topic: str) -> None:
     [
         ({"subscription": "sub"}, "must be projects/PROJECT/subscriptions/SUBSCRIPTION"),
         ({"lease_seconds": 9}, "lease_seconds: must be 10 to 600"),
+        ({"held": True, "spare": True}, "held and spare: one of them"),
         ({"most_messages": 0}, "most_messages and most_bytes: must be 1 or more"),
     ],
 )
