@@ -5,6 +5,9 @@
                             +--- Rejected -----+-> dead-letter table
 
 A message is acknowledged to Pub/Sub when its row, or its dead letter, is in its table.
+
+With --archive_folder it archives all telemetry as well, from a subscription of its own
+(``pipelines.archive``).
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from pipelines import preflight
+from pipelines import archive, preflight
+from pipelines.archive import ArchiveOptions, with_archive
 from pipelines.launch import main
 from pipelines.options import (
     OptionError,
@@ -33,8 +37,8 @@ from transforms.pubsubio import ReadFromPubSub
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarehouseOptions:
-    """Options of the warehouse pipeline."""
+class TableOptions:
+    """Options of what goes to BigQuery."""
 
     input_subscription: str = option(
         "Pub/Sub subscription with telemetry.",
@@ -67,7 +71,7 @@ class WarehouseOptions:
         default=None,
     )
     start_timeout_seconds: float = option(
-        "How long the subscription and the tables are waited for at the start before it fails.",
+        "How long the subscriptions and the tables are waited for at the start before it fails.",
         parse=seconds(1, 3_600),
         example="60",
         default=60.0,
@@ -82,12 +86,22 @@ class WarehouseOptions:
         return self.dead_letter_table or f"{self.output_table.rpartition('.')[0]}.dead_letters"
 
 
+@dataclass(frozen=True, kw_only=True)
+class WarehouseOptions(ArchiveOptions, TableOptions):
+    """Options of the warehouse pipeline: a dataclass has the fields of its last base first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_apart(self.input_subscription)
+
+
 def check(options: WarehouseOptions) -> None:
     """Checks subscription and tables. Raises their errors."""
     timeout = options.start_timeout_seconds
     preflight.check_subscription(options.input_subscription, timeout_seconds=timeout)
     check_table(options.output_table, TELEMETRY, timeout_seconds=timeout)
     check_table(options.dead_letters(), DEAD_LETTERS, timeout_seconds=timeout)
+    archive.check(options, timeout_seconds=timeout)
 
 
 def build(pipeline: beam.Pipeline, options: WarehouseOptions) -> beam.PCollection:
@@ -109,7 +123,7 @@ def build(pipeline: beam.Pipeline, options: WarehouseOptions) -> beam.PCollectio
             | f"Append{name}" >> AppendToBigQuery(options.dead_letters(), DEAD_LETTERS)
             | f"Fail{name}" >> beam.Map(fail_unwritten)
         )
-    return tail
+    return with_archive(tail, options, default_schema=options.default_schema)
 
 
 if __name__ == "__main__":

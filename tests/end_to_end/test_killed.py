@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.harness import kill_runs
 from tests.harness.brokers import Broker
 from tests.harness.cloud import Cloud
@@ -21,3 +23,9 @@ def test_commands_killed_reach_their_devices_and_have_an_outcome(
 
 def test_warehouse_killed_has_every_row(warehouse_cloud: Cloud) -> None:
     print(kill_runs.warehouse(warehouse_cloud, total=3_000, kills=KILLS))
+
+
+def test_warehouse_killed_archives_what_the_table_has(
+    warehouse_cloud: Cloud, tmp_path: Path
+) -> None:
+    print(kill_runs.archive(warehouse_cloud, tmp_path / "archive", total=3_000, kills=KILLS))

@@ -6,6 +6,8 @@ In turn Python alone, Prism alone and both get ``kill -9``, in the midst of work
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.harness import kill_runs
@@ -31,3 +33,9 @@ def test_commands_killed_ten_times_reach_their_devices_and_have_an_outcome(
 
 def test_warehouse_killed_ten_times_has_every_row(warehouse_cloud: Cloud) -> None:
     print(kill_runs.warehouse(warehouse_cloud, total=TOTAL, kills=KILLS))
+
+
+def test_warehouse_killed_three_times_archives_what_the_table_has(
+    warehouse_cloud: Cloud, tmp_path: Path
+) -> None:
+    print(kill_runs.archive(warehouse_cloud, tmp_path / "archive", total=TOTAL, kills=3))

@@ -53,6 +53,11 @@ class Cloud:
         return f"warehouse-{self.suffix}"
 
     @property
+    def archive_subscription(self) -> str:
+        """For the tests of the archive, which create it: what is not read would pile up."""
+        return f"archive-{self.suffix}"
+
+    @property
     def commands_subscription(self) -> str:
         return f"commands-mqtt-{self.suffix}"
 

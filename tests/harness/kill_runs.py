@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from localcloud.subscriber import PubSub
+from localcloud.subscriber import PubSub, subscription_path
 from schemas.messages import CommandOutcome, Outcome
 from schemas.times import format_time
+from tests.harness.archive import Archive
 from tests.harness.brokers import Broker
 from tests.harness.cloud import Cloud
 from tests.harness.devices import Device, Traffic, observer, wait_until_subscribed
@@ -164,6 +167,55 @@ def warehouse(cloud: Cloud, *, total: int, kills: int) -> Figures:
     )
     assert once == (total, total)
     return Figures("warehouse", kills, total, len(rows), len(by_id))
+
+
+def archive(cloud: Cloud, folder: Path, *, total: int, kills: int) -> Figures:
+    """Telemetry from Pub/Sub to BigQuery and to Avro files; every message is looked for in both."""
+    archived, rows = Archive(folder), DistinctRows(cloud)
+    with ExitStack() as open_now:
+        enter = open_now.enter_context
+        client = enter(PubSub(cloud.pubsub))
+        client.create_subscription(cloud.archive_subscription, topic=cloud.telemetry_topic)
+
+        def send(numbers: range) -> None:
+            publish_all(client, cloud.telemetry_topic, [telemetry_message(n) for n in numbers])
+
+        traffic = enter(Traffic(send, total=total, rate=_RATE))
+        last = KillRun(
+            start=lambda: cloud.start_warehouse(
+                f"--archive_subscription={subscription_path(cloud.archive_subscription)}",
+                f"--archive_folder={folder}",
+                "--archive_window_seconds=1",
+                "--archive_shards=2",
+                wait=False,
+            ),
+            traffic=traffic,
+            total=total,
+            # A file is final just before it is seen, and acknowledged just after.
+            arrived=lambda: min(archived(), rows()),
+            kills=kills,
+        ).run()
+        settle(lambda: (archived(), len(archived.records))[1])
+        settle(cloud.rows)
+        # What was archived is acknowledged: nothing comes when the pipeline is asked to end.
+        count = len(archived.records)
+        last.stop()
+    archived.read()
+    assert len(archived.records) == count
+    assert archived.leftovers == []
+    in_table = cloud.query("SELECT message_id, deduplicable, payload FROM {dataset}.telemetry")
+    wanted = {f"m-{n}": {"readings": {"n": n}} for n in range(total)}
+    assert {row[0]: {"readings": row[2]["readings"]} for row in in_table} == wanted
+    # The row of the archive, and the bytes that could be sent again.
+    assert {
+        record["message_id"]: {"readings": json.loads(record["payload"])["readings"]}
+        for record in archived.records
+    } == wanted
+    assert {
+        record["attributes"]["messageId"]: json.loads(record["raw"]) for record in archived.records
+    } == wanted
+    assert cloud.rows("dead_letters") == 0
+    return Figures("archive", kills, total, len(archived.records), len(archived.ids))
 
 
 def settle(count: Callable[[], int], *, quiet_seconds: float = 1.0) -> None:

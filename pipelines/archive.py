@@ -1,0 +1,133 @@
+"""The archive, as a part of a pipeline: its options, its check at the start, its branch.
+
+    ArchivePubSub -> year=2026/month=11/day=23/hour=06/telemetry-….avro
+
+It reads a subscription of its own and never waits for the rest of the pipeline, nor that for it. A
+message is acknowledged when the file that holds it is final.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from pipelines import preflight
+from pipelines.options import (
+    OptionError,
+    choice,
+    folder,
+    integer,
+    option,
+    pubsub_subscription,
+    seconds,
+)
+from transforms.archive import (
+    LARGEST_FILE_BYTES,
+    LONGEST_WINDOW_SECONDS,
+    MOST_SHARDS,
+    ArchivedFile,
+    ArchivePubSub,
+    ArchiveSettings,
+    AvroCodec,
+    check_archive,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveOptions:
+    """Options of a pipeline that can archive what it reads."""
+
+    archive_subscription: str | None = option(
+        "Pub/Sub subscription whose messages are archived: one of its own, on the same topic.",
+        parse=pubsub_subscription,
+        example="projects/my-project/subscriptions/telemetry-archive",
+        default=None,
+    )
+    archive_folder: str | None = option(
+        "Folder, gs:// or local, for the archive: Avro files by the hour in which Pub/Sub took the"
+        " messages. Needs archive_subscription; without both there is no archive.",
+        parse=folder,
+        example="gs://my-bucket/archive",
+        default=None,
+    )
+    archive_window_seconds: float = option(
+        "An archive file is closed so long after its first message, or sooner when it is large.",
+        parse=seconds(1, LONGEST_WINDOW_SECONDS),
+        example="300",
+        default=60.0,
+    )
+    archive_file_bytes: int = option(
+        "An archive file is closed when it has so many bytes before compression.",
+        parse=integer(1, LARGEST_FILE_BYTES),
+        example="16777216",
+        default=32 * 1024 * 1024,
+    )
+    archive_shards: int = option(
+        "How many archive files the messages are dealt to at a time.",
+        parse=integer(1, MOST_SHARDS),
+        example="4",
+        default=1,
+    )
+    archive_codec: str = option(
+        "Compression of the archive's files: deflate or null (none).",
+        parse=choice(**{codec.value: codec.value for codec in AvroCodec}),
+        example="deflate",
+        default=AvroCodec.DEFLATE.value,
+    )
+
+    def archives(self) -> tuple[str, ArchiveSettings] | None:
+        """The archive's subscription and settings; None without an archive."""
+        if self.archive_subscription is None or self.archive_folder is None:
+            return None
+        return self.archive_subscription, ArchiveSettings(
+            folder=self.archive_folder,
+            window_seconds=self.archive_window_seconds,
+            file_bytes=self.archive_file_bytes,
+            shards=self.archive_shards,
+            codec=AvroCodec(self.archive_codec),
+        )
+
+    def check_apart(self, input_subscription: str) -> None:
+        """Raises OptionError where the archive's options contradict each other or the input's."""
+        if (self.archive_folder is None) != (self.archive_subscription is None):
+            missing = "folder" if self.archive_folder is None else "subscription"
+            raise OptionError(
+                f"--archive_{missing} is missing: --archive_folder and --archive_subscription go"
+                " together"
+            )
+        if self.archive_subscription == input_subscription:
+            raise OptionError(
+                "--archive_subscription and --input_subscription must be two subscriptions: what"
+                " one reader takes from a subscription no other gets"
+            )
+
+
+def check(options: ArchiveOptions, *, timeout_seconds: float) -> None:
+    """Checks subscription and folder, if there is an archive. Raises their errors."""
+    found = options.archives()
+    if found is not None:
+        subscription, settings = found
+        preflight.check_subscription(subscription, timeout_seconds=timeout_seconds)
+        check_archive(settings.folder)
+
+
+def with_archive(
+    tail: beam.PCollection, options: ArchiveOptions, *, default_schema: str | None
+) -> beam.PCollection:
+    """Wires the archive beside a pipeline whose end is ``tail``; returns the end of both."""
+    found = options.archives()
+    if found is None:
+        return tail
+    subscription, settings = found
+    archived = (
+        tail.pipeline
+        | "Archive" >> ArchivePubSub(subscription, settings, default_schema_id=default_schema)
+        | "Archived" >> beam.Filter(_none)
+    )
+    return (tail, archived) | "Ends" >> beam.Flatten()
+
+
+def _none(file: ArchivedFile) -> bool:
+    """Lets nothing pass: the end of a pipeline is empty."""
+    return False

@@ -1,0 +1,186 @@
+"""The archive in a pipeline: on Prism, and as Dataflow would get it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.io.gcp.pubsub import ReadFromPubSub as BeamReadFromPubSub
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from localcloud.subscriber import PubSub
+from tests.harness.archive import Archive
+from tests.harness.waiting import wait_until
+from tests.transforms.prism import Collected, running
+from tests.transforms.pubsubio.conftest import Place
+from transforms.archive import (
+    _OPEN,
+    ArchivedFile,
+    ArchivePubSub,
+    ArchiveSettings,
+    check_archive,
+)
+from transforms.archive.grouped import ArchiveBatches
+from transforms.errors import DestinationRefused
+from transforms.lists import MessageListCoder
+from transforms.pubsubio import HeldMessages, ReadFromPubSub
+from transforms.pubsubio.pull import PulledBatch
+from transforms.pubsubio.read import _OPEN as _pullers
+
+SUBSCRIPTION = "projects/some-project/subscriptions/sub"
+GOOD = b'{"readings": {"t": 1}}'
+
+
+def publish(place: Place, payloads: Sequence[bytes]) -> None:
+    with PubSub(place.service.endpoint) as client:
+        for number, payload in enumerate(payloads):
+            attributes = {
+                "deviceId": "d1",
+                "mqttTopic": "devices/d1/telemetry",
+                "messageId": f"m-{number}",
+                "messageIdFrom": "device",
+                "receivedTime": "2026-01-31T12:00:00Z",
+            }
+            client.publish(place.topic.rpartition("/")[2], payload, attributes)
+
+
+def left(place: Place) -> int:
+    """What the subscription delivers within a second, which is what was not acknowledged."""
+    return len(place.received(1, seconds=1))
+
+
+def test_what_was_read_is_archived_and_acknowledged_when_the_pipeline_ends(
+    place: Place, tmp_path: Path
+) -> None:
+    seen = Collected("archived-at-the-end")
+    settings = ArchiveSettings(folder=str(tmp_path), window_seconds=600)
+    archive = Archive(tmp_path)
+    payloads = [GOOD, b"", b"no JSON"]
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = pipeline | ArchivePubSub(place.subscription, settings) | beam.Map(seen.add)
+
+    with running(build):
+        publish(place, payloads)
+        wait_until(lambda: in_open_files() == 3, seconds=15, what="three messages in open files")
+        assert archive.files == []
+    archive.read()
+    assert sorted(record["raw"] for record in archive.records) == sorted(payloads)
+    assert [bool(record["rejected_reason"]) for record in archive.records].count(True) == 2
+    assert archive.leftovers == []
+    assert [file._replace(path="", bytes=0) for file in seen.items] == [
+        ArchivedFile(path="", messages=3, rejected=2, late=False, bytes=0)
+    ]
+    assert left(place) == 0
+
+
+def test_bundles_that_are_finalized_acknowledge_nothing(place: Place, tmp_path: Path) -> None:
+    settings = ArchiveSettings(folder=str(tmp_path), window_seconds=600)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = pipeline | ArchivePubSub(place.subscription, settings)
+
+    with running(build):
+        for count in range(1, 5):
+            publish(place, [GOOD])
+            # One after the other, so that the bundles of the first are over, and finalized.
+            wait_until(lambda c=count: in_open_files() == c, seconds=15, what="a message")  # type: ignore[misc]  # an int
+            assert leased(place) == count
+    archive = Archive(tmp_path)
+    archive.read()
+    assert len(archive.records) == 4
+    assert left(place) == 0
+
+
+def leased(place: Place) -> int:
+    """How many messages this process has been handed and has not acknowledged."""
+    puller = _pullers._values[place.subscription]
+    return sum(len(batch.messages) for batch in list(puller._handed_out.values()))
+
+
+def in_open_files() -> int:
+    """How many messages wait in this process for their file."""
+    return sum(archiver._messages for archiver in _OPEN._values.values())
+
+
+def test_a_file_is_closed_in_time_though_nothing_more_comes(place: Place, tmp_path: Path) -> None:
+    settings = ArchiveSettings(folder=str(tmp_path), window_seconds=0.5)
+    archive = Archive(tmp_path)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = pipeline | ArchivePubSub(place.subscription, settings)
+
+    with running(build):
+        publish(place, [GOOD])
+        wait_until(lambda: archive() == 1, seconds=15, what="a file")
+
+
+def test_a_folder_that_is_away_for_a_while_costs_nothing(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    settings = ArchiveSettings(folder=str(folder), window_seconds=0.2)
+    archive = Archive(folder)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = pipeline | ArchivePubSub(place.subscription, settings)
+
+    folder.write_bytes(b"a file where the folder should be")
+    with running(build):
+        publish(place, [GOOD])
+        wait_until(lambda: in_open_files() == 1, seconds=15, what="a message in an open file")
+        folder.unlink()
+        wait_until(lambda: archive() == 1, seconds=15, what="a file")
+    assert left(place) == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_by_way_of_the_runners_state_the_same_is_archived(place: Place, tmp_path: Path) -> None:
+    settings = ArchiveSettings(folder=str(tmp_path), window_seconds=1, shards=2)
+    archive = Archive(tmp_path)
+    payloads = [GOOD, b"no JSON", *[GOOD] * 10]
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            pipeline
+            | ReadFromPubSub(place.subscription, lists=True)
+            | ArchiveBatches(settings, origin="sub", default_schema_id=None)
+        )
+
+    with running(build):
+        publish(place, payloads)
+        wait_until(
+            lambda: (archive(), len(archive.records))[1] >= len(payloads),
+            seconds=20,
+            what=lambda: f"{len(payloads)} messages, not {len(archive.records)}",
+        )
+    assert sorted(record["raw"] for record in archive.records) == sorted(payloads)
+    assert {path.name.rpartition("-")[0][-8:] for path in archive.files} == {"00000-of", "00001-of"}
+
+
+def test_on_dataflow_messages_wait_in_the_services_state() -> None:
+    options = PipelineOptions(["--runner=DataflowRunner", "--streaming"])
+    # Built with another runner's class: Dataflow's asks for a project and a bucket.
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=options)
+    _ = pipeline | ArchivePubSub(SUBSCRIPTION, ArchiveSettings(folder="gs://bucket/folder"))
+    todo: list[Any] = [pipeline._root_transform()]
+    found = set()
+    while todo:
+        applied = todo.pop()
+        todo += applied.parts
+        found.add(type(applied.transform))
+    assert {BeamReadFromPubSub, beam.GroupIntoBatches, ArchiveBatches} <= found
+
+
+def test_held_messages_never_leave_the_process_that_can_acknowledge_them() -> None:
+    held = HeldMessages(None, PulledBatch([], 0.0))  # type: ignore[arg-type]  # not asked
+    with pytest.raises(TypeError, match="in the read's own stage"):
+        MessageListCoder().encode(held)
+
+
+def test_a_folder_that_can_not_be_written_is_found_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DestinationRefused, match=r"file/archive can't be written: NotADirectory"):
+        check_archive(str(tmp_path / "file" / "archive"))
+    check_archive(str(tmp_path / "archive"))
