@@ -66,6 +66,7 @@ def check(
     """
     from pipelines.errors import PipelineError
     from templates.catalog import TEMPLATES
+    from templates.errors import TemplateError
     from templates.promises import IMAGE, failures
     from templates.specification import specification
 
@@ -74,7 +75,7 @@ def check(
         try:
             specification(template, image=IMAGE)
             found = list(failures(template, record=record))
-        except PipelineError as error:
+        except (PipelineError, TemplateError) as error:
             found = [str(error)]
         for failure in found:
             say(f"{template.name}: {failure}")

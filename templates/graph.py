@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from templates.catalog import Template
+from templates.errors import TemplateError
 from templates.job import Job
 
 
@@ -58,11 +59,19 @@ class Contract:
 
 
 def contract_of(template: Template) -> Contract:
-    """Returns a template's contract, an empty one before its first release."""
+    """Returns a template's contract.
+
+    Raises:
+      TemplateError: it isn't there; without it an update could not be told what was renamed.
+    """
     path = template.folder / "graph.json"
-    if not path.exists():
-        return Contract()
-    record = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TemplateError(
+            f"{path} is missing: a new template gets it by `mqttbeam templates check"
+            f" {template.name} --record`, an old one comes with it"
+        ) from error
     variants = {variant: tuple(names) for variant, names in record["variants"].items()}
     return Contract(variants=variants, renamed=record["renamed"])
 

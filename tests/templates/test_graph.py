@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-from templates.catalog import TEMPLATES, Template
+from templates import catalog
+from templates.catalog import TEMPLATES, Template, template_named
+from templates.errors import TemplateError
 from templates.graph import Contract, contract_of
-from templates.promises import variants_of
+from templates.promises import failures, variants_of
 
 RELEASED = Contract(variants={"default": ("Read", "Read/Decode", "Write")})
 
@@ -50,3 +54,19 @@ def test_recording_adds_and_never_takes_away() -> None:
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
 def test_every_variant_has_a_contract(template: Template) -> None:
     assert set(variants_of(template)) <= set(contract_of(template).variants)
+
+
+def test_a_contract_that_is_missing_is_never_taken_for_an_empty_one() -> None:
+    with pytest.raises(TemplateError, match=r"graph.json is missing"):
+        contract_of(dataclasses.replace(template_named("pubsub-to-mqtt"), name="new"))
+
+
+def test_a_new_template_s_contract_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
+    template = template_named("pubsub-to-mqtt")
+    template.folder.mkdir()
+    assert list(failures(template, record=True)) == []
+    assert "ReadFromPubSub/Read/Read" in contract_of(template).variants["default"]
+    assert list(failures(template)) == []
