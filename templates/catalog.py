@@ -146,11 +146,12 @@ TEMPLATES = (
     ),
     Template(
         name="pubsub-to-bigquery",
-        title="Pub/Sub to BigQuery",
+        title="Pub/Sub to BigQuery and Avro",
         description=(
             "Reads telemetry from a Pub/Sub subscription, decodes it by its schema, and appends it"
             " to a BigQuery table by the Storage Write API; what can't be decoded or appended goes"
-            " to a dead-letter table, with the reason."
+            " to a dead-letter table, with the reason. From a subscription of its own it archives"
+            " all of it to Avro files by the hour, where asked for."
         ),
         options=warehouse.WarehouseOptions,
         build=warehouse.build,
@@ -158,6 +159,12 @@ TEMPLATES = (
         writes=lambda options: set(),
         from_mqtt=False,
         to_mqtt=False,
+        variants={
+            "archive": {
+                "archiveSubscription": "projects/my-project/subscriptions/telemetry-archive",
+                "outputDirectory": "gs://my-bucket/archive",
+            },
+        },
     ),
     Template(
         name="pubsub-to-mqtt",
