@@ -2,14 +2,15 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from math import floor
 
 _MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
 
 
 def format_time(moment: datetime) -> str:
     """Write an aware time as RFC 3339 in UTC, cut (not rounded) to milliseconds."""
-    return _seconds(floor(moment.timestamp())) + _MILLISECONDS[moment.microsecond // 1000]
+    # Without the microseconds, with which a float may be the next second.
+    seconds = int(moment.replace(microsecond=0).timestamp())
+    return _seconds(seconds) + _MILLISECONDS[moment.microsecond // 1000]
 
 
 def parse_time(text: str) -> datetime:
@@ -25,7 +26,10 @@ def parse_time(text: str) -> datetime:
         shaped = False
     if not shaped or moment.tzinfo is None:
         raise ValueError(f"{text!r} is no RFC 3339 time such as 2026-01-31T12:00:00.123Z")
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    try:
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} lies outside the years 1 to 9999 in UTC") from None
 
 
 @lru_cache(maxsize=1024)
