@@ -6,6 +6,7 @@ All are checked when the value is built; sizes are in bytes, times in seconds.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field, fields
 
 from mqtt.codec import LARGEST_PACKET_BYTES
@@ -115,5 +116,5 @@ class Limits:
 
 
 def _at_least(name: str, value: float, least: float) -> None:
-    if value < least:
-        raise ValueError(f"{name} is {value}; it must be at least {least}")
+    if not least <= value < math.inf:
+        raise ValueError(f"{name} is {value}; it must be a number of at least {least}")

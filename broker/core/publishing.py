@@ -33,6 +33,10 @@ _SUCCESS = 0x00
 _NO_MATCHING_SUBSCRIBERS = 0x10
 _NOT_AUTHORIZED = 0x87
 _TOPIC_NAME_INVALID = 0x90
+_WHY_REFUSED = {
+    _NOT_AUTHORIZED: "not allowed",
+    _TOPIC_NAME_INVALID: "its topic has more levels",
+}
 _QUOTA_EXCEEDED = 0x97
 _TOPIC_ALIAS_INVALID = 0x94
 _RECEIVE_MAXIMUM_EXCEEDED = 0x93
@@ -115,10 +119,14 @@ class Publishing:
         permitted = connection.permitted.get(topic)
         if permitted is None:
             if topic.count("/") >= self._limits.topic_levels:
-                raise ProtocolError(
-                    f"topic of more than {self._limits.topic_levels} levels",
-                    reason_code=_TOPIC_NAME_INVALID,
-                )
+                if packet.packet_id is None:
+                    # Nothing else tells the client of a message without an acknowledgement.
+                    raise ProtocolError(
+                        f"topic of more than {self._limits.topic_levels} levels",
+                        reason_code=_TOPIC_NAME_INVALID,
+                    )
+                self._refused(connection, session, packet, topic, _TOPIC_NAME_INVALID, now)
+                return _TOPIC_NAME_INVALID
             principal = connection.principal
             assert principal is not None
             permitted = principal.may_publish(topic)
@@ -143,7 +151,9 @@ class Publishing:
         now: float,
     ) -> None:
         self._counters.publishes_refused += 1
-        why = "not allowed" if reason == _NOT_AUTHORIZED else "retained messages are at their limit"
+        why = _WHY_REFUSED.get(reason, "retained messages are at their limit")
+        if reason == _TOPIC_NAME_INVALID:
+            why += f" than the {self._limits.topic_levels} that are taken"
         if not connection.v5 and packet.packet_id is not None:
             # [MQTT-3.3.5-2]: 3.1.1 has no refusal; an acknowledgement would be a lie.
             raise ProtocolError(f"PUBLISH to {topic!r} refused: {why}", reason_code=reason)

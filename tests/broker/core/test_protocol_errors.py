@@ -7,6 +7,7 @@ from mqtt5 import (
     DisconnectPacket,
     PubAckPacket,
     PublishPacket,
+    PubRecPacket,
     QoS,
     SubscribePacket,
     TopicFilter,
@@ -118,6 +119,22 @@ def test_topics_and_filters_have_a_number_of_levels() -> None:
     assert client.payloads() == [b"fits"]
     client.publish("a/b/c/d")
     assert disconnected(client) == 0x90
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_topic_of_too_many_levels_is_refused_where_an_acknowledgement_can_say_so(
+    qos: int,
+) -> None:
+    client = House(topic_levels=3).connect()
+    client.publish("a/b/c/d", qos=qos, packet_id=1)
+    client.publish("a", qos=1, packet_id=2)
+    answers: list[PubRecPacket | PubAckPacket] = [*client.take(PubRecPacket)]
+    answers += client.take(PubAckPacket)
+    assert [(answer.packet_id, int(answer.reason_code)) for answer in answers] == [
+        (1, 0x90),
+        (2, 0x10),
+    ]
+    assert client.closed is None
 
 
 def test_topic_aliases_are_resolved() -> None:
