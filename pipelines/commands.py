@@ -20,6 +20,7 @@ from pipelines import preflight
 from pipelines.launch import main, runs_here
 from pipelines.options import (
     BrokerOptions,
+    OptionError,
     integer,
     layout_option,
     option,
@@ -59,7 +60,12 @@ def check(options: CommandsOptions) -> None:
     """Checks broker, credential, subscription and topic. Raises their errors."""
     timeout = options.start_timeout_seconds
     preflight.check_secrets(options.broker_settings())
-    preflight.check_subscription(options.input_subscription, timeout_seconds=timeout)
+    topic = preflight.check_subscription(options.input_subscription, timeout_seconds=timeout)
+    if topic == options.results_topic:
+        raise OptionError(
+            f"--results_topic is {topic}, whose messages --input_subscription delivers: each"
+            " outcome would be a command again; give the results a topic of their own"
+        )
     preflight.check_topic(options.results_topic, timeout_seconds=timeout)
     preflight.check_connect(options.broker_settings(), options.client_id)
 

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from google.pubsub_v1 import types
@@ -19,7 +20,7 @@ from mqtt.client import Publisher, Subscriber
 from mqtt.errors import ConnectError
 from mqtt.topics import TopicFilter
 from transforms.mqttio import BrokerSettings
-from transforms.pubsubio import PubSubDenied, PubSubError, PubSubUnavailable
+from transforms.pubsubio import PubSubDenied, PubSubUnavailable
 from transforms.pubsubio.channel import method, open_channel
 from transforms.pubsubio.errors import told
 
@@ -88,21 +89,28 @@ def check_topic(topic: str, *, timeout_seconds: float) -> None:
     _ask("get_topic", types.GetTopicRequest.pb()(topic=topic), topic, timeout_seconds)
 
 
-def check_subscription(subscription: str, *, timeout_seconds: float) -> None:
-    """Asks for a Pub/Sub subscription. Raises PubSubError as :func:`check_topic`."""
+def check_subscription(subscription: str, *, timeout_seconds: float) -> str | None:
+    """Asks for a Pub/Sub subscription; returns its topic, None where it may not be known. Raises
+    PubSubError as :func:`check_topic`.
+    """
     request = types.GetSubscriptionRequest.pb()(subscription=subscription)
-    _ask("get_subscription", request, subscription, timeout_seconds)
+    answer = _ask("get_subscription", request, subscription, timeout_seconds)
+    return None if answer is None else str(answer.topic)
 
 
-def _ask(name: str, request: object, resource: str, timeout_seconds: float) -> None:
+def _ask(name: str, request: object, resource: str, timeout_seconds: float) -> Any:
+    """Returns the answer; None where we may not ask, which does not say that we may not use it."""
     deadline = time.monotonic() + timeout_seconds
     impatient = deadline - timeout_seconds + _PATIENCE_SECONDS
     channel = open_channel()
     try:
         while True:
-            failure = _try(channel, name, request, resource)
-            if failure is None or isinstance(failure, PubSubDenied):
-                return
+            try:
+                return method(channel, name)(request, timeout=_CALL_SECONDS)
+            except grpc.RpcError as error:
+                failure = told(error, resource)
+            if isinstance(failure, PubSubDenied):
+                return None
             if not isinstance(failure, PubSubUnavailable):
                 raise failure
             if time.monotonic() > deadline:
@@ -118,11 +126,3 @@ def _ask(name: str, request: object, resource: str, timeout_seconds: float) -> N
             time.sleep(_PAUSE_SECONDS)
     finally:
         channel.close()
-
-
-def _try(channel: grpc.Channel, name: str, request: object, resource: str) -> PubSubError | None:
-    try:
-        method(channel, name)(request, timeout=_CALL_SECONDS)
-    except grpc.RpcError as error:
-        return told(error, resource)
-    return None

@@ -132,6 +132,8 @@ class TelemetryOptions(BrokerOptions):
             raise OptionError(
                 "--iot_core_registry is missing: --iot_core_device_numbers adds to its attributes"
             )
+        if self.dead_letters() == self.output_topic:
+            raise OptionError("--dead_letter_topic and --output_topic must be two topics")
         if self.ordered and self.shards > 1:
             raise OptionError(
                 "--ordered and --shards contradict: a shared subscription deals one device's"

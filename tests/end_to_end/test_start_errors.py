@@ -91,6 +91,14 @@ def test_commands_name_what_is_wrong(
     assert all(word in line for word in words), line
 
 
+def test_outcomes_into_the_commands_own_topic_are_refused(cloud: Cloud, own_broker: Broker) -> None:
+    topic = f"projects/local/topics/{cloud.commands_topic}"
+    process = cloud.start_commands(own_broker, f"--results_topic={topic}", wait=False)
+    assert process.wait_for_end(seconds=5 + _IMPORT_SECONDS) == 2
+    assert f"--results_topic is {topic}" in process.said()
+    assert "give the results a topic of their own" in process.said()
+
+
 @pytest.mark.parametrize("option", ["output_table", "dead_letter_table"])
 def test_a_missing_table_is_named_with_the_command_that_creates_it(
     warehouse_cloud: Cloud, option: str

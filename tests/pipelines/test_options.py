@@ -22,6 +22,7 @@ from pipelines.options import (
     seconds,
     topic_filters,
 )
+from pipelines.telemetry import TelemetryOptions
 from transforms.secrets import SecretRef
 
 
@@ -63,6 +64,19 @@ def test_options_are_read_with_their_types() -> None:
     assert options.protocol is ProtocolVersion.V311
     assert options.password == SecretRef("env:PASSWORD")
     assert options.start_timeout_seconds == 2.5
+
+
+def test_dead_letters_must_not_go_where_telemetry_goes() -> None:
+    topic = "projects/my-project/topics/telemetry"
+    arguments = [
+        "--broker=mqtt://h",
+        "--client_id=c",
+        "--topics=a",
+        f"--output_topic={topic}",
+        f"--dead_letter_topic={topic}",
+    ]
+    with pytest.raises(OptionError, match="must be two topics"):
+        parse_options(TelemetryOptions, arguments, program="p", about="")
 
 
 def test_several_brokers_are_kept_in_their_order() -> None:
