@@ -33,15 +33,20 @@ def error_of_ours(text: str) -> str | None:
 
 
 class _Printed(io.TextIOBase):
-    """Standard error, but for tracebacks that end with an error of ours and their line end."""
+    """Standard error, but for tracebacks that end with an error of ours, or that come after the
+    runner has died, and their line end.
+    """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, prism: Prism) -> None:
         self._stream = stream
+        self._prism = prism
         self._thread = threading.local()
 
     def write(self, text: str) -> int:
         dropped = getattr(self._thread, "dropped", False)
-        self._thread.dropped = text.startswith("Traceback ") and error_of_ours(text) is not None
+        self._thread.dropped = text.startswith("Traceback ") and (
+            error_of_ours(text) is not None or self._prism.wait_for_death(0.0)
+        )
         if not self._thread.dropped and not (dropped and text == "\n"):
             self._stream.write(text)
         return len(text)
@@ -67,19 +72,20 @@ def silence(prism: Prism) -> Iterator[None]:
         if error_of_ours(_WORDS.format(record)) is not None:
             return False
         # Only errors of streams are worth the wait.
-        return record.exc_info is None or not prism.wait_for_death(_DYING_SECONDS)
+        return not prism.wait_for_death(_DYING_SECONDS if record.exc_info else 0.0)
 
     handlers = list(logging.getLogger().handlers)
-    printed = _Printed(sys.stderr)
+    stderr = sys.stderr
+    sys.stderr = _Printed(stderr, prism)
     threading.excepthook = hook
     for handler in handlers:
         handler.addFilter(passes)
     try:
-        with contextlib.redirect_stderr(printed):
-            yield
+        yield
     finally:
         # Not undone if it died: its threads go on complaining until the process has ended.
         if prism.running:
+            sys.stderr = stderr
             threading.excepthook = previous
             for handler in handlers:
                 handler.removeFilter(passes)
