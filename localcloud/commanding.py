@@ -32,8 +32,9 @@ def make_command(
         raise InvalidCommand("the command's name is empty: name it, as in `report`")
     try:
         json.loads(data, parse_constant=_no_constant)
-    except ValueError as error:
-        raise InvalidCommand(f"{data.decode(errors='replace')!r} is no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        shown = data[:200].decode(errors="replace")
+        raise InvalidCommand(f"{shown!r} is no JSON: {error}") from None
     expires_at = None
     if expires_in_seconds is not None:
         if not 0 < expires_in_seconds < math.inf:

@@ -101,7 +101,8 @@ class Devices:
             ("--time-column", settings.time_column),
         ):
             if value is not None:
-                command += [name, str(value)]
+                # One word: a value may begin with a dash.
+                command.append(f"{name}={value}")
         self.child = children.start("devices", command, environment=env, read_output=True)
         # It ends with the process, whose output is what it reads.
         threading.Thread(target=self._read, name="devices", daemon=True).start()

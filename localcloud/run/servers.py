@@ -10,6 +10,7 @@ from pathlib import Path
 
 from broker.registry.generate import Service, generate
 from localcloud.bigquery import LocalBigQuery
+from localcloud.devices.errors import RecordingError
 from localcloud.endpoints import DATASET, TOPICS
 from localcloud.run.children import Child, Children
 from localcloud.run.taps import SUBSCRIPTIONS
@@ -37,6 +38,12 @@ class Credentials:
 def make_credentials(folder: Path, device_ids: Iterable[str]) -> Credentials:
     """Write the broker's registry, and the passwords that match it for devices and pipelines."""
     names = tuple(device_ids)
+    for name in names:
+        if name.startswith((TELEMETRY_CLIENT, COMMANDS_CLIENT)):
+            raise RecordingError(
+                f"device {name!r}: names that begin with {TELEMETRY_CLIENT} or {COMMANDS_CLIENT}"
+                " are those of the run's own pipelines; name the device otherwise"
+            )
     registry = folder / "registry.yaml"
     passwords = generate(
         registry,

@@ -57,6 +57,13 @@ def test_a_device_that_no_topic_can_name_is_refused() -> None:
         make_command("meter/+", "report", b"{}")
 
 
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"{", b"NaN"])
+def test_what_is_no_json_is_refused_in_a_few_words(data: bytes) -> None:
+    with pytest.raises(InvalidCommand, match="is no JSON") as refused:
+        make_command("meter-1", "report", data)
+    assert len(str(refused.value)) < 500
+
+
 def test_every_outcome_has_its_words() -> None:
     for outcome in Outcome:
         said = CommandOutcome(
