@@ -24,6 +24,7 @@ from tests.harness.waiting import wait_until
 AT_ONCE_SECONDS = 5.0
 GOOD = b'{"readings": {"temperature": 21.5}}'
 LONG_TOPIC = f"devices/d1/telemetry/{'x' * 1_079}"
+AFTER_TIME = "9999-12-31T23:59:59-01:00"
 
 
 @dataclass
@@ -44,6 +45,12 @@ NOT_FOR_THE_TABLE = {
     "empty": (Poison(b"", "empty"), ["empty"]),
     "no UTF-8": (Poison(b"\xff\xfe\x80", "no UTF-8"), ["UTF-8"]),
     "schema": (Poison(b'{"readings": 7}', "schema"), ["readings"]),
+    "no time in UTC": (
+        Poison(
+            b'{"timestamp": "%s", "readings": {"a": 1}}' % AFTER_TIME.encode(), "no time in UTC"
+        ),
+        ["outside the years 1 to 9999"],
+    ),
     "unknown schema": (Poison(GOOD, "unknown schema", schema_id="no.such.v9"), ["no.such.v9"]),
 }
 
@@ -155,6 +162,11 @@ def test_commands_that_are_none_end_as_invalid_or_expired_with_a_reason(
             {"deviceId": "d1", "expiresAt": "soon"},
             Outcome.INVALID,
             ["expiresAt", "soon"],
+        ),
+        "no time in UTC": (
+            {"deviceId": "d1", "expiresAt": AFTER_TIME},
+            Outcome.INVALID,
+            ["expiresAt", "outside the years 1 to 9999"],
         ),
         "name": ({"deviceId": "d1", "commandName": "a/#"}, Outcome.INVALID, ["'a/#'"]),
     }
