@@ -13,15 +13,8 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from pipelines import preflight
-from pipelines.options import (
-    OptionError,
-    choice,
-    folder,
-    integer,
-    option,
-    pubsub_subscription,
-    seconds,
-)
+from pipelines.options import OptionError, option
+from pipelines.readers import choice, folder, integer, pubsub_subscription, seconds
 from transforms.archive import (
     LARGEST_FILE_BYTES,
     LONGEST_WINDOW_SECONDS,

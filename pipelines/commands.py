@@ -17,16 +17,10 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from pipelines import preflight
+from pipelines.broker_options import BrokerOptions, layout_option
 from pipelines.launch import main, runs_here
-from pipelines.options import (
-    BrokerOptions,
-    OptionError,
-    integer,
-    layout_option,
-    option,
-    pubsub_subscription,
-    pubsub_topic,
-)
+from pipelines.options import OptionError, option
+from pipelines.readers import integer, pubsub_subscription, pubsub_topic
 from schemas.layout import Layout
 from transforms.commands import OUTCOMES, FrameOutcomes, ParseCommands
 from transforms.mqttio import EncodedMessages, WriteToMqtt

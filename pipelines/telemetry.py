@@ -17,17 +17,15 @@ import apache_beam as beam
 
 from mqtt.codec import ProtocolVersion
 from pipelines import preflight
+from pipelines.broker_options import BrokerOptions, layout_option
 from pipelines.launch import main
-from pipelines.options import (
-    BrokerOptions,
-    OptionError,
+from pipelines.options import OptionError, option
+from pipelines.readers import (
     boolean,
     file,
     folder,
     integer,
     iot_core_registry,
-    layout_option,
-    option,
     pubsub_topic,
     topic_filters,
 )

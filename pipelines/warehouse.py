@@ -20,15 +20,8 @@ import apache_beam as beam
 from pipelines import archive, preflight
 from pipelines.archive import ArchiveOptions, with_archive
 from pipelines.launch import main
-from pipelines.options import (
-    OptionError,
-    bigquery_table,
-    folder,
-    option,
-    pubsub_subscription,
-    schema_id,
-    seconds,
-)
+from pipelines.options import OptionError, option
+from pipelines.readers import bigquery_table, folder, pubsub_subscription, schema_id, seconds
 from schemas.tables import DEAD_LETTERS, TELEMETRY
 from transforms.bigquery import AppendToBigQuery, check_table
 from transforms.dead_letter import RejectedToRows, fail_unwritten

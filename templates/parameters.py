@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from typing import Any
 
+from pipelines.broker_options import BrokerOptions
 from pipelines.forms import Form, Kind, form_of
-from pipelines.options import BrokerOptions, shown_default
+from pipelines.options import shown_default
 from schemas.errors import SchemaSettingError
 from templates.errors import ParameterError
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pipelines.forms import Form, Kind, form_of
-from pipelines.options import (
+from pipelines.readers import (
     addresses,
     bigquery_table,
     boolean,

@@ -8,15 +8,13 @@ from apache_beam.options.pipeline_options import StandardOptions
 
 from mqtt.client import BrokerAddress
 from mqtt.codec import ProtocolVersion
-from pipelines.options import (
-    BrokerOptions,
-    OptionError,
+from pipelines.broker_options import BrokerOptions
+from pipelines.options import OptionError, option, parse_options
+from pipelines.readers import (
     bigquery_table,
     boolean,
     choice,
     integer,
-    option,
-    parse_options,
     pubsub_subscription,
     pubsub_topic,
     seconds,
