@@ -1,16 +1,15 @@
 """A recording, a CSV file, as readings: one column names the device, one the time.
 
-The first line names the columns; the delimiter is found out (comma, semicolon, tab, bar).
+The first line names the columns.
 Cells of the other columns are readings, as numbers where they are some and as text where not.
 A time is ISO 8601 (UTC where it names no zone) or seconds, milliseconds, microseconds or
-nanoseconds since the epoch, told apart by size.
+nanoseconds since the epoch, told apart by size. 20260131, 202601311015 and
+20260131101500 are dates too: as numbers they would be times that no recording has.
 
 The whole file is read when it is opened. Rows and cells that can't be replayed are left out, and
 counted with their first lines, so that it is known before anything starts.
 """
 
-import csv
-import itertools
 import math
 import re
 from collections import Counter
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from localcloud.devices.errors import RecordingError
 from localcloud.devices.reading import Reading, encode
+from localcloud.devices.rows import read_rows
 from schemas.errors import InvalidTopicPart
 from schemas.layout import check_device_id
 
@@ -36,11 +36,13 @@ TIME_NAMES = (
     "recordedat", "createdat", "epoch", "unixtime",
 )  # fmt: skip
 SHOWN_LINES = 3
-_SAMPLE_CHARACTERS = 16_384
 # JSON's numbers and what spreadsheets make of them; Python's float takes 1_000 and more besides.
 _NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
 )
+# Counted from the epoch they would be 1970, 1976 (in milliseconds), and 2286 and later.
+_COMPACT = re.compile(r"(\d{8}|(?:19|20)\d{10}|\d{14})(\.0*)?")
+_COMPACT_FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 class Flaw(Enum):
@@ -143,6 +145,9 @@ def find_columns(
 def parse_moment(text: str) -> datetime:
     """Read a time: ISO 8601, or a number since the epoch; raises ValueError."""
     text = text.strip()
+    if compact := _COMPACT.fullmatch(text):
+        digits = compact[1]
+        return datetime.strptime(digits, _COMPACT_FORMATS[len(digits)]).replace(tzinfo=UTC)
     try:
         number = float(text)
     except ValueError:
@@ -199,30 +204,20 @@ class Recording:
             yield reading
 
     def _parsed(self, flaws: Flaws) -> Iterator[tuple[int, str, Reading]]:
-        line = 1
+        rows = read_rows(self.path)
+        line, names = next(rows, (1, None))
         try:
-            # utf-8-sig: spreadsheets write a byte order mark.
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                sample = file.read(_SAMPLE_CHARACTERS)
-                file.seek(0)
-                rows = csv.reader(file, delimiter=_delimiter(sample))
-                names = next(rows, None)
-                if names is None:
-                    raise RecordingError("the file is empty")
-                columns = find_columns(names, device=self._device_column, time=self._time_column)
-                for row in rows:
-                    line = rows.line_num
-                    # A blank line is none of the recording's rows.
-                    if len(row) <= 1 and not any(cell.strip() for cell in row):
-                        continue
-                    if reading := _reading(row, columns, line, flaws):
-                        yield line, row[columns.device], reading
-        except OSError as error:
-            raise RecordingError(f"{self.path} can't be read: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise RecordingError(f"{self.path} is no UTF-8 text: {error.reason}") from None
-        except (RecordingError, csv.Error) as error:
+            if names is None:
+                raise RecordingError("the file is empty")
+            columns = find_columns(names, device=self._device_column, time=self._time_column)
+        except RecordingError as error:
             raise RecordingError(f"{self.path} line {line}: {error}") from None
+        for line, row in rows:
+            # A blank line is none of the recording's rows.
+            if len(row) <= 1 and not any(cell.strip() for cell in row):
+                continue
+            if reading := _reading(row, columns, line, flaws):
+                yield line, row[columns.device], reading
 
 
 def _reading(row: Sequence[str], columns: Columns, line: int, flaws: Flaws) -> Reading | None:
@@ -259,12 +254,6 @@ def _cell(row: Sequence[str], place: int) -> str:
 
 def _value(cell: str) -> float | str | None:
     return float(cell) if _NUMBER.fullmatch(cell) else cell or None
-
-
-def _delimiter(sample: str) -> str:
-    """Return the delimiter that the first line holds most often."""
-    first = next(itertools.islice(sample.splitlines(), 1), "")
-    return max(",;\t|", key=first.count)
 
 
 def _listed(names: Sequence[str]) -> str:

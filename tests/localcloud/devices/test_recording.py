@@ -58,7 +58,22 @@ def test_iso_8601_and_numbers_since_the_epoch_are_times(text: str) -> None:
     assert parse_moment(text) == datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", ["", "noon", "nan", "31/01/2026"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "20260131", "20260131.0", "20260131T00Z", "20260131T010000+0100", "202601310000",
+        "20260131000000",
+    ],
+)  # fmt: skip
+def test_compact_dates_are_no_seconds_since_1970(text: str) -> None:
+    assert parse_moment(text) == datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def test_milliseconds_of_twelve_digits_are_before_2001() -> None:
+    assert parse_moment("946684800000") == datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["", "noon", "nan", "31/01/2026", "20261301", "86400000"])
 def test_other_text_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         parse_moment(text)
@@ -118,6 +133,41 @@ def test_cells_of_a_column_without_a_name_are_told(tmp_path: Path) -> None:
 def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecordingError, match=message):
         Recording(_file(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (['a,1,"1', "b,2,2", "c,3,3"], "line 3: a quoted cell that begins here is not closed"),
+        (['a,1,"1', 'b,2,"2"', "c,3,3"], "line 3: a quoted cell that begins here is not closed"),
+        (['a,1,"1', '2"', 'b,2,"3', "c,3,3"], "line 5: a quoted cell that begins here"),
+        (['a,1,"1"2', "b,2,2"], r'line 3: .* expected after .*; quotes \("\) stand around'),
+        (['a,1,"1', *["b,2,2"] * 30_000], r"line 3: .*field larger than field limit"),
+        (["a,1," + "1" * 200_000], r"line 3: field larger than field limit \(131072\)$"),
+    ],
+)
+def test_a_quote_that_is_never_closed_swallows_no_rows(
+    tmp_path: Path, rows: list[str], message: str
+) -> None:
+    good = "a,1769860800,1"
+    with pytest.raises(RecordingError, match=message):
+        Recording(_file(tmp_path, "\n".join(["device,time,x", good, *rows, ""])))
+
+
+def test_quoted_cells_may_hold_quotes_and_lines(tmp_path: Path) -> None:
+    recording = Recording(_file(tmp_path, 'device,time,x\na,1,"1 ""2""\n3"\nb,2,4" pipe\n'))
+    sent = [json.loads(reading.payload)["readings"]["x"] for reading in recording.readings()]
+    assert sent == ['1 "2"\n3', '4" pipe']
+
+
+def test_a_file_that_is_no_utf_8_is_refused_with_line_and_byte(tmp_path: Path) -> None:
+    path = tmp_path / "recording.csv"
+    path.write_bytes("device,time,x\na,1,é\n".encode() + "a,1,é\n".encode("latin-1"))
+    with pytest.raises(RecordingError, match=r"line 3, byte 5: 0xe9 is no .*; save it as UTF-8"):
+        Recording(path)
+    path.write_bytes("device,time,x\na,1,1\n".encode("utf-16"))
+    with pytest.raises(RecordingError, match="line 1, byte 1: 0xff is no UTF-8"):
+        Recording(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
