@@ -17,10 +17,12 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from apache_beam.portability.api import beam_runner_api_pb2 as api
+from apache_beam.runners.pipeline_context import PipelineContext
 
 from pipelines.forms import Kind
 from pipelines.launch import run
@@ -33,6 +35,7 @@ CANARY = "the-secret-that-must-not-be-in-the-job"
 
 # Beam 2.77 puts a pickle into the graph as base64 of bzip2; this is how that begins.
 _PACKED = re.compile(rb"QlpoO[A-Za-z0-9+/]+={0,2}")
+_PARDO = "beam:transform:pardo:v1"
 _NOBODY = "http://localhost:1"
 
 
@@ -59,6 +62,25 @@ class Job:
         """Dataflow's experiments that the job asks for."""
         return set(self.description["environment"]["experiments"])
 
+    def coders(self, step: api.PTransform) -> str:
+        """Returns what a step encodes by, in words: its outputs, and what it keeps for later."""
+        if step.subtransforms:
+            return ""
+        pcollections = self.pipeline.components.pcollections
+        words = [
+            f"{'' if tag == 'None' else f'{tag} '}{self._coder(pcollections[key].coder_id)}"
+            for tag, key in sorted(step.outputs.items())
+        ]
+        if step.spec.urn == _PARDO:
+            pardo = api.ParDoPayload.FromString(step.spec.payload)
+            if pardo.restriction_coder_id:
+                words.append(f"restriction {self._coder(pardo.restriction_coder_id)}")
+            for name, spec in sorted(pardo.state_specs.items()):
+                kept = " ".join(map(self._coder, _state_coders(spec)))
+                words.append(f"state {name} {spec.WhichOneof('spec')} {kept}")
+            words += [f"timer {name}" for name in sorted(pardo.timer_family_specs)]
+        return ", ".join(words)
+
     def texts(self) -> Iterator[bytes]:
         """Gives all that the job holds, pickles unpacked, however deep."""
         todo = list(self.staged.values())
@@ -67,6 +89,21 @@ class Job:
             yield text
             packed = _PACKED.findall(text)
             todo.extend(bz2.decompress(base64.b64decode(each)) for each in packed)
+
+    @cached_property
+    def _context(self) -> PipelineContext:
+        return PipelineContext(self.pipeline.components)
+
+    def _coder(self, key: str) -> str:
+        # By Beam's own classes: a pickled coder has its parts in the pickle only.
+        return repr(self._context.coders.get_by_id(key))
+
+
+def _state_coders(spec: api.StateSpec) -> list[str]:
+    """Returns the ids of the coders of what is in a state: an element's, or key's and value's."""
+    kind = getattr(spec, spec.WhichOneof("spec"))
+    names = [field.name for field in kind.DESCRIPTOR.fields if field.name.endswith("coder_id")]
+    return [getattr(kind, name) for name in names]
 
 
 def translate(template: Template, values: Mapping[str, str], *, image: str) -> Job:

@@ -14,40 +14,64 @@ from templates.errors import TemplateError
 from templates.graph import Contract, contract_of
 from templates.promises import failures, variants_of
 
-RELEASED = Contract(variants={"default": ("Read", "Read/Decode", "Write")})
+STEPS = {"Read": "", "Read/Decode": "BytesCoder", "Write": "VarIntCoder"}
+RELEASED = Contract(variants={"default": STEPS})
 
 
-def test_the_same_names_and_new_ones_break_nothing() -> None:
-    names = ["Read", "Read/Decode", "Write", "Count"]
-    assert RELEASED.broken_by("default", names) == []
-    assert RELEASED.unrecorded("default", names) == ["Count"]
+def broken(contract: Contract, steps: dict[str, str]) -> str:
+    return "\n".join(contract.broken_by("default", steps))
+
+
+def test_the_same_steps_and_new_ones_break_nothing() -> None:
+    steps = {**STEPS, "Count": "VarIntCoder"}
+    assert broken(RELEASED, steps) == ""
+    assert RELEASED.unrecorded("default", steps) == ["Count"]
 
 
 def test_a_rename_breaks_the_update() -> None:
-    assert RELEASED.broken_by("default", ["Read", "Read/Decode", "Publish"]) == ["Write"]
+    steps = {"Read": "", "Read/Decode": "BytesCoder", "Publish": "VarIntCoder"}
+    assert broken(RELEASED, steps).startswith("step 'Write' is gone")
 
 
 def test_a_mapping_mends_a_rename() -> None:
     mapped = Contract(variants=RELEASED.variants, renamed={"Write": "Publish"})
-    assert mapped.broken_by("default", ["Read", "Read/Decode", "Publish"]) == []
-    assert mapped.unrecorded("default", ["Read", "Read/Decode", "Publish"]) == []
-    assert mapped.broken_by("default", ["Read", "Read/Decode", "Other"]) == ["Write"]
+    steps = {"Read": "", "Read/Decode": "BytesCoder", "Publish": "VarIntCoder"}
+    assert broken(mapped, steps) == ""
+    assert mapped.unrecorded("default", steps) == []
+    assert broken(mapped, STEPS).startswith("step 'Write' is gone")
 
 
-def test_the_mapping_of_a_composite_holds_for_its_parts() -> None:
+def test_other_coders_break_the_update_under_either_name() -> None:
+    assert "step 'Write' has other coders" in broken(RELEASED, {**STEPS, "Write": "BytesCoder"})
+    mapped = Contract(variants=RELEASED.variants, renamed={"Write": "Publish"})
+    steps = {"Read": "", "Read/Decode": "BytesCoder", "Publish": "BytesCoder"}
+    assert "step 'Publish' has other coders" in broken(mapped, steps)
+
+
+def test_the_mapping_of_a_composite_holds_for_its_parts_and_names_each() -> None:
     mapped = Contract(variants=RELEASED.variants, renamed={"Read": "Subscribe"})
-    assert mapped.broken_by("default", ["Subscribe", "Subscribe/Decode", "Write"]) == []
+    steps = {"Subscribe": "", "Subscribe/Decode": "BytesCoder", "Write": "VarIntCoder"}
+    assert broken(mapped, steps) == ""
+    assert mapped.mapping_to(steps) == {"Read": "Subscribe", "Read/Decode": "Subscribe/Decode"}
 
 
 def test_a_step_that_was_removed_on_purpose_is_mapped_to_nothing() -> None:
-    mapped = Contract(variants=RELEASED.variants, renamed={"Write": ""})
-    assert mapped.broken_by("default", ["Read", "Read/Decode"]) == []
+    mapped = Contract(variants=RELEASED.variants, renamed={"Read": ""})
+    assert broken(mapped, {"Write": "VarIntCoder"}) == ""
+    assert mapped.mapping_to({"Write": "VarIntCoder"}) == {"Read": "", "Read/Decode": ""}
 
 
-def test_recording_adds_and_never_takes_away() -> None:
-    recorded = RELEASED.with_names("default", ["Read", "Count"])
-    assert recorded.variants["default"] == ("Count", "Read", "Read/Decode", "Write")
-    assert RELEASED.with_names("other", ["Read"]).variants["other"] == ("Read",)
+def test_what_was_renamed_in_another_variant_only_is_not_mapped() -> None:
+    variants = {"default": STEPS, "archive": {"Archive": ""}}
+    mapped = Contract(variants=variants, renamed={"Archive": "Files", "Write": "Publish"})
+    steps = {"Read": "", "Read/Decode": "BytesCoder", "Publish": "VarIntCoder"}
+    assert mapped.mapping_to(steps) == {"Write": "Publish"}
+
+
+def test_recording_adds_and_never_takes_away_or_changes() -> None:
+    recorded = RELEASED.with_steps("default", {"Read": "", "Write": "BytesCoder", "Count": ""})
+    assert dict(recorded.variants["default"]) == {**STEPS, "Count": ""}
+    assert dict(RELEASED.with_steps("other", {"Read": ""}).variants["other"]) == {"Read": ""}
     assert json.loads(recorded.to_json())["renamed"] == {}
 
 

@@ -13,7 +13,7 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 from pipelines import telemetry
 from templates import promises
 from templates.catalog import TEMPLATES, Template, template_named
-from templates.graph import contract_of, names_of
+from templates.graph import contract_of, steps_of
 from templates.job import Job, translate
 
 JobOf = Callable[[str, str], Job]
@@ -38,11 +38,9 @@ def test_a_job_is_as_promised(
 @pytest.mark.parametrize(("template", "variant"), VARIANTS, ids=NAMES)
 def test_running_jobs_can_be_updated(job_of: JobOf, template: Template, variant: str) -> None:
     contract = contract_of(template)
-    names = names_of(job_of(template.name, variant))
-    assert contract.broken_by(variant, names) == [], (
-        "steps are gone: give them back their names, or map them under `renamed` in graph.json"
-    )
-    assert contract.unrecorded(variant, names) == [], (
+    steps = steps_of(job_of(template.name, variant))
+    assert list(contract.broken_by(variant, steps)) == []
+    assert contract.unrecorded(variant, steps) == [], (
         "new steps: run mqttbeam templates check --record"
     )
 
@@ -115,6 +113,14 @@ def test_the_sink_with_ordering_keys_is_ours(job_of: JobOf) -> None:
 def test_a_shuffle_behind_mqtt_is_seen() -> None:
     job = built(lambda pipeline, options: telemetry.build(pipeline, options) | beam.Reshuffle())
     assert "shuffles what was read" in "".join(promises.never_parts_source_and_sink(MQTT, job))
+
+
+def test_a_step_that_is_named_after_a_line_of_code_is_seen() -> None:
+    def careless(pipeline: beam.Pipeline, options: telemetry.TelemetryOptions) -> beam.PCollection:
+        return telemetry.build(pipeline, options) | beam.Map(lambda each: each)
+
+    (failure,) = promises.names_its_steps_for_good(MQTT, built(careless))
+    assert "is named after a line of code" in failure
 
 
 def test_a_secret_that_is_read_while_the_graph_is_built_is_seen() -> None:

@@ -114,13 +114,20 @@ class ReadFromMqtt(beam.PTransform):
         source = MqttShard(self._settings.client_id, shards=self._settings.shards)
         lists = (
             pbegin
-            | "Subscription" >> beam.Create([source])
+            # Not a Create: the names of the steps within it bear numbers of Beam's own lines,
+            # and what bears another name can't be updated in place.
+            | "Start" >> beam.Impulse()
+            | "Subscription" >> beam.Map(_subscription, source).with_output_types(MqttShard)
             | "Read"
             >> beam.ParDo(ReadInbox(register, self._settings)).with_output_types(MessageList)
         )
         if self._lists:
             return lists
         return lists | "Messages" >> beam.ParDo(_TakeApart(self._event_time))
+
+
+def _subscription(impulse: bytes, source: MqttShard) -> MqttShard:
+    return source
 
 
 class _TakeApart(beam.DoFn):
