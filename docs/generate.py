@@ -23,6 +23,7 @@ PAGE = Path(__file__).parent / "pipelines.md"
 PIPELINES = {
     "telemetry": "TelemetryOptions",
     "warehouse": "WarehouseOptions",
+    "direct": "DirectOptions",
     "commands": "CommandsOptions",
 }
 

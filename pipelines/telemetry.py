@@ -9,30 +9,24 @@ A device's message is acknowledged to the broker when Pub/Sub has accepted it, o
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass
 
 import apache_beam as beam
 
-from mqtt.codec import ProtocolVersion
-from pipelines import preflight
-from pipelines.broker_options import BrokerOptions, layout_option
+from pipelines import preflight, subscription
 from pipelines.launch import main
 from pipelines.options import OptionError, option
 from pipelines.readers import (
     boolean,
     file,
     folder,
-    integer,
     iot_core_registry,
     pubsub_topic,
-    topic_filters,
 )
-from schemas.layout import Layout
+from pipelines.subscription import SubscriptionOptions
 from schemas.messages import DeviceRegistry
 from transforms.dead_letter import RejectedToPubSub
-from transforms.mqttio import ReadFromMqtt
 from transforms.pubsubio import WriteToPubSub, fail_refused
 from transforms.telemetry import (
     REJECTED,
@@ -41,33 +35,15 @@ from transforms.telemetry import (
     refused_to_rejected,
 )
 
-_LOGGER = logging.getLogger(__name__)
-
-_COST_OF_V311 = (
-    "MQTT 3.1.1 has no properties and no reason codes: message ids are made from the content (two"
-    " equal payloads without an id or a time in them can't be told from a redelivery), event times"
-    " and schema ids must stand in the payload"
-)
-_COST_OF_PLAIN = (
-    ". One plain subscription: one connection takes all messages, on one worker, and more workers"
-    " make it no faster; --shards=N does, where the broker has shared subscriptions"
-)
-
 
 @dataclass(frozen=True, kw_only=True)
-class TelemetryOptions(BrokerOptions):
+class TelemetryOptions(SubscriptionOptions):
     """Options of the telemetry pipeline."""
 
     output_topic: str = option(
         "Pub/Sub topic for telemetry.",
         parse=pubsub_topic,
         example="projects/my-project/topics/telemetry",
-    )
-    topics: tuple[str, ...] = option(
-        "MQTT topic filters, separated by commas, with + and #; without it the layout's own.",
-        parse=topic_filters,
-        example="devices/+/telemetry/#",
-        default=(),
     )
     dead_letter_topic: str | None = option(
         "Pub/Sub topic for what can't be taken, with the reason; without it, that of the output"
@@ -83,7 +59,6 @@ class TelemetryOptions(BrokerOptions):
         example="gs://my-bucket/dead-letters",
         default=None,
     )
-    layout: Layout = layout_option
     iot_core_registry: DeviceRegistry | None = option(
         "IoT Core registry whose attributes (projectId, deviceRegistryId, deviceRegistryLocation)"
         " are added, for consumers that read them.",
@@ -97,31 +72,12 @@ class TelemetryOptions(BrokerOptions):
         example="gs://my-bucket/device-numbers.csv",
         default=None,
     )
-    shards: int = option(
-        "Connections that share the subscription ($share); more than one needs a broker with"
-        " shared subscriptions.",
-        parse=integer(1, 1_000),
-        example="4",
-        default=1,
-    )
     ordered: bool = option(
         "Publish with the device id as ordering key; only with one shard, as several would part"
         " one device's messages.",
         parse=boolean,
         example="true",
         default=False,
-    )
-    session_expiry_seconds: int = option(
-        "How long the broker keeps messages while the pipeline is away.",
-        parse=integer(60, 0xFFFFFFFF),
-        example="86400",
-        default=86_400,
-    )
-    receive_maximum: int = option(
-        "Messages a shard may hold unacknowledged.",
-        parse=integer(1, 65_535),
-        example="30000",
-        default=30_000,
     )
 
     def __post_init__(self) -> None:
@@ -142,10 +98,6 @@ class TelemetryOptions(BrokerOptions):
         """The dead-letter topic."""
         return self.dead_letter_topic or f"{self.output_topic}-dead-letters"
 
-    def filters(self) -> tuple[str, ...]:
-        """The topic filters: those given, else the layout's."""
-        return self.topics or self.layout.telemetry_filters()
-
 
 def check(options: TelemetryOptions) -> None:
     """Checks broker, credential, filters and topics. Raises their errors."""
@@ -158,28 +110,12 @@ def check(options: TelemetryOptions) -> None:
             raise OptionError(f"--iot_core_device_numbers: {error}") from error
     preflight.check_topic(options.output_topic, timeout_seconds=timeout)
     preflight.check_topic(options.dead_letters(), timeout_seconds=timeout)
-    preflight.check_subscribe(
-        options.broker_settings(),
-        options.client_id,
-        options.filters(),
-        shared=options.shards > 1,
-    )
-    if options.protocol is ProtocolVersion.V311:
-        _LOGGER.warning(_COST_OF_V311 + (_COST_OF_PLAIN if options.shards == 1 else ""))
+    subscription.check(options)
 
 
 def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> beam.PCollection:
     """Wires the pipeline and returns its end."""
-    messages = pipeline | "ReadFromMqtt" >> ReadFromMqtt(
-        broker=options.broker_settings(),
-        client_id=options.client_id,
-        topics=options.filters(),
-        shards=options.shards,
-        session_expiry_seconds=options.session_expiry_seconds,
-        receive_maximum=options.receive_maximum,
-        lists=True,
-    )
-    telemetry = messages | "Telemetry" >> beam.ParDo(
+    telemetry = subscription.read(pipeline, options) | "Telemetry" >> beam.ParDo(
         TelemetryToPubSub(
             options.layout,
             ordered=options.ordered,

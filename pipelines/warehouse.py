@@ -17,51 +17,24 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from pipelines import archive, preflight
+from pipelines import archive, preflight, tables
 from pipelines.archive import ArchiveOptions, with_archive
 from pipelines.launch import main
-from pipelines.options import OptionError, option
-from pipelines.readers import bigquery_table, folder, pubsub_subscription, schema_id, seconds
-from schemas.tables import DEAD_LETTERS, TELEMETRY
-from transforms.bigquery import AppendToBigQuery, check_table
-from transforms.dead_letter import RejectedToRows, fail_unwritten
+from pipelines.options import option
+from pipelines.readers import pubsub_subscription, seconds
+from pipelines.tables import TableOptions
 from transforms.decode import DecodeTelemetry
 from transforms.pubsubio import ReadFromPubSub
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableOptions:
-    """Options of what goes to BigQuery."""
+class InputOptions:
+    """Options of what comes from Pub/Sub."""
 
     input_subscription: str = option(
         "Pub/Sub subscription with telemetry.",
         parse=pubsub_subscription,
         example="projects/my-project/subscriptions/telemetry-warehouse",
-    )
-    output_table: str = option(
-        "BigQuery table for telemetry, with the columns of schemas/bigquery/telemetry.v1.json.",
-        parse=bigquery_table,
-        example="my-project:iot.telemetry",
-    )
-    dead_letter_table: str | None = option(
-        "BigQuery table for what can't be decoded or appended; without it, dead_letters beside"
-        " the output table.",
-        parse=bigquery_table,
-        example="my-project:iot.dead_letters",
-        default=None,
-    )
-    dead_letter_blob_folder: str | None = option(
-        "Folder, gs:// or local, for dead letters that are too large for a row; without it the"
-        " first 4 KiB of such a message are kept.",
-        parse=folder,
-        example="gs://my-bucket/dead-letters",
-        default=None,
-    )
-    default_schema: str | None = option(
-        "Schema of messages that name none; without it their payload may be any JSON object.",
-        parse=schema_id,
-        example="reading.v1",
-        default=None,
     )
     start_timeout_seconds: float = option(
         "How long the subscriptions and the tables are waited for at the start before it fails.",
@@ -70,21 +43,13 @@ class TableOptions:
         default=60.0,
     )
 
-    def __post_init__(self) -> None:
-        if self.dead_letters() == self.output_table:
-            raise OptionError("--dead_letter_table and --output_table must be two tables")
-
-    def dead_letters(self) -> str:
-        """The dead-letter table."""
-        return self.dead_letter_table or f"{self.output_table.rpartition('.')[0]}.dead_letters"
-
 
 @dataclass(frozen=True, kw_only=True)
-class WarehouseOptions(ArchiveOptions, TableOptions):
+class WarehouseOptions(ArchiveOptions, TableOptions, InputOptions):
     """Options of the warehouse pipeline: a dataclass has the fields of its last base first."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        self.check_tables_apart()
         self.check_apart(self.input_subscription)
 
 
@@ -92,8 +57,7 @@ def check(options: WarehouseOptions) -> None:
     """Checks subscription and tables. Raises their errors."""
     timeout = options.start_timeout_seconds
     preflight.check_subscription(options.input_subscription, timeout_seconds=timeout)
-    check_table(options.output_table, TELEMETRY, timeout_seconds=timeout)
-    check_table(options.dead_letters(), DEAD_LETTERS, timeout_seconds=timeout)
+    tables.check(options, timeout_seconds=timeout)
     archive.check(options, timeout_seconds=timeout)
 
 
@@ -107,15 +71,7 @@ def build(pipeline: beam.Pipeline, options: WarehouseOptions) -> beam.PCollectio
             origin=options.input_subscription, default_schema_id=options.default_schema
         )
     )
-    refused = decoded.rows | "AppendTelemetry" >> AppendToBigQuery(options.output_table, TELEMETRY)
-    # Each branch has a sink of its own: flattened, they would leave the read's fused stage.
-    for name, rejected in (("Undecoded", decoded.rejected), ("Refused", refused)):
-        tail = (
-            rejected
-            | f"{name}ToRow" >> RejectedToRows(blob_folder=options.dead_letter_blob_folder)
-            | f"Append{name}" >> AppendToBigQuery(options.dead_letters(), DEAD_LETTERS)
-            | f"Fail{name}" >> beam.Map(fail_unwritten)
-        )
+    tail = tables.append(decoded, options)
     return with_archive(tail, options, default_schema=options.default_schema)
 
 

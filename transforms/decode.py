@@ -1,4 +1,8 @@
-"""`DecodeTelemetry`: Pub/Sub messages of telemetry to rows of the table `telemetry`.
+"""`DecodeTelemetry`, `DecodeMqtt`: messages of telemetry to rows of the table `telemetry`.
+
+The first takes what comes from Pub/Sub with the attributes of `schemas.messages.Telemetry`, the
+second what comes from MQTT, by its topic and user properties. Both give the same row, but for the
+columns that only Pub/Sub knows of.
 
 Guarantee
   Each message becomes one row or one Rejected. Nothing is looked up, so a repeat gives the same
@@ -8,11 +12,12 @@ Unit of parallelism
 Ordering
   Rows come in the order of messages.
 Types
-  In: PubsubMessage, or lists of them. Out: `rows`, `transforms.bigquery.TableRow` for
-  `schemas.tables.TELEMETRY`; `rejected`, `schemas.messages.Rejected`, stage `decode`.
+  In: PubsubMessage, or lists of them; MessageList[MqttMessage]. Out: `rows`,
+  `transforms.bigquery.TableRow` for `schemas.tables.TELEMETRY`; `rejected`,
+  `schemas.messages.Rejected`, stage `decode`.
 Errors
-  A message without its attributes, an empty payload, bytes that are no record of their schema:
-  all are rejected, with the reason and the bytes.
+  A message without its attributes, a topic outside the layout, an empty payload, bytes that are
+  no record of their schema: all are rejected, with the reason and the bytes.
 Metrics
   Namespace `decode`: decoded, rejected, not_deduplicable.
 
@@ -24,6 +29,7 @@ redelivery, and the row says `deduplicable = false`.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -32,15 +38,18 @@ from apache_beam.metrics import Metrics
 
 from schemas.codec import Codec, Decoded
 from schemas.errors import InvalidMessage
+from schemas.layout import Layout
 from schemas.messages import Rejected, Telemetry
 from transforms.bigquery import TableRow
 from transforms.lists import MessageList
+from transforms.mqttio import MqttMessage
 
 ROWS = "rows"
 REJECTED = "rejected"
 STAGE = "decode"
 
 _Input = PubsubMessage | list[PubsubMessage] | MessageList
+_Decoder = Callable[[Any, Codec, datetime], TableRow | Rejected]
 
 
 class DecodedTelemetry(NamedTuple):
@@ -51,7 +60,7 @@ class DecodedTelemetry(NamedTuple):
 
 
 class DecodeTelemetry(beam.PTransform):
-    """Decodes; see the module for guarantee, types and errors.
+    """Decodes what comes from Pub/Sub; see the module for guarantee, types and errors.
 
     Args:
       origin: where the messages come from, as the dead letters name it: a subscription.
@@ -64,25 +73,46 @@ class DecodeTelemetry(beam.PTransform):
 
     def __init__(self, *, origin: str, default_schema_id: str | None = None) -> None:
         super().__init__()
-        Codec.packaged(default_schema_id=default_schema_id)  # an unknown one is refused now
-        self._dofn = _Decode(origin, default_schema_id, _utc_now)
+        self._dofn = _Decode(partial(_of_pubsub, origin=origin), default_schema_id, _utc_now)
 
     @beam.typehints.no_annotations  # Beam warns of hints that are no PCollection
     def expand(self, pcoll: beam.PCollection) -> DecodedTelemetry:
         """Decode in the stage that reads."""
-        # To Beam's check of types a list subclass is no list.
-        decode = beam.ParDo(self._dofn).with_input_types(_Input)
-        outputs = pcoll | "Decode" >> decode.with_outputs(REJECTED, main=ROWS)
-        return DecodedTelemetry(outputs[ROWS], outputs[REJECTED])
+        return _decoded(pcoll, self._dofn)
+
+
+class DecodeMqtt(beam.PTransform):
+    """Decodes what comes from MQTT; see the module for guarantee, types and errors.
+
+    Args:
+      layout: which topic means what.
+      default_schema_id: as for `DecodeTelemetry`.
+
+    Input: PCollection of MessageList[MqttMessage].
+    Output: DecodedTelemetry.
+    """
+
+    def __init__(self, *, layout: Layout, default_schema_id: str | None = None) -> None:
+        super().__init__()
+        self._dofn = _Decode(partial(_of_mqtt, layout=layout), default_schema_id, _utc_now)
+
+    @beam.typehints.no_annotations  # Beam warns of hints that are no PCollection
+    def expand(self, pcoll: beam.PCollection) -> DecodedTelemetry:
+        """Decode in the stage that reads."""
+        return _decoded(pcoll, self._dofn)
 
 
 class _Decode(beam.DoFn):
     """Decodes messages, one at a time."""
 
     def __init__(
-        self, origin: str, default_schema_id: str | None, clock: Callable[[], datetime]
+        self,
+        decode: _Decoder,
+        default_schema_id: str | None,
+        clock: Callable[[], datetime],
     ) -> None:
-        self._origin = origin
+        Codec.packaged(default_schema_id=default_schema_id)  # an unknown one is refused now
+        self._decode = decode
         self._default_schema_id = default_schema_id
         self._clock = clock
         self._decoded = Metrics.counter(STAGE, "decoded")
@@ -92,10 +122,10 @@ class _Decode(beam.DoFn):
     def setup(self) -> None:
         self._codec = Codec.packaged(default_schema_id=self._default_schema_id)
 
-    def process(self, element: PubsubMessage | list[PubsubMessage]) -> Iterator[Any]:
-        messages: Iterable[PubsubMessage] = element if isinstance(element, list) else (element,)
+    def process(self, element: Any) -> Iterator[Any]:
+        messages: Iterable[Any] = element if isinstance(element, list) else (element,)
         for message in messages:
-            made = row_or_rejected(message, self._codec, origin=self._origin, now=self._clock())
+            made = self._decode(message, self._codec, self._clock())
             if isinstance(made, Rejected):
                 self._rejected.inc()
                 yield beam.pvalue.TaggedOutput(REJECTED, made)
@@ -104,6 +134,51 @@ class _Decode(beam.DoFn):
             if not made.values["deduplicable"]:
                 self._not_deduplicable.inc()
             yield made
+
+
+def _decoded(pcoll: beam.PCollection, dofn: _Decode) -> DecodedTelemetry:
+    # To Beam's check of types a list subclass is no list.
+    decode = beam.ParDo(dofn).with_input_types(_Input)
+    outputs = pcoll | "Decode" >> decode.with_outputs(REJECTED, main=ROWS)
+    return DecodedTelemetry(outputs[ROWS], outputs[REJECTED])
+
+
+def _of_pubsub(
+    message: PubsubMessage, codec: Codec, now: datetime, *, origin: str
+) -> TableRow | Rejected:
+    return row_or_rejected(message, codec, origin=origin, now=now)
+
+
+def _of_mqtt(
+    message: MqttMessage, codec: Codec, now: datetime, *, layout: Layout
+) -> TableRow | Rejected:
+    attributes: Mapping[str, str] = dict(message.user_properties)
+    try:
+        telemetry = Telemetry.from_mqtt(
+            message.topic,
+            message.payload,
+            received_time=message.received_time,
+            user_properties=message.user_properties,
+            content_type=message.content_type,
+            layout=layout,
+        )
+        attributes = telemetry.attributes()
+        decoded = codec.decode(
+            message.payload, schema_id=telemetry.schema_id, content_type=telemetry.content_type
+        )
+    except InvalidMessage as error:
+        return Rejected(
+            stage=STAGE,
+            reason=str(error),
+            origin=message.topic,
+            raw=message.payload,
+            attributes=attributes,
+            time=now,
+        )
+    values = row_of(
+        telemetry, decoded, pubsub_message_id=None, published_time=None, processed_time=now
+    )
+    return TableRow(values=values, raw=message.payload, attributes=attributes)
 
 
 def row_or_rejected(

@@ -25,6 +25,10 @@ def test_warehouse_killed_has_every_row(warehouse_cloud: Cloud) -> None:
     print(kill_runs.warehouse(warehouse_cloud, total=3_000, kills=KILLS))
 
 
+def test_direct_killed_has_every_row(warehouse_cloud: Cloud, own_broker: Broker) -> None:
+    print(kill_runs.direct(warehouse_cloud, own_broker, total=3_000, kills=KILLS))
+
+
 def test_warehouse_killed_archives_what_the_table_has(
     warehouse_cloud: Cloud, tmp_path: Path
 ) -> None:

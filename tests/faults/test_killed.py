@@ -35,6 +35,10 @@ def test_warehouse_killed_ten_times_has_every_row(warehouse_cloud: Cloud) -> Non
     print(kill_runs.warehouse(warehouse_cloud, total=TOTAL, kills=KILLS))
 
 
+def test_direct_killed_ten_times_has_every_row(warehouse_cloud: Cloud, own_broker: Broker) -> None:
+    print(kill_runs.direct(warehouse_cloud, own_broker, total=TOTAL, kills=KILLS))
+
+
 def test_warehouse_killed_three_times_archives_what_the_table_has(
     warehouse_cloud: Cloud, tmp_path: Path
 ) -> None:

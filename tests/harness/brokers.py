@@ -18,6 +18,7 @@ from tests.harness.waiting import wait_until
 
 SERVICES = (
     Service(name="telemetry", role="telemetry-pipeline", client_id_prefix="telemetry"),
+    Service(name="direct", role="telemetry-pipeline", client_id_prefix="direct"),
     Service(name="commands", role="command-pipeline", client_id_prefix="commands"),
     Service(name="observer", role="observer", client_id_prefix="observer"),
 )

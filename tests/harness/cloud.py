@@ -104,6 +104,18 @@ class Cloud:
             **ways,
         )
 
+    def start_direct(self, broker: Broker, *options: str, **ways: Any) -> Process:
+        """Starts the direct pipeline; see ``start``."""
+        return self.start(
+            "direct",
+            f"--broker={broker.scheme}://{ways.pop('broker_address', broker.address)}",
+            "--client_id=direct",
+            *broker.login("direct"),
+            f"--output_table={PROJECT}:{self.dataset}.telemetry",
+            *options,
+            **ways,
+        )
+
     def start_commands(self, broker: Broker, *options: str, **ways: Any) -> Process:
         """Starts the command pipeline; see ``start``."""
         return self.start(

@@ -1,4 +1,4 @@
-"""The three pipelines under ``kill -9``: what must hold, and the figures of a run."""
+"""The pipelines under ``kill -9``: what must hold, and the figures of a run."""
 
 from __future__ import annotations
 
@@ -167,6 +167,47 @@ def warehouse(cloud: Cloud, *, total: int, kills: int) -> Figures:
     )
     assert once == (total, total)
     return Figures("warehouse", kills, total, len(rows), len(by_id))
+
+
+def direct(cloud: Cloud, broker: Broker, *, total: int, kills: int) -> Figures:
+    """Telemetry from devices to BigQuery; every row is looked for."""
+    rows = DistinctRows(cloud)
+    with ExitStack() as open_now:
+        devices = [open_now.enter_context(Device(broker, f"d{n + 1}")) for n in range(_DEVICES)]
+
+        def send(numbers: range) -> None:
+            for n in numbers:
+                payload = b'{"readings": {"n": %d}}' % n
+                devices[n % _DEVICES].publish(payload, message_id=f"m-{n}")
+
+        def row_of_probe() -> bool:
+            devices[0].publish(b"{}", message_id="probe")
+            return rows() > 0
+
+        def ready() -> None:
+            wait_until(row_of_probe, seconds=30, what="a row", poll_seconds=0.1)
+
+        traffic = open_now.enter_context(Traffic(send, total=total, rate=_RATE))
+        KillRun(
+            start=lambda: cloud.start_direct(broker, wait=False),
+            ready=ready,
+            traffic=traffic,
+            total=total,
+            arrived=lambda: rows() - 1,
+            kills=kills,
+        ).run()
+        settle(cloud.rows)
+    found = cloud.query(
+        "SELECT message_id, deduplicable, device_id, payload FROM {dataset}.telemetry"
+        " WHERE message_id != 'probe'"
+    )
+    by_id = {(row[0], row[1], row[2], row[3]["readings"]["n"]) for row in found}
+    assert by_id == {(f"m-{n}", True, f"d{n % _DEVICES + 1}", n) for n in range(total)}
+    assert cloud.rows("dead_letters") == 0
+    (once,) = cloud.query("SELECT COUNT(*) FROM {dataset}.telemetry_distinct")
+    # One row for each message, and one for the probe of the first device.
+    assert once == (total + 1,)
+    return Figures("direct", kills, total, len(found), len(by_id))
 
 
 def archive(cloud: Cloud, folder: Path, *, total: int, kills: int) -> Figures:

@@ -11,10 +11,13 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from schemas.codec import Codec
 from schemas.errors import UnknownSchema
+from schemas.layout import layout_named
 from schemas.messages import Telemetry
 from schemas.tables import TELEMETRY
 from transforms.bigquery.rows import RowWriter
-from transforms.decode import DecodeTelemetry, row_of
+from transforms.decode import DecodeMqtt, DecodeTelemetry, row_of
+from transforms.lists import MessageList
+from transforms.mqttio import MqttMessage
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PAYLOAD = b'{"readings": {"t": 21.5}}'
@@ -117,3 +120,75 @@ def test_a_poison_message_is_rejected_and_its_neighbours_pass() -> None:
 def test_an_unknown_default_schema_is_refused_before_the_start() -> None:
     with pytest.raises(UnknownSchema):
         DecodeTelemetry(origin="sub", default_schema_id="reading.v9")
+    with pytest.raises(UnknownSchema):
+        DecodeMqtt(layout=layout_named("default"), default_schema_id="reading.v9")
+
+
+def from_mqtt(topic: str, payload: bytes, *properties: tuple[str, str]) -> MqttMessage:
+    return MqttMessage(
+        topic=topic,
+        payload=payload,
+        qos=1,
+        retain=False,
+        duplicate=False,
+        received_time=NOON.timestamp(),
+        user_properties=properties,
+    )
+
+
+def test_a_row_made_from_mqtt_is_that_made_from_pubsub_but_for_what_pubsub_adds() -> None:
+    topic = "devices/pump-7/telemetry/motor"
+    properties = [("message-id", "m"), ("event-time", "2026-01-31T11:59:59Z")]
+    wanted = row(PAYLOAD, properties)
+    added = {"published_time": None, "pubsub_message_id": None, "processed_time": None}
+    with CheckedPipeline(runner="FnApiRunner") as pipeline:
+        messages = MessageList([from_mqtt(topic, PAYLOAD, *properties)])
+        decoded = (
+            pipeline
+            | beam.Create([messages], reshuffle=False)
+            | DecodeMqtt(layout=layout_named("default"))
+        )
+        assert_that(
+            decoded.rows | beam.Map(lambda made: {**made.values, **added}),
+            equal_to([{**wanted, **added}]),
+        )
+
+
+def test_poison_from_mqtt_is_rejected_with_all_that_came_with_it() -> None:
+    messages = MessageList(
+        [
+            from_mqtt("elsewhere", b"x", ("message-id", "m-1")),
+            from_mqtt("devices/pump-7/telemetry", b"\xff", ("message-id", "m-2")),
+            from_mqtt("devices/pump-7/telemetry", PAYLOAD),
+        ]
+    )
+    with CheckedPipeline(runner="FnApiRunner") as pipeline:
+        decoded = (
+            pipeline
+            | beam.Create([messages], reshuffle=False)
+            | DecodeMqtt(layout=layout_named("default"))
+        )
+        assert_that(
+            decoded.rows | "Devices" >> beam.Map(lambda row: row.values["device_id"]),
+            equal_to(["pump-7"]),
+            label="rows",
+        )
+        assert_that(
+            decoded.rejected
+            | beam.Map(
+                lambda r: (
+                    r.stage,
+                    r.origin,
+                    r.raw,
+                    r.attributes.get("messageId"),
+                    r.attributes.get("message-id"),
+                )
+            ),
+            equal_to(
+                [
+                    ("decode", "elsewhere", b"x", None, "m-1"),
+                    ("decode", "devices/pump-7/telemetry", b"\xff", "m-2", None),
+                ]
+            ),
+            label="rejected",
+        )
