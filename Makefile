@@ -33,10 +33,15 @@ help:
 	@echo 'make lock         requirements.lock from pyproject.toml (needs uv)'
 	@echo 'make clean        remove what was built and what runs stored'
 
+# Through the environment, as they are: in the line a quote or a $ of theirs would be the shell's.
+run: override export DEVICES := $(value DEVICES)
+run: override export RATE := $(value RATE)
+run: override export DURATION := $(value DURATION)
+run: override export INPUT := $(value INPUT)
 run: $(STAMP) prism
 	@exec $(BIN)/mqttbeam run \
-	  $(if $(DEVICES),--devices '$(DEVICES)') $(if $(RATE),--rate '$(RATE)') \
-	  $(if $(DURATION),--duration '$(DURATION)') $(if $(INPUT),--input '$(INPUT)') \
+	  $${DEVICES:+--devices "$$DEVICES"} $${RATE:+--rate "$$RATE"} \
+	  $${DURATION:+--duration "$$DURATION"} $${INPUT:+--input "$$INPUT"} \
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 test: $(STAMP) prism

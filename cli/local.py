@@ -14,6 +14,7 @@ from cli.output import OutputClosed, say
 
 if TYPE_CHECKING:
     from localcloud.endpoints import RunningCloud
+    from localcloud.run.settings import Number
 
 _EXIT_NO_CLOUD = 3
 _EXIT_TIMEOUT = 4
@@ -34,17 +35,57 @@ def fail(message: str, *, status: int = 1) -> NoReturn:
     raise typer.Exit(status)
 
 
+def _devices(text: str) -> int:
+    from localcloud.run.settings import DEVICES
+
+    return int(_number(DEVICES, text))
+
+
+def _rate(text: str) -> float:
+    from localcloud.run.settings import RATE
+
+    return _number(RATE, text)
+
+
+def _duration(text: str) -> float:
+    from localcloud.run.settings import DURATION
+
+    return _number(DURATION, text)
+
+
+def _number(setting: "Number", text: str) -> float:
+    """Read one that `make` may have passed on: the error names its variable too."""
+    from localcloud.run.settings import RunSettingsError
+
+    try:
+        return setting.read(text)
+    except RunSettingsError as error:
+        fail(str(error), status=2)
+
+
 def run(
     devices: Annotated[
         int | None,
         typer.Option(
-            help="Simulated sensors, beside this machine itself; 0 to 5000.", show_default="25"
+            help="Simulated sensors, beside this machine itself; 0 to 5000.",
+            show_default="25",
+            parser=_devices,
+            metavar="<int>",
         ),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Messages a second in all, at most 20000.")] = 100.0,
+    rate: Annotated[
+        float,
+        typer.Option(
+            help="Messages a second in all, at most 20000.", parser=_rate, metavar="<float>"
+        ),
+    ] = 100.0,
     duration: Annotated[
         float | None,
-        typer.Option(help="Seconds; then it stops by itself and prints its figures as JSON."),
+        typer.Option(
+            help="Seconds; then it stops by itself and prints its figures as JSON.",
+            parser=_duration,
+            metavar="<float>",
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep what the last run stored.")] = False,
     recording: Annotated[

@@ -112,6 +112,20 @@ def test_make_test_runs_the_tests() -> None:
     assert "-m pytest" in done.stdout
 
 
+@pytest.mark.parametrize("name", ['it\'s "a" file.csv', "$HOME $(HOME) `id`;.csv"])
+def test_a_file_of_any_name_can_be_named_to_make(name: str, folder: Path) -> None:
+    done = _run(f"make run {shlex.quote(f'INPUT={name}')}", folder)
+    assert f"error: INPUT (--input) is {name}: there is no such file\n" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_value_that_is_none_is_told_with_make_s_own_variable(folder: Path) -> None:
+    done = _run("make run DURATION=abc", folder)
+    assert done.stderr.startswith("error: DURATION (--duration) is 'abc': expected seconds")
+    # make's own status for a recipe that failed, as README says.
+    assert done.returncode == 2
+
+
 @pytest.mark.timeout(240)
 def test_make_run_serves_the_commands_of_the_second_terminal_and_stops_by_ctrl_c(
     running: tuple[subprocess.Popen[str], Path],

@@ -15,6 +15,42 @@ class RunSettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number that a person gives: its name for `make`, its option, and what it must be."""
+
+    make: str
+    option: str
+    kind: type[int] | type[float]
+    expected: str
+
+    def read(self, text: str) -> float:
+        """Return the number; raises RunSettingsError where the text is none."""
+        try:
+            return self.kind(text)
+        except ValueError:
+            raise self.refused(repr(text)) from None
+
+    def refused(self, value: str) -> RunSettingsError:
+        """Return the error for a value."""
+        return RunSettingsError(f"{self.make} ({self.option}) is {value}: expected {self.expected}")
+
+
+DEVICES = Number(
+    make="DEVICES",
+    option="--devices",
+    kind=int,
+    expected=f"a whole number from 0 to {MAXIMUM_DEVICES}",
+)
+RATE = Number(
+    make="RATE",
+    option="--rate",
+    kind=float,
+    expected=f"messages a second, more than 0 and at most {MAXIMUM_RATE_PER_SECOND}",
+)
+DURATION = Number(make="DURATION", option="--duration", kind=float, expected="seconds, more than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """`devices` counts the simulated sensors, beside this machine itself; None: the default.
     Errors name each setting as `make` takes it and as the command line does.
@@ -34,19 +70,11 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.devices is not None and not 0 <= self.devices <= MAXIMUM_DEVICES:
-            raise RunSettingsError(
-                f"DEVICES (--devices) is {self.devices}: expected a number from 0 to "
-                f"{MAXIMUM_DEVICES}"
-            )
+            raise DEVICES.refused(str(self.devices))
         if not 0 < self.rate_per_second <= MAXIMUM_RATE_PER_SECOND:
-            raise RunSettingsError(
-                f"RATE (--rate) is {self.rate_per_second:g}: expected messages a second, "
-                f"more than 0 and at most {MAXIMUM_RATE_PER_SECOND}"
-            )
+            raise RATE.refused(f"{self.rate_per_second:g}")
         if self.duration_seconds is not None and not 0 < self.duration_seconds < math.inf:
-            raise RunSettingsError(
-                f"DURATION (--duration) is {self.duration_seconds:g}: expected seconds, more than 0"
-            )
+            raise DURATION.refused(f"{self.duration_seconds:g}")
         if self.recording is not None:
             named = f"INPUT (--input) is {self.recording}"
             if self.recording.is_dir():

@@ -40,7 +40,10 @@ def test_without_a_running_cloud_the_way_to_one_is_told(command: list[str], tmp_
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["run", "--devices", "-1"], "error: DEVICES (--devices) is -1: expected a number from 0"),
+        (["run", "--devices", "-1"], "error: DEVICES (--devices) is -1: expected a whole number"),
+        (["run", "--devices", "1.5"], "error: DEVICES (--devices) is '1.5': expected a whole"),
+        (["run", "--rate", "abc"], "error: RATE (--rate) is 'abc': expected messages a second"),
+        (["run", "--duration", "abc"], "error: DURATION (--duration) is 'abc': expected seconds"),
         (["run", "--rate", "-1"], "error: RATE (--rate) is -1: expected messages a second"),
         (["run", "--duration", "0"], "error: DURATION (--duration) is 0: expected seconds"),
         (

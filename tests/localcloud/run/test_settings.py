@@ -9,7 +9,7 @@ from localcloud.run.settings import RunSettings, RunSettingsError
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"devices": -1}, r"DEVICES \(--devices\) is -1: expected a number from 0"),
+        ({"devices": -1}, r"DEVICES \(--devices\) is -1: expected a whole number"),
         ({"devices": 1_000_000}, r"\(--devices\) is 1000000: expected"),
         ({"rate_per_second": -1}, r"RATE \(--rate\) is -1: expected messages a second"),
         ({"rate_per_second": float("nan")}, "is nan"),
