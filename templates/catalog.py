@@ -12,7 +12,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import commands, telemetry, warehouse
+from pipelines import commands, direct, telemetry, warehouse
 from pipelines.options import OptionError, parse_options
 from templates.errors import ParameterError, UnknownTemplate
 from templates.parameters import Parameter, parameters_of
@@ -143,6 +143,23 @@ TEMPLATES = (
             "ordered": {"ordered": "true"},
             "shared": {"shards": "4"},
         },
+    ),
+    Template(
+        name="mqtt-to-bigquery",
+        title="MQTT to BigQuery",
+        description=(
+            "Subscribes to MQTT topic filters, with wildcards, decodes telemetry by its schema, and"
+            " appends it to a BigQuery table by the Storage Write API, without Pub/Sub in between;"
+            " what can't be decoded or appended goes to a dead-letter table, with the reason. A"
+            " message is acknowledged to the broker when BigQuery has its row."
+        ),
+        options=direct.DirectOptions,
+        build=direct.build,
+        check=direct.check,
+        writes=lambda options: set(),
+        from_mqtt=True,
+        to_mqtt=False,
+        variants={"shared": {"shards": "4"}},
     ),
     Template(
         name="pubsub-to-bigquery",
