@@ -75,10 +75,16 @@ $(STAMP): requirements.lock pyproject.toml $(if $(PYTHON),named)
 
 named:
 
+LOCKED = --generate-hashes --no-emit-find-links --no-emit-index-url \
+  --custom-compile-command 'make lock'
+
 lock:
 	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml --extra dev \
-	  -o requirements.lock --generate-hashes --no-emit-find-links \
-	  --no-emit-index-url --custom-compile-command 'make lock'
+	  -o requirements.lock $(LOCKED)
+	$(UV) pip compile --quiet --universal --python-version 3.11 pyproject.toml \
+	  -c requirements.lock --no-annotate -o templates/requirements.lock $(LOCKED)
+	echo setuptools | $(UV) pip compile --quiet --universal --python-version 3.11 - \
+	  -c requirements.lock --no-annotate -o templates/build.lock $(LOCKED)
 
 clean:
 	rm -rf $(VENV) .mqttbeam build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
