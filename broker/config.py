@@ -19,6 +19,7 @@ Paths are taken from the file's folder. Port 0 lets the system choose; the ready
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,15 @@ class ListenerType(enum.Enum):
     TLS = "tls"
 
 
+def _is_name(host: str) -> bool:
+    """Whether a host can be looked up at all: what can't would end the start by a defect."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return "\0" not in host
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """One address to listen on. ``certificate_file`` holds the chain, and only TLS has files."""
@@ -57,6 +67,11 @@ class Listener:
     def __post_init__(self) -> None:
         if not self.host:
             raise ValueError("host is empty; 127.0.0.1 is this machine alone")
+        if not _is_name(self.host):
+            raise ValueError(
+                f"host is {self.host!r}; it must be an address, or a name of parts with 1 to 63"
+                " characters each"
+            )
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port is {self.port}; it must be 0 to 65535")
         files = (self.certificate_file, self.key_file)
@@ -79,7 +94,7 @@ class BrokerConfig:
     def __post_init__(self) -> None:
         if not self.listeners:
             raise ValueError("listeners is empty; give at least one")
-        if self.shutdown_seconds <= 0:
+        if not 0 < self.shutdown_seconds < math.inf:
             raise ValueError(f"shutdown_seconds is {self.shutdown_seconds}; it must be above 0")
 
 
@@ -96,7 +111,7 @@ def load_config(path: Path) -> BrokerConfig:
     if not are_given:
         listeners = BrokerConfig().listeners
     registry = top.section("registry")
-    registry_file = registry.take_optional("file", str)
+    registry_file = registry.take_path("file", folder)
     registry.finish()
     limits = _limits(top.section("limits"))
     shutdown_seconds = top.take("shutdown_seconds", float, BrokerConfig().shutdown_seconds)
@@ -106,7 +121,7 @@ def load_config(path: Path) -> BrokerConfig:
         "listeners" if not listeners else "shutdown_seconds",
         lambda: BrokerConfig(
             listeners=listeners,
-            registry_file=None if registry_file is None else folder / registry_file,
+            registry_file=registry_file,
             limits=limits,
             shutdown_seconds=shutdown_seconds,
             log_level=log_level,
@@ -118,12 +133,11 @@ def _listener(entry: Section, folder: Path) -> Listener:
     kind = _choice(entry, "type", ListenerType, ListenerType.TCP)
     host = entry.take("host", str, "127.0.0.1")
     port = entry.take("port", int, 8883 if kind is ListenerType.TLS else 1883)
-    files = {
-        key: None if name is None else folder / name
-        for key in ("certificate_file", "key_file")
-        for name in [entry.take_optional(key, str)]
-    }
+    files = {key: entry.take_path(key, folder) for key in ("certificate_file", "key_file")}
     entry.finish()
+    # One by one, so that the error names the key.
+    entry.build("host", lambda: Listener(host=host))
+    entry.build("port", lambda: Listener(port=port))
     return entry.build("type", lambda: Listener(type=kind, host=host, port=port, **files))
 
 

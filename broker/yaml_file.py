@@ -42,6 +42,25 @@ class _StrictLoader(yaml.CSafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, OverflowError) as problem:
+            # Not repeated: it may be a secret.
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                "a value that looks like a number or a date and is none; put text in quotes",
+                node.start_mark,
+            ) from problem
+
+
+def checked_path(folder: Path, name: str) -> Path:
+    """The path of a file that is named in a file of ``folder``. Raises ValueError."""
+    if "\0" in name:
+        raise ValueError(f"is {name!r}; the name of a file holds no NUL character")
+    return folder / name
+
 
 class Section:
     """One mapping of a file. ``take`` its keys, then ``finish``, which refuses what is left.
@@ -62,11 +81,13 @@ class Section:
     def load(cls, path: Path, error: type[Exception]) -> Section:
         """Reads a whole file; its top level must be a mapping."""
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+            data = path.read_bytes()
         except OSError as problem:
             raise error(f"{path}: cannot be read: {problem.strerror}") from problem
+        try:
+            values = yaml.load(data.decode(), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
         except (yaml.YAMLError, UnicodeDecodeError) as problem:
-            raise error(f"{path}: not valid YAML: {problem}") from problem
+            raise error(f"{path}: {_told(problem, data)}") from problem
         if values is None:
             values = {}
         if not isinstance(values, dict):
@@ -102,6 +123,11 @@ class Section:
         self._known.append(key)
         value = self._left.pop(key, None)
         return None if value is None else self._checked(key, value, kind)
+
+    def take_path(self, key: str, folder: Path) -> Path | None:
+        """The path that ``key`` names from ``folder``, or None where it is not there."""
+        name = self.take_optional(key, str)
+        return None if name is None else self.build(key, lambda: checked_path(folder, name))
 
     def section(self, key: str) -> Section:
         """The mapping under ``key``; an empty one where there is none."""
@@ -141,6 +167,27 @@ class Section:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.fail(key, f"is {value!r}; it must be {_KINDS[kind]}")
         return value
+
+
+def _told(problem: yaml.YAMLError | UnicodeDecodeError, data: bytes) -> str:
+    """One sentence with line and column, both counted from 1."""
+    if isinstance(problem, UnicodeDecodeError):
+        return f"{_place(data[: problem.start])}: not valid UTF-8; save the file as UTF-8"
+    if isinstance(problem, yaml.reader.ReaderError):
+        place, words = _place(data[: problem.position]), problem.reason
+    elif isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark is not None:
+        mark = problem.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}"
+        words = " ".join(filter(None, (problem.context, problem.problem)))
+    else:
+        place, words = "somewhere", " ".join(str(problem).split())
+    return f"{place}: not valid YAML: {words}"
+
+
+def _place(before: bytes) -> str:
+    """Where the text goes on behind these bytes."""
+    *lines, last = before.split(b"\n")
+    return f"line {len(lines) + 1}, column {len(last.decode(errors='replace')) + 1}"
 
 
 def _listed(names: Iterable[str]) -> str:

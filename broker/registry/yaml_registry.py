@@ -37,7 +37,7 @@ from broker.auth.passwords import Account, PasswordHash
 from broker.auth.principal import Principal, PrincipalKind
 from broker.errors import RegistryError
 from broker.registry.roles import STANDARD_ROLES, Patterns, Role
-from broker.yaml_file import Section
+from broker.yaml_file import Section, checked_path
 
 VERSION = 1
 
@@ -152,8 +152,9 @@ class _Reader:
             if password is None:
                 raise entry.fail(key, f"the environment has no variable {value!r}")
         else:
+            path = entry.build(key, partial(checked_path, self._folder, value))
             try:
-                password = (self._folder / value).read_text(encoding="utf-8").removesuffix("\n")
+                password = path.read_text(encoding="utf-8").removesuffix("\n")
             except (OSError, UnicodeDecodeError) as problem:
                 raise entry.fail(key, f"{value!r} cannot be read: {problem}") from problem
         if not password:

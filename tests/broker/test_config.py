@@ -70,7 +70,13 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("listeners: 5", "listeners: is 5; it must be a list"),
         ("listeners: [5]", "listeners[0]: is 5; it must be a mapping"),
         ("listeners: [{prot: 1}]", "listeners[0].prot: is not known here"),
-        ("listeners: [{port: 70000}]", "port is 70000; it must be 0 to 65535"),
+        ("listeners: [{port: 70000}]", "listeners[0].port: port is 70000; it must be 0 to 65535"),
+        ("listeners: [{host: ''}]", "listeners[0].host: host is empty"),
+        (f"listeners: [{{host: {'a' * 64}.example}}]", "listeners[0].host: host is 'aaa"),
+        ("listeners: [{host: a..b}]", "a name of parts with 1 to 63 characters each"),
+        (r'listeners: [{host: "a\0b"}]', "listeners[0].host: host is 'a\\x00b'"),
+        (r'listeners: [{key_file: "a\0"}]', "listeners[0].key_file: is 'a\\x00'; the name of a"),
+        (r'registry: {file: "a\0"}', "registry.file: is 'a\\x00'; the name of a file holds no NUL"),
         ("listeners: [{port: '1'}]", "listeners[0].port: is '1'; it must be a whole number"),
         ("listeners: [{port: true}]", "listeners[0].port: is True; it must be a whole number"),
         ("listeners: [{type: ws}]", "listeners[0].type: is 'ws'; it must be one of: tcp, tls"),
@@ -83,11 +89,18 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("limits: {queue_full: newest}", "must be one of: drop_newest, drop_oldest"),
         ("limits: 1", "limits: is 1; it must be a mapping"),
         ("shutdown_seconds: 0", "shutdown_seconds: shutdown_seconds is 0"),
+        ("shutdown_seconds: .nan", "shutdown_seconds: shutdown_seconds is nan"),
         ("log_level: loud", "must be one of: debug, info, warning, error"),
-        ("limits: {}\nlimits: {}", "key 'limits' stands here twice"),
+        (
+            "limits: {}\nlimits: {}",
+            "line 2, column 1: not valid YAML: key 'limits' stands",
+        ),
         ("5: 6", "key 5 must be text"),
         ("- 1", "the top level must be a mapping"),
-        ("a: [", "not valid YAML"),
+        ("a: [", "line 2, column 1: not valid YAML: while parsing a flow node did not find"),
+        ("a: 1\n é: \x01", "line 2, column 5: not valid YAML: control characters are not allowed"),
+        ("a: !own x", "line 1, column 4: not valid YAML: could not determine a constructor"),
+        ("a: 2026-13-45", "line 1, column 4: not valid YAML: a value that looks like a number"),
     ],
 )
 def test_every_complaint_names_the_key_and_what_would_be_right(
@@ -97,6 +110,14 @@ def test_every_complaint_names_the_key_and_what_would_be_right(
         load(tmp_path, text)
     assert complaint in str(caught.value)
     assert "broker.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_utf_8_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "broker.yaml"
+    path.write_bytes(b"limits: {}\n# caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"broker\.yaml: line 2, column 6: not valid UTF-8"):
+        load_config(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -98,6 +98,10 @@ def test_a_password_comes_from_a_hash_a_file_or_the_environment(tmp_path: Path) 
         ("version: 1\ndevices: {d1: {password_hash: x}}", "devices.d1.password_hash: not an argon"),
         ("version: 1\ndevices: {d1: {password_env: NONE}}", "has no variable 'NONE'"),
         ("version: 1\ndevices: {d1: {password_file: none}}", "'none' cannot be read"),
+        (
+            'version: 1\ndevices: {d1: {password_file: "a\\0"}}',
+            "devices.d1.password_file: is 'a\\x00'; the name of a file holds no NUL",
+        ),
         ("version: 1\ndevices: {d+1: {password_hash: HASH}}", "devices.d+1: 'd+1' must be 1 to"),
         ("version: 1\ndevices: {d1: {role: x, password_hash: HASH}}", "is 'x'; the roles are:"),
         (
