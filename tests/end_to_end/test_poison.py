@@ -142,6 +142,47 @@ def test_telemetry_that_can_not_be_taken_is_a_dead_letter_and_stops_nobody(
         assert (stage, raw or b"") == ("decode", poison.payload)
 
 
+def test_telemetry_straight_to_the_table_that_can_not_be_taken_is_a_dead_letter(
+    warehouse_cloud: Cloud, own_broker: Broker, tmp_path: Path, open_now: ExitStack
+) -> None:
+    cloud, blobs = warehouse_cloud, tmp_path / "blobs"
+    blobs.mkdir()
+    pipeline = cloud.start_direct(own_broker, f"--dead_letter_blob_folder={blobs}", wait=False)
+    device = open_now.enter_context(Device(own_broker, "d1"))
+    pipeline.wait_for(RUNNING)
+
+    def subscribed() -> bool:
+        send(device, Poison(GOOD, "probe"))
+        return cloud.rows() > 0
+
+    wait_until(subscribed, seconds=30, what="the first row", poll_seconds=0.2)
+    # No JSON, and more than a row holds: its bytes go to a blob.
+    every = {**NOT_FOR_THE_TABLE, "large": (Poison(b"x" * 9_800_000, "large"), ["UTF-8", "JSON"])}
+    for number, (poison, _) in enumerate(every.values()):
+        send(device, Poison(GOOD, f"before-{number}"))
+        send(device, poison)
+        device.wait_until_acknowledged([send(device, Poison(GOOD, f"after-{number}"))])
+    good = {f"{when}-{number}" for when in ("before", "after") for number in range(len(every))}
+    stored = "SELECT message_id FROM {dataset}.telemetry WHERE message_id != 'probe'"
+    wait_until(
+        lambda: {row[0] for row in cloud.query(stored)} == good,
+        seconds=20,
+        what="the rows of the neighbours, and no others",
+    )
+    wait_until(lambda: cloud.rows("dead_letters") >= len(every), seconds=20, what="dead letters")
+    rejected = cloud.query(
+        "SELECT reason, stage, raw, attributes, blob, origin FROM {dataset}.dead_letters"
+    )
+    found = {row[3]["messageId"]: row for row in rejected}
+    assert set(found) == set(every)
+    for name, (poison, words) in every.items():
+        reason, stage, raw, _, blob, origin = found[name]
+        assert any(word in reason for word in words), reason
+        assert (stage, origin) == ("decode", "devices/d1/telemetry/env")
+        whole = Path(blob).read_bytes() if blob else raw or b""
+        assert whole == poison.payload
+
+
 def test_commands_that_are_none_end_as_invalid_or_expired_with_a_reason(
     cloud: Cloud, own_broker: Broker, open_now: ExitStack
 ) -> None:

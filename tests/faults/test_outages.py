@@ -42,7 +42,7 @@ def report(recovery: outage_runs.Recovery) -> None:
 
 def cut_by(proxy: Proxy, way: str, *, pipeline: str, what: str) -> outage_runs.Outage:
     """``what`` is cut off from the pipeline by the proxy between them."""
-    subscriber_reset = pipeline != "telemetry" and (what, way) == ("pubsub", "closed")
+    subscriber_reset = pipeline in ("commands", "warehouse") and (what, way) == ("pubsub", "closed")
     return outage_runs.Outage(
         what=f"{pipeline}: {what}, {way}",
         cut=getattr(proxy, way),
@@ -74,6 +74,18 @@ def test_the_warehouse_outlives(
     proxy = open_now.enter_context(Proxy(getattr(warehouse_cloud, what)))
     outage = cut_by(proxy, way, pipeline="warehouse", what=what)
     report(outage_runs.warehouse(warehouse_cloud, outage, **{what: proxy.address}))
+
+
+@pytest.mark.parametrize("way", ["closed", "silent"])
+@pytest.mark.parametrize("what", ["bigquery_storage", "broker"])
+def test_the_direct_pipeline_outlives(
+    warehouse_cloud: Cloud, own_broker: Broker, open_now: ExitStack, what: str, way: str
+) -> None:
+    target = own_broker.address if what == "broker" else warehouse_cloud.bigquery_storage
+    proxy = open_now.enter_context(Proxy(target))
+    where = {"broker_address" if what == "broker" else what: proxy.address}
+    outage = cut_by(proxy, way, pipeline="direct", what=what)
+    report(outage_runs.direct(warehouse_cloud, own_broker, outage, **where))
 
 
 @pytest.mark.parametrize("which", ["own", "mosquitto"])

@@ -1,4 +1,4 @@
-"""The three pipelines while something is cut off: what must hold, and how long recovery takes."""
+"""The pipelines while something is cut off: what must hold, and how long recovery takes."""
 
 from __future__ import annotations
 
@@ -206,3 +206,32 @@ def warehouse(cloud: Cloud, outage: Outage, **where: str) -> Recovery:
     ids = {row[0] for row in cloud.query("SELECT message_id FROM {dataset}.telemetry")}
     assert ids == {f"m-{n}" for n in range(outage.total)}
     return recovery
+
+
+def direct(cloud: Cloud, broker: Broker, outage: Outage, **where: str) -> Recovery:
+    """Telemetry from a device that is not cut off, to a BigQuery that is asked directly."""
+    rows = DistinctRows(cloud)
+    with Device(broker, "d1") as device:
+        pipeline = cloud.start_direct(broker, **where)
+
+        def subscribed() -> bool:
+            device.publish(b"{}", message_id="probe")
+            return rows() > 0
+
+        wait_until(subscribed, seconds=30, what="the first row", poll_seconds=0.1)
+
+        def send(numbers: range) -> None:
+            for n in numbers:
+                device.publish(b'{"readings": {"n": %d}}' % n, message_id=f"m-{n}")
+
+        recovery = outage.strike(
+            pipeline, send=send, arrived=lambda: rows() - 1, copies=lambda: _but_probes(cloud)
+        )
+    found = {row[0] for row in cloud.query("SELECT message_id FROM {dataset}.telemetry")}
+    assert found == {"probe"} | {f"m-{n}" for n in range(outage.total)}
+    return recovery
+
+
+def _but_probes(cloud: Cloud) -> int:
+    sql = "SELECT COUNT(*) FROM {dataset}.telemetry WHERE message_id != 'probe'"
+    return int(cloud.query(sql)[0][0])
