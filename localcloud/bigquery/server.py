@@ -1,4 +1,4 @@
-"""The local BigQuery process: bqemulator 1.4.0 with four of its limits mended.
+"""The local BigQuery process: bqemulator 1.4.0 with five of its limits mended.
 
     python -m localcloud.bigquery --data-dir DIR --rest-port 0 --grpc-port 0
 
@@ -11,8 +11,8 @@ is on disk then, and after kill -9 too (DuckDB's write-ahead log).
 
 What is mended, and why:
 
-- It downloads DuckDB's spatial extension at start. Here it is loaded from the wheel
-  `duckdb-extension-spatial`; the Avro extension is left out.
+- It downloads DuckDB's extensions for geography and for load jobs of Avro at start. Here they
+  are loaded from the wheels `duckdb-extension-spatial` and `duckdb-extension-avro`.
 - After every append it copies the whole table, for time travel: 500 rows to a table of n
   rows cost n + 500, and the copies stay for a week. Here no copies are made, so
   `FOR SYSTEM_TIME AS OF` reads the table as it is. It also rewrites the table's entry in
@@ -24,6 +24,7 @@ What is mended, and why:
 - asyncio's default pool of (cores + 4) threads serves the AppendRows streams, which hold
   their thread for as long as they are open: the seventh on two cores waits forever. Here
   there are 128 threads.
+- Its load jobs of Avro take columns by position and no maps; see avro.py.
 """
 
 import argparse
@@ -43,16 +44,19 @@ import pyarrow as pa
 from bqemulator.config import LogLevel, PersistenceMode, Settings
 from bqemulator.domain.events import TableDataChanged
 from bqemulator.grpc_api import write_servicer
+from bqemulator.jobs import executor
 from bqemulator.storage.engine import DuckDBEngine
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.streaming.write_stream import WriteStream
+
+from localcloud.bigquery.avro import load_avro
 
 HOST = "127.0.0.1"
 _STREAM_THREADS = 128
 
 
 class _Engine(DuckDBEngine):
-    """DuckDB with a cursor for each thread and the spatial extension from its wheel."""
+    """DuckDB with a cursor for each thread and its extensions from their wheels."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -79,8 +83,14 @@ class _Engine(DuckDBEngine):
         await super().stop()
 
     def _load_spatial(self) -> None:
-        folder = resources.files("duckdb_extension_spatial") / "extensions"
-        file = folder / f"v{duckdb.__version__}" / "spatial.duckdb_extension"
+        self._load("spatial")
+
+    def _load_format_extensions(self) -> None:
+        self._load("avro")
+
+    def _load(self, name: str) -> None:
+        folder = resources.files(f"duckdb_extension_{name}") / "extensions"
+        file = folder / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
         assert self._connection is not None
         self._connection.execute(f"LOAD '{file}'")
 
@@ -107,6 +117,7 @@ async def serve(data_dir: Path, rest_port: int, grpc_port: int, announce: TextIO
     # The emulator builds these itself and has no other place to put ours in.
     emulator.DuckDBEngine = _Engine  # type: ignore[attr-defined]  # imported there, not exported
     write_servicer.BigQueryWriteHandler = _WriteHandler  # type: ignore[misc]  # replaces a class
+    executor._LOAD_FORMAT_HANDLERS["AVRO"] = load_avro
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_STREAM_THREADS, "bigquery"))
     server = emulator.EmulatorServer(
@@ -118,7 +129,7 @@ async def serve(data_dir: Path, rest_port: int, grpc_port: int, announce: TextIO
             persistence_mode=PersistenceMode.PERSISTENT,
             data_dir=data_dir,
             default_project_id="local",
-            enable_format_extensions=False,
+            enable_format_extensions=True,
             log_level=LogLevel.WARNING,
         )
     )

@@ -14,6 +14,7 @@ from localcloud.subscriber import PubSub, subscription_path
 from schemas.messages import CommandOutcome, Outcome
 from schemas.times import format_time
 from tests.harness.archive import Archive
+from tests.harness.bigquery_load import load
 from tests.harness.brokers import Broker
 from tests.harness.cloud import Cloud
 from tests.harness.devices import Device, Traffic, observer, wait_until_subscribed
@@ -21,6 +22,7 @@ from tests.harness.killing import KillRun
 from tests.harness.taps import Tap, command_id, message_id, publish_all
 from tests.harness.waiting import wait_until
 from tests.harness.warehouse import DistinctRows, telemetry_message
+from transforms.archive.record import SCHEMA
 
 _RATE = 1_500.0
 _DEVICES = 5
@@ -261,6 +263,10 @@ def archive(cloud: Cloud, folder: Path, *, total: int, kills: int) -> Figures:
         record["attributes"]["messageId"]: json.loads(record["raw"]) for record in archived.records
     } == wanted
     assert cloud.rows("dead_letters") == 0
+    # And BigQuery loads it: the rows are the records.
+    load(cloud.bigquery, f"{cloud.dataset}.archive", archived.files, SCHEMA)
+    (loaded,) = cloud.query("SELECT COUNT(*), COUNT(DISTINCT message_id) FROM {dataset}.archive")
+    assert loaded == (len(archived.records), total)
     return Figures("archive", kills, total, len(archived.records), len(archived.ids))
 
 

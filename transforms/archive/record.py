@@ -40,8 +40,9 @@ def _avro_field(field: Field) -> dict[str, Any]:
 
 SCHEMA: Mapping[str, Any] = {
     "type": "record",
-    "name": "ArchivedTelemetry",
-    "namespace": "mqttbeam.archive.v1",
+    # No dots: BigQuery's load takes names and namespaces of [A-Za-z0-9_] only.
+    "name": "archived_telemetry_v1",
+    "namespace": "mqttbeam",
     "fields": [
         *map(_avro_field, TELEMETRY.fields),
         {"name": "raw", "type": "bytes", "doc": "The payload as Pub/Sub had it"},

@@ -2,7 +2,6 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,20 +9,12 @@ from pathlib import Path
 import pytest
 
 from localcloud.bigquery import BigQueryError, BigQueryNotReady, BigQueryProcess, LocalBigQuery
-from localcloud.bigquery.process import running_bigquery
 from schemas.tables import TABLES, VIEWS, Field, Table
 from transforms.bigquery.rows import RowWriter
 from transforms.bigquery.stream import EMULATOR_VARIABLE, AppendStream, TableName, open_client
 
 NUMBERS = Table(name="numbers", schema_file="-", fields=(Field(name="n", type="INT64"),))
 WRITER = RowWriter(NUMBERS.fields)
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQueryProcess]:
-    folder = tmp_path_factory.mktemp("bigquery")
-    with running_bigquery(folder / "data", log=folder / "log") as process:
-        yield process
 
 
 def numbers(process: BigQueryProcess, dataset: str = "d") -> AppendStream:
