@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from pipelines import commands, direct, telemetry, warehouse
 from pipelines.options import OptionError, parse_options
 from templates.errors import ParameterError, UnknownTemplate
 from templates.parameters import Parameter, parameters_of
+from templates.refusals import check_together, in_their_names, unknown
 
 FOLDER = Path(__file__).parent
 
@@ -62,8 +62,7 @@ class Template:
         for parameter in self.parameters:
             if parameter.name == name:
                 return parameter
-        names = ", ".join(parameter.name for parameter in self.parameters)
-        raise ParameterError(f"{name}: {self.name} has no such parameter; it has {names}")
+        raise unknown(name, self.parameters, template=self.name)
 
     def read(
         self, values: Mapping[str, str], arguments: Sequence[str] = ()
@@ -85,11 +84,13 @@ class Template:
         for argument in arguments:
             if argument.partition("=")[0] in known:
                 name = argument.partition("=")[0].removeprefix("--")
-                raise ParameterError(f"{name}: {self.name} has no such parameter")
+                raise unknown(name, self.parameters, template=self.name)
         try:
-            return parse_options(self.options, [*argv, *arguments], program=self.name, about="")
+            result = parse_options(self.options, [*argv, *arguments], program=self.name, about="")
         except OptionError as error:
-            raise ParameterError(self._named(str(error))) from error
+            raise ParameterError(in_their_names(str(error), self.parameters)) from error
+        check_together(self.parameters, values)
+        return result
 
     def read_arguments(self, argv: Sequence[str]) -> tuple[Any, PipelineOptions]:
         """Reads ``--name=value`` as the launcher gives them. Raises ParameterError as ``read``."""
@@ -111,11 +112,6 @@ class Template:
                 raise ParameterError(f"{name}: is given twice")
             values[name] = value
         return self.read(values, rest)
-
-    def _named(self, words: str) -> str:
-        """Returns what the options say with the parameters' names in it."""
-        names = {parameter.option: parameter.name for parameter in self.parameters}
-        return re.sub(r"--(\w+)", lambda found: names.get(found[1], found[0]), words)
 
 
 def _telemetry_writes(options: telemetry.TelemetryOptions) -> set[str]:

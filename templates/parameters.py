@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass
 from typing import Any
 
@@ -37,8 +37,20 @@ GOOGLE_NAMES = {
 }
 """Options whose parameter bears another name than the option's own in camel case."""
 
-ONLY_WITH = {"ordered": ("shards", ("1",))}
-"""Options that the console shows only while another has one of some values."""
+ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ordered": ("shards", ("1",)),
+    "client_key": ("client_certificate", ()),
+    "iot_core_device_numbers": ("iot_core_registry", ()),
+    "archive_folder": ("archive_subscription", ()),
+    "archive_window_seconds": ("archive_subscription", ()),
+    "archive_file_bytes": ("archive_subscription", ()),
+    "archive_shards": ("archive_subscription", ()),
+    "archive_codec": ("archive_subscription", ()),
+}
+"""Options that are of use only while another has one of some values; none: while it has any.
+
+The console shows them only then. A password is none of them: MQTT 5 takes a token without a user.
+"""
 
 _TYPES = {
     Kind.TEXT: "TEXT",
@@ -54,17 +66,22 @@ _TYPES = {
 }
 _BUCKET = "gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
 _SECRET = "projects/[^/ ]+/secrets/[A-Za-z0-9_-]{1,255}(/versions/[A-Za-z0-9_-]+)?"  # noqa: S105  # a form
-# Beam 2.77 takes a Pub/Sub project of 6 characters or more (io/gcp/pubsub.py), like Google itself.
-_PUBSUB = "projects/[a-z][a-z0-9.:-]{4,61}[a-z0-9]/.+"
+# Google's project ids have 6 characters or more, and Beam 2.77 takes no others (io/gcp/pubsub.py).
+_PROJECT = "[a-z][a-z0-9.:-]{4,61}[a-z0-9]"
+_PUBSUB = f"projects/{_PROJECT}/.+"
 _DATAFLOW = {
     Kind.SECRET: _SECRET,
     Kind.FOLDER: f"{_BUCKET}(/[^ ]*)?",
     Kind.FILE: f"{_BUCKET}/[^ ]+",
     Kind.TOPIC: _PUBSUB,
     Kind.SUBSCRIPTION: _PUBSUB,
+    Kind.TABLE: f"{_PROJECT}[:.][^:.]+[.][^:.]+",
 }
 """What a value must match on Dataflow, beside its option's own form."""
 
+_SAYS_PROJECT = (
+    "must be of a project whose id has 6 characters or more, of which the last is a letter or digit"
+)
 _DATAFLOW_SAYS = {
     Kind.SECRET: (
         "must be a Secret Manager reference, projects/P/secrets/S or"
@@ -73,9 +90,17 @@ _DATAFLOW_SAYS = {
     ),
     Kind.FOLDER: "must be gs://BUCKET or gs://BUCKET/FOLDER: the workers have no folder of yours",
     Kind.FILE: "must be gs://BUCKET/FILE: the workers have no file of yours",
-    Kind.TOPIC: "must be of a project whose id has 6 characters or more",
-    Kind.SUBSCRIPTION: "must be of a project whose id has 6 characters or more",
+    Kind.TOPIC: _SAYS_PROJECT,
+    Kind.SUBSCRIPTION: _SAYS_PROJECT,
+    Kind.TABLE: _SAYS_PROJECT,
 }
+
+
+_ELSEWHERE = {
+    ", gs:// or local,": " in Cloud Storage",
+    ", file:PATH or env:NAME": "",
+}
+"""What an option's help says of places that the workers don't have, and what it is here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +167,17 @@ class Parameter:
         if self.default is not None:
             result["defaultValue"] = self.default
         if self.only_with is not None:
-            result["parentName"] = self.only_with[0]
-            result["parentTriggerValues"] = list(self.only_with[1])
+            result["parentName"], triggers = self.only_with
+            # Without them any value of the parent's will do.
+            if triggers:
+                result["parentTriggerValues"] = list(triggers)
         return result
 
 
 def parameters_of(kind: type[Any]) -> tuple[Parameter, ...]:
     """Returns the parameters for a pipeline's options, those that are needed first."""
-    parameters = [_parameter(item) for item in dataclasses.fields(kind)]
+    options = [item.name for item in dataclasses.fields(kind)]
+    parameters = [_parameter(item, options) for item in dataclasses.fields(kind)]
     return tuple(sorted(parameters, key=lambda parameter: parameter.optional))
 
 
@@ -159,16 +187,13 @@ def parameter_name(option: str) -> str:
     return GOOGLE_NAMES.get(option, first + "".join(map(str.capitalize, rest)))
 
 
-def _parameter(item: dataclasses.Field[Any]) -> Parameter:
+def _parameter(item: dataclasses.Field[Any], options: Sequence[str]) -> Parameter:
     form = form_of(item.metadata["parse"])
     only_with = ONLY_WITH.get(item.name)
-    text = item.metadata["help"]
-    if form.kind is Kind.SECRET:
-        text += " On Dataflow a reference to Secret Manager only."
     return Parameter(
         name=parameter_name(item.name),
         option=item.name,
-        help=text,
+        help=_help(item.metadata["help"], options),
         example=item.metadata["example"],
         form=form,
         parse=item.metadata["parse"],
@@ -177,6 +202,17 @@ def _parameter(item: dataclasses.Field[Any]) -> Parameter:
         group=_group(item.name, form.kind),
         only_with=only_with and (parameter_name(only_with[0]), only_with[1]),
     )
+
+
+def _help(text: str, options: Sequence[str]) -> str:
+    """Returns an option's help as it is true on Dataflow, with the parameters' names."""
+    for elsewhere, here in _ELSEWHERE.items():
+        text = text.replace(elsewhere, here)
+    for option in options:
+        # Others, such as broker, are words as well.
+        if "_" in option:
+            text = re.sub(rf"\b{option}\b", parameter_name(option), text)
+    return text
 
 
 def _group(option: str, kind: Kind) -> str:

@@ -6,7 +6,11 @@ import dataclasses
 import re
 
 import pytest
+from apache_beam.io.gcp.pubsub import parse_subscription, parse_topic
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 
+from pipelines.forms import Kind
 from templates.catalog import TEMPLATES, Template, template_named
 from templates.errors import ParameterError
 from templates.parameters import ONLY_WITH, Parameter, parameter_name
@@ -70,15 +74,45 @@ def test_names_are_those_of_google_s_templates(option: str, name: str) -> None:
 
 
 def test_what_depends_on_another_parameter_names_one_that_there_is() -> None:
-    for option, (other, values) in ONLY_WITH.items():
-        for template in TEMPLATES:
-            options = {each.option: each for each in template.parameters}
-            if option in options:
-                for value in values:
-                    options[other].check(value)
-                record = options[option].metadata()
-                assert record["parentName"] == options[other].name
-                assert record["parentTriggerValues"] == list(values)
+    seen = set()
+    for template in TEMPLATES:
+        options = {each.option: each for each in template.parameters}
+        for option in set(ONLY_WITH) & set(options):
+            other, values = ONLY_WITH[option]
+            for value in values:
+                options[other].check(value)
+            record = options[option].metadata()
+            assert record["parentName"] == options[other].name
+            # None of them stands for any value.
+            assert record.get("parentTriggerValues", []) == list(values)
+            seen.add(option)
+    assert seen == set(ONLY_WITH)
+
+
+CONDITIONAL = [
+    (template, each) for template in TEMPLATES for each in template.parameters if each.only_with
+]
+
+
+@pytest.mark.parametrize(
+    ("template", "parameter"),
+    CONDITIONAL,
+    ids=[f"{template.name}-{each.name}" for template, each in CONDITIONAL],
+)
+def test_what_would_do_nothing_is_refused_and_a_default_is_not(
+    template: Template, parameter: Parameter
+) -> None:
+    assert parameter.only_with is not None
+    other, triggers = parameter.only_with
+    values = {name: value for name, value in examples(template).items() if name != other}
+    if triggers:
+        values[other] = "4"
+    odd = {"null", "gs://elsewhere/folder", "2", parameter.example} - {parameter.default}
+    value = next(each for each in sorted(odd, key=len) if passes(parameter, each))
+    with pytest.raises(ParameterError, match=rf"\b{other}\b"):
+        template.read({**values, parameter.name: value})
+    if parameter.default is not None:
+        template.read({**values, parameter.name: parameter.default})
 
 
 BAD = [
@@ -124,25 +158,101 @@ def test_a_bad_value_is_refused_by_expression_and_here_with_an_example(
     assert "hunter2" not in words
 
 
+BAD_FOR_ITS_READER = [
+    ("mqtt-to-pubsub", "brokerServer", "mqtts://broker.example.com:70000"),
+    ("mqtt-to-pubsub", "inputTopic", "devices/#,devices/+/telemetry"),
+    ("mqtt-to-pubsub", "receiveMaximum", "99999"),
+    ("pubsub-to-bigquery", "archiveWindowSeconds", "86400"),
+    ("pubsub-to-bigquery", "defaultSchema", "readin.v1"),
+]
+
+
+@pytest.mark.parametrize(("name", "parameter", "value"), BAD_FOR_ITS_READER)
+def test_what_no_expression_tells_is_refused_before_the_graph_is_built(
+    name: str, parameter: str, value: str
+) -> None:
+    template = template_named(name)
+    assert passes(template.parameter(parameter), value)
+    with pytest.raises(ParameterError, match=rf"^{parameter}: .*; an example is {parameter}="):
+        template.read({**examples(template), parameter: value})
+
+
+RESOURCES = {
+    (parameter.form.kind, parameter.regexes): parameter
+    for _, parameter in PARAMETERS
+    if parameter.form.kind in (Kind.TOPIC, Kind.SUBSCRIPTION)
+}
+
+
+@pytest.mark.parametrize("parameter", RESOURCES.values(), ids=lambda each: each.form.kind)
+@given(data=st.data())
+@settings(max_examples=200)
+def test_a_name_that_passes_is_one_that_beam_takes_for_dataflow(
+    parameter: Parameter, data: st.DataObject
+) -> None:
+    assert parameter.form.pattern is not None
+    value = data.draw(st.from_regex(parameter.form.pattern, fullmatch=True))
+    try:
+        parameter.check(value)
+    except ParameterError:
+        reject()
+    if parameter.form.kind is Kind.TOPIC:
+        assert parse_topic(value)
+    else:
+        assert parse_subscription(value)
+
+
+HIDDEN = "projects/my-project/subscriptions/telemetry-archive"
+
+
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
         (
             "pubsub-to-bigquery",
             {"inputTopic": "projects/my-project/topics/t"},
-            "inputTopic: pubsub",
+            "inputTopic: pubsub-to-bigquery has no such parameter: it reads a subscription",
+        ),
+        (
+            "pubsub-to-mqtt",
+            {"inputTopic": "projects/my-project/topics/t"},
+            "inputTopic: pubsub-to-mqtt has no such parameter: it reads a subscription",
+        ),
+        (
+            "mqtt-to-pubsub",
+            {"password": "hunter2"},
+            "password: mqtt-to-pubsub has no such parameter; did you mean passwordSecretId=",
+        ),
+        (
+            "mqtt-to-pubsub",
+            {"outputTable": "my-project:iot.telemetry"},
+            "outputTable: mqtt-to-pubsub has no such parameter; did you mean outputTopic=projects",
         ),
         (
             "pubsub-to-bigquery",
             {"outputDirectory": "gs://my-bucket/archive"},
-            "archiveSubscription is missing: outputDirectory and archiveSubscription go together",
+            "archiveSubscription is missing: outputDirectory and archiveSubscription go together;"
+            f" an example is archiveSubscription={HIDDEN}",
+        ),
+        (
+            "pubsub-to-bigquery",
+            {"archiveWindowSeconds": "300"},
+            "archiveSubscription: is missing: archiveWindowSeconds is of use only with it; an"
+            f" example is archiveSubscription={HIDDEN}",
+        ),
+        (
+            "mqtt-to-pubsub",
+            {"brokerServer": "tcp://broker.example.com:1883"},
+            "caSecretId and clientCertificateSecretId are of use only with TLS: give"
+            " brokerServer=mqtts://",
         ),
         ("mqtt-to-pubsub", {"shards": "2", "ordered": "true"}, "ordered and shards contradict"),
         ("mqtt-to-pubsub", {"inputTopic": "a/#,a/b"}, "inputTopic: topic filters 'a/#' and 'a/b'"),
         (
             "pubsub-to-bigquery",
             {"outputDeadletterTable": "my-project:iot.telemetry"},
-            "outputDeadletterTable and outputTableSpec must be two tables",
+            "outputDeadletterTable and outputTableSpec must be two tables; an example is"
+            " outputDeadletterTable=my-project:iot.dead_letters",
         ),
     ],
 )
@@ -150,8 +260,19 @@ def test_what_contradicts_is_refused_in_the_parameters_names(
     name: str, values: dict[str, str], words: str
 ) -> None:
     template = template_named(name)
-    with pytest.raises(ParameterError, match=re.escape(words)):
+    with pytest.raises(ParameterError, match=re.escape(words)) as refused:
         template.read({**examples(template), **values})
+    assert "hunter2" not in str(refused.value)
+    assert re.search(r"[a-z][A-Za-z]+=\S", str(refused.value)), "has no example"
+
+
+@pytest.mark.parametrize(("template", "parameter"), PARAMETERS, ids=NAMES)
+def test_help_is_true_of_dataflow_and_in_the_parameters_names(
+    template: Template, parameter: Parameter
+) -> None:
+    assert not re.search(r"\blocal\b|file:|env:", parameter.help)
+    options = {each.option for each in template.parameters if "_" in each.option}
+    assert options.isdisjoint(re.findall(r"\w+", parameter.help))
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
