@@ -123,11 +123,14 @@ class ClientBroken(ConnectError):
 
 
 class ConnectionLost(MqttError):
-    """An established connection ended. ``reason_code``: from a DISCONNECT, else None."""
+    """An established connection ended. ``reason_code`` and ``told``, the broker's words for it:
+    from a DISCONNECT, else None and nothing.
+    """
 
-    def __init__(self, message: str, *, reason_code: int | None = None) -> None:
+    def __init__(self, message: str, *, reason_code: int | None = None, told: str = "") -> None:
         super().__init__(message)
         self.reason_code = reason_code
+        self.told = told
 
 
 class SessionTakenOver(ConnectionLost):

@@ -3,6 +3,7 @@
 Threads, not asyncio, because Beam calls from threads. No Beam, no cloud: usable anywhere.
 """
 
+from mqtt.client.leaving import LeavingSubscriber
 from mqtt.client.publication import Publication
 from mqtt.client.publisher import Publisher
 from mqtt.client.settings import BrokerAddress, ConnectionSettings, SecretReader, TlsFiles
@@ -13,6 +14,7 @@ __all__ = [
     "Batch",
     "BrokerAddress",
     "ConnectionSettings",
+    "LeavingSubscriber",
     "Message",
     "Publication",
     "Publisher",

@@ -25,7 +25,7 @@ from mqtt5 import (
 
 from mqtt.client.backoff import Backoff
 from mqtt.client.counts import Counts
-from mqtt.client.settings import ConnectionSettings
+from mqtt.client.settings import BrokerAddress, ConnectionSettings
 from mqtt.client.wire import Wire, connect
 from mqtt.codec import ProtocolVersion
 from mqtt.errors import (
@@ -57,8 +57,8 @@ class Session(Protocol):
     def received(self, packets: list[Packet]) -> None:
         """Packets arrived, PINGRESP and DISCONNECT taken out. May raise a MqttError."""
 
-    def lost(self) -> None:
-        """The connection is gone."""
+    def lost(self, told: str) -> None:
+        """The connection is gone; ``told``: why, in the broker's words, or nothing."""
 
     def tick(self, now: float) -> None:
         """Called about twice a second while connected; may raise ConnectionLost to reconnect."""
@@ -143,6 +143,11 @@ class Link:
                 self._settled.wait(left)
 
     @property
+    def address(self) -> BrokerAddress:
+        """The broker that is connected to, or tried next."""
+        return self.settings.addresses[self._address % len(self.settings.addresses)]
+
+    @property
     def ready(self) -> bool:
         """Whether the session was able to work once."""
         return self._ready
@@ -192,14 +197,14 @@ class Link:
 
     def _live(self) -> None:
         """One connection from CONNECT to its end, which is always an exception."""
-        addresses = self.settings.addresses
-        address = addresses[self._address % len(addresses)]
+        address = self.address
         try:
             wire, answer, packets = self._connect(address, self.settings)
         except ConnectError:
             self._address += 1
             raise
         self._wire, self._born = wire, time.monotonic()
+        told = ""
         try:
             self._generation += 1
             self.counters.add("connects")
@@ -211,10 +216,13 @@ class Link:
                     code = DisconnectReasonCode(error.reason_code)
                     wire.send(DisconnectPacket(reason_code=code))
             raise ConnectionLost(f"{address} broke the protocol: {error}") from error
+        except ConnectionLost as error:
+            told = error.told
+            raise
         finally:
             self._wire = None
             wire.close()
-            self._session.lost()
+            self._session.lost(told)
 
     def _pump(self, wire: Wire, answer: ConnAckPacket, packets: list[Packet]) -> None:
         keep_alive = answer.server_keep_alive or self.settings.keep_alive_seconds
@@ -278,9 +286,8 @@ class Link:
                 reason_code=code,
             )
         words = packet.reason_str or packet.reason_code.name.lower().replace("_", " ")
-        return ConnectionLost(
-            f"the broker disconnected us: {words} ({code:#04x})", reason_code=code
-        )
+        told = f"{words} ({code:#04x})"
+        return ConnectionLost(f"the broker disconnected us: {told}", reason_code=code, told=told)
 
     def _judge_loss(self, error: MqttError, lived_seconds: float) -> None:
         if isinstance(error, SessionTakenOver):

@@ -28,6 +28,8 @@ class Publication:
         self.tails: list[bytes] = []
         self.codes = bytearray()
         self.missing = 0
+        self.told: dict[int, str] = {}
+        """By its place in the order added: what a broker said of a message in its own words."""
 
     @property
     def answered(self) -> bool:
@@ -59,7 +61,9 @@ class Publication:
         self._publisher._wait_for_all(self, self._deadline)
         return list(self.codes)
 
-    def settle(self, index: int, code: int) -> None:
-        """Notes an answer. For the publisher."""
+    def settle(self, index: int, code: int, told: str = "") -> None:
+        """Notes an answer, with the broker's words for it. For the publisher."""
         self.codes[index] = code
         self.missing -= 1
+        if told:
+            self.told[index] = told

@@ -305,7 +305,7 @@ class Publisher:
                 item = self._in_flight.pop(packet.packet_id, None)
                 if item is not None:
                     call, index = item
-                    call.settle(index, int(packet.reason_code))
+                    call.settle(index, int(packet.reason_code), packet.reason_str or "")
             self._condition.notify_all()
         self._answered(len(answers))
 
@@ -336,8 +336,8 @@ class Publisher:
         elif self._unsent and self._wire is not None:
             self._republish(self._wire, count)
 
-    def lost(self) -> None:
-        """Waits for the next connection."""
+    def lost(self, told: str) -> None:
+        """Waits for the next connection; gives up the message that this one broke over."""
         with self._condition:
             self._wire = self._careful = None
             guilty = self._caution.lost(time.monotonic(), unanswered=bool(self._in_flight))
@@ -345,14 +345,15 @@ class Publisher:
             if item is None:
                 return
             call, index = item
-            call.settle(index, _IMPLEMENTATION_SPECIFIC)
+            call.settle(index, _IMPLEMENTATION_SPECIFIC, told)
             self._condition.notify_all()
         self.counters.add("given_up")
         topic = topic_field(call.heads[index])[2:].decode()
         _LOGGER.warning(
-            "a message to %s was given up: the broker closes the connection whenever it is sent;"
+            "a message to %s was given up: the broker closes the connection whenever it is sent%s;"
             " may this user publish there?",
             topic,
+            f", and says: {told}" if told else "",
         )
 
     def tick(self, now: float) -> None:

@@ -249,8 +249,7 @@ class Subscriber:
 
     def connected(self, wire: Wire, answer: ConnAckPacket, generation: int) -> None:
         """Subscribes anew: that a session is present does not say to what."""
-        with self._condition:
-            self._wire, self._generation = wire, generation
+        self._stands_on(wire, generation)
         shared = next((item for item in self._filters if item.share is not None), None)
         if shared is not None and not answer.shared_subscription_available:
             raise SubscriptionRefused(
@@ -296,7 +295,7 @@ class Subscriber:
                 self._queued_bytes += _payload_bytes(messages)
                 self._condition.notify()
 
-    def lost(self) -> None:
+    def lost(self, told: str) -> None:
         """Forgets what the broker will send again; of QoS 0 nobody else has a copy."""
         with self._condition:
             self._wire, self._generation = None, _NO_GENERATION
@@ -331,6 +330,12 @@ class Subscriber:
             )
 
     @property
+    def holds(self) -> bool:
+        """Whether anything is queued, handed out, or being acknowledged."""
+        with self._condition:
+            return bool(self._queue or self._handed_out or self._acknowledging)
+
+    @property
     def full(self) -> bool:
         """Whether enough is here: in bytes, or in messages where QoS 0 knows no other limit."""
         held = self._queued_bytes + self._handed_out_bytes
@@ -340,6 +345,10 @@ class Subscriber:
     def pause_seconds(self) -> float:
         """None: whoever waits for a message waits for the first."""
         return 0.0
+
+    def _stands_on(self, wire: Wire, generation: int) -> None:
+        with self._condition:
+            self._wire, self._generation = wire, generation
 
     def _take_back(self, batch: Batch) -> bool:
         """Whether the batch was still handed out, which it no longer is. Under the lock."""

@@ -43,6 +43,8 @@ from transforms.shared import Shared
 _CHUNK = 250
 """Messages that are sent together, where they come one by one."""
 _NO_MATCHING_SUBSCRIBERS = 0x10
+_TOLD_CHARACTERS = 300
+"""A reason string may have 64 KiB."""
 _WORDS = {
     0x83: "implementation specific error, or the broker closes the connection whenever it is sent",
     0x81: "a property is nothing that MQTT can carry",
@@ -85,7 +87,8 @@ class PublishResult(NamedTuple):
     """What the broker said of one message.
 
     ``accepted``: it took it. ``no_subscriber``: it took it and nobody subscribes. ``rejected``:
-    it refused, or the message can't be sent; ``reason_code`` is MQTT 5.0's, ``reason`` its words.
+    it refused, or the message can't be sent; ``reason_code`` is MQTT 5.0's, ``reason`` its words,
+    and behind them the broker's own where it gave any.
     """
 
     outcome: Literal["accepted", "no_subscriber", "rejected"]
@@ -93,8 +96,8 @@ class PublishResult(NamedTuple):
     reason: str
 
     @classmethod
-    def of(cls, reason_code: int) -> PublishResult:
-        """Returns the result that a PUBACK's reason code stands for."""
+    def of(cls, reason_code: int, told: str = "") -> PublishResult:
+        """Returns the result that a PUBACK's reason code and its reason string stand for."""
         if reason_code == _NO_MATCHING_SUBSCRIBERS:
             return cls("no_subscriber", reason_code, "nobody subscribes to the topic")
         if reason_code < 0x80:
@@ -105,6 +108,8 @@ class PublishResult(NamedTuple):
                 words = PubAckReasonCode(reason_code).name.lower().replace("_", " ")
             except ValueError:
                 words = "reason unknown"
+        if told:
+            words = f"{words}; the broker says: {told[:_TOLD_CHARACTERS]}"
         return cls("rejected", reason_code, words)
 
 
@@ -240,13 +245,16 @@ class _Publish(beam.DoFn):
             publication.add(message for _, message in element)
 
     def _results(self, sent: _Sent) -> Iterator[Any]:
-        codes = sent.publication.wait()
+        codes, told = sent.publication.wait(), sent.publication.told
         self._latency.update(int(1_000 * (time.monotonic() - sent.at)))
         counts = Counter(codes)
         results = {code: PublishResult.of(code) for code in counts}
         for code, count in counts.items():
             self._outcomes[results[code].outcome].inc(count)
-        pairs = zip(sent.keys, [results[code] for code in codes], strict=True)
+        said = [results[code] for code in codes]
+        for index, words in told.items():
+            said[index] = PublishResult.of(codes[index], words)
+        pairs = zip(sent.keys, said, strict=True)
         if self._lists:
             yield MessageList(pairs)
         else:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from mqtt5 import (
     DisconnectPacket,
+    DisconnectReasonCode,
     PubAckPacket,
     PubAckReasonCode,
     PublishPacket,
     QoS,
 )
 
-from mqtt.client import Message, Publisher
+from mqtt.client import Message, Publication, Publisher
 from mqtt.errors import ConnectionLost, ConnectionRefused
 from tests.harness.waiting import wait_until
 from tests.mqtt.client.conftest import Connect
@@ -55,6 +56,11 @@ class Calling:
 
 def publishing(publisher: Publisher, batch: list[Message], *, seconds: float = 10) -> Calling:
     return Calling(lambda: publisher.publish(batch, timeout_seconds=seconds))
+
+
+def added(publication: Publication, batch: list[Message]) -> Publication:
+    publication.add(batch)
+    return publication
 
 
 def take(peer: Peer, count: int) -> list[PublishPacket]:
@@ -307,6 +313,38 @@ def test_a_message_that_the_broker_closes_over_is_given_up_and_its_neighbours_ar
     expected[position] = 0x83
     assert call.result() == expected
     assert publisher.counters["given_up"] == 1
+
+
+def test_the_broker_s_own_words_for_a_refusal_are_kept(
+    scripted: ScriptedBroker, publish: Connect
+) -> None:
+    publication = publish(scripted.settings()).open(timeout_seconds=10)
+    call = Calling(lambda: added(publication, numbered(3)).wait())
+    peer, _ = scripted.welcome()
+    first, second, third = take(peer, 3)
+    refused = PubAckReasonCode.NOT_AUTHORIZED
+    acknowledge(peer, [second], reason_code=refused, reason_str="not in your tariff")
+    acknowledge(peer, [third], reason_code=refused)
+    acknowledge(peer, [first])
+    assert call.result() == [0, 0x87, 0x87]
+    assert publication.told == {1: "not in your tariff"}
+
+
+def test_a_message_that_is_given_up_has_the_words_with_which_the_broker_closed(
+    scripted: ScriptedBroker, publish: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    publication = publish(scripted.settings(stable_seconds=0.01)).open(timeout_seconds=30)
+    call = Calling(lambda: added(publication, numbered(1)).wait())
+    forbidden = DisconnectReasonCode.NOT_AUTHORIZED
+    while publication.missing or not publication.codes:
+        peer, _ = scripted.welcome()
+        with contextlib.suppress(EOFError, TimeoutError):
+            peer.expect(PublishPacket, seconds=3)
+            peer.send(DisconnectPacket(reason_code=forbidden, reason_str="no right"))
+        peer.close()
+    assert call.result() == [0x83]
+    assert publication.told == {0: "no right (0x87)"}
+    assert "and says: no right (0x87); may this user publish there?" in caplog.text
 
 
 def test_threads_share_a_connection_and_get_their_own_answers(

@@ -115,6 +115,11 @@ def test_a_reason_code_is_told_in_words(code: int, result: PublishResult) -> Non
     assert PublishResult.of(code) == result
 
 
+def test_the_broker_s_own_words_stand_behind_ours_and_are_no_flood() -> None:
+    assert PublishResult.of(0x87, "x").reason == "not authorized; the broker says: x"
+    assert len(PublishResult.of(0x87, "x" * 65_535).reason) < 400
+
+
 def test_one_client_id_is_read_once_in_a_pipeline() -> None:
     pipeline = beam.Pipeline()
     for client_id in ("a", "b"):
