@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from mqtt.client import BrokerAddress, ConnectionSettings, Message, Publisher, Subscriber
+from mqtt.client import (
+    BrokerAddress,
+    ConnectionSettings,
+    LeavingSubscriber,
+    Message,
+    Publisher,
+    Subscriber,
+)
 from mqtt.codec import ProtocolVersion
 from mqtt.errors import ConnectionRefused
 from mqtt.topics import TopicFilter
@@ -146,6 +154,71 @@ def test_shards_share_a_subscription(
                 shard.acknowledge([batch])
     assert sorted(got) == sorted(b"%d" % number for number in range(300))
     assert all(shard.counters["received"] for shard in shards)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_member_that_leaves_takes_nothing_along(
+    site: Site, stream: str, subscribe: Subscribe, publish: Connect, version: ProtocolVersion
+) -> None:
+    shared = f"$share/telemetry-{stream}/devices/+/telemetry/{stream}"
+    members = [
+        site.settings(
+            "telemetry",
+            f"telemetry-{stream}-{shard}",
+            protocol=version,
+            session_expiry_seconds=600,
+        )
+        for shard in range(2)
+    ]
+    publisher = publish(site.settings("d1", "d1"))
+    for member in [subscribe(settings, shared) for settings in members]:
+        member.wait_ready(10)
+    # Dealt out to both, and acknowledged by neither.
+    publisher.publish(numbered(stream, 200), timeout_seconds=10)
+    for settings in members:
+        member = subscribe(settings, shared)
+        wait_until(lambda member=member: member.counters["received"], seconds=10, what="a part")  # type: ignore[misc]  # a Subscriber
+        member.close()
+    leaving = LeavingSubscriber(members[1], [TopicFilter.parse(shared)], quiet_seconds=1.0)
+    got: list[bytes] = []
+
+    def left() -> bool:
+        batch = leaving.take(1_000, 0.1)
+        if batch is not None:
+            got.extend(packet.payload for packet in batch.packets)
+            leaving.acknowledge([batch])
+        return leaving.left
+
+    wait_until(left, seconds=20, what="the end of the session")
+    assert 0 < len(got) < 200
+    # Nothing is dealt to it any more.
+    publisher.publish(numbered(stream, 100, start=200), timeout_seconds=10)
+    stays = subscribe(members[0], shared)
+    got += collect(stays, 300 - len(set(got)))
+    assert sorted(set(got)) == sorted(b"%d" % number for number in range(300))
+    assert leaving.counters["sessions_ended"] == 1
+    assert leaving.link.settings.client_id == members[1].client_id
+    again = LeavingSubscriber(members[1], [TopicFilter.parse(shared)], quiet_seconds=60.0)
+    wait_until(lambda: again.left, seconds=5, what="no session to be there")
+    assert again.counters["received"] == 0
+
+
+def test_a_member_does_not_leave_before_what_it_took_is_stored(
+    site: Site, stream: str, publish: Connect
+) -> None:
+    settings = site.settings("telemetry", f"telemetry-{stream}", session_expiry_seconds=600)
+    first = subscriber_of(settings, stream)
+    publisher = publish(site.settings("d1", "d1"))
+    publisher.publish(numbered(stream, 10), timeout_seconds=10)
+    first.close()
+    filters = [TopicFilter(f"devices/+/telemetry/{stream}")]
+    leaving = LeavingSubscriber(settings, filters, quiet_seconds=0.2)
+    batch = leaving.take(100, 10)
+    assert batch is not None
+    time.sleep(2.0)  # ten times as long as quiet must last
+    assert not leaving.left
+    leaving.acknowledge([batch])
+    wait_until(lambda: leaving.left, seconds=5, what="the end of the session")
 
 
 def test_a_second_client_of_the_same_name_is_noticed(
