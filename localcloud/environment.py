@@ -117,7 +117,7 @@ def _watched(command: list[str], *, log: IO[str], progress: Progress, failure: s
         while reader.is_alive():
             reader.join(timeout=0.2)
             progress.show()
-    except BaseException:
+    except BaseException:  # mostly Ctrl-C: pip must not go on without us; raised again
         process.terminate()
         process.wait()
         raise

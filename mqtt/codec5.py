@@ -29,8 +29,8 @@ def read(packet: memoryview | bytes) -> Packet:
             if text.startswith(begin):
                 raise ProtocolError(text, reason_code=reason_code) from error
         raise MalformedPacket(f"malformed packet: {error}") from error
-    except BaseException as error:
-        # The codec panics on text that is no UTF-8; pyo3's exception can't be imported by name.
+    except BaseException as error:  # pyo3's PanicException is one, and has no name to import
+        # The codec panics on text that is no UTF-8. Everything else goes on as it is.
         if type(error).__name__ != "PanicException":
             raise
         raise MalformedPacket("malformed packet: text is not valid UTF-8") from None

@@ -187,7 +187,7 @@ class Link:
                 else:
                     self.counters.add("losses")
                     self._judge_loss(error, time.monotonic() - self._born)
-            except Exception as error:
+            except Exception as error:  # a defect of whatever kind; raised again below
                 # Whoever waits for this thread is told, and threading prints the trace.
                 with self._settled:
                     self._ready = False

@@ -280,7 +280,7 @@ def connect(
             f"{address} ended the connection before it answered CONNECT ({error});"
             " check that port, scheme and TLS belong together"
         ) from error
-    except BaseException:
+    except BaseException:  # Ctrl-C too must leave no open socket behind; raised again
         wire.close()
         raise
     return wire, answer, behind
@@ -307,8 +307,7 @@ def _password(settings: ConnectionSettings) -> bytes | None:
         return None
     try:
         return settings.password()
-    except Exception as error:
-        # Whatever reads secrets has errors of its own, which this package does not know.
+    except Exception as error:  # what reads secrets has errors that this package doesn't know
         raise CredentialMissing(f"the password can't be read: {error}") from error
 
 
