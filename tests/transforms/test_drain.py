@@ -1,0 +1,232 @@
+"""A drain: what was read is finished and acknowledged, what was not stays where it was.
+
+A draining runner checkpoints the bundle that reads, and asks the source's restriction provider to
+truncate what is left. Beam's FnApiRunner can be told to drain; Prism 2.77 can't. What Dataflow does
+to a bundle in its middle is done here with Beam's own tracker.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.io.unbounded_source import _PROVIDER, UnboundedSource
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
+
+from localcloud.pubsub.embedded import LocalPubSub
+from localcloud.subscriber import PubSub, subscription_path
+from mqtt.client import BrokerAddress, Message, Publisher, Subscriber
+from mqtt.topics import TopicFilter
+from tests.harness.brokers import Broker, start_own
+from tests.harness.processes import Processes
+from tests.transforms.prism import Collected
+from transforms.inbox import ReadInbox
+from transforms.mqttio import BrokerSettings, ReadFromMqtt
+from transforms.mqttio.source import MqttShard
+from transforms.mqttio.subscriptions import SubscriptionSettings, register
+from transforms.pubsubio import ReadFromPubSub
+from transforms.pubsubio import read as pubsub_read
+from transforms.secrets import SecretRef
+from transforms.shared import close_shared
+from transforms.stop import request_stop, reset_stop
+
+TOPIC = "devices/d1/telemetry"
+WAITING = 20
+READ = Collected("read while draining")
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    reset_stop()
+    READ.items.clear()
+    yield
+    close_shared(settle_seconds=0.0)
+    reset_stop()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    folder: Path = tmp_path_factory.mktemp("broker")
+    with Processes(folder) as processes:
+        yield start_own(processes, folder, devices=["d1"])
+
+
+@pytest.fixture(scope="module")
+def pubsub() -> Iterator[LocalPubSub]:
+    with LocalPubSub() as service, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PUBSUB_EMULATOR_HOST", service.endpoint)
+        yield service
+
+
+def settings(broker: Broker, user: str) -> BrokerSettings:
+    file = broker.folder / f"{user}.secret"
+    file.write_text(broker.passwords[user])
+    return BrokerSettings(
+        addresses=(BrokerAddress(broker.host, broker.port, False),),
+        username=user,
+        password=SecretRef(f"file:{file}"),
+    )
+
+
+def waiting(broker: Broker, client_id: str) -> list[bytes]:
+    """What the session of shard 0 holds; nothing is acknowledged."""
+    connection = settings(broker, "telemetry").connection(
+        f"{client_id}-0", session_expiry_seconds=600
+    )
+    subscriber = Subscriber(connection, [TopicFilter(TOPIC)])
+    payloads: list[bytes] = []
+    try:
+        subscriber.wait_ready(10)
+        while (batch := subscriber.take(100, 0.3)) is not None:
+            payloads += [packet.payload for packet in batch.packets]
+    finally:
+        subscriber.close()
+    return payloads
+
+
+def leave(broker: Broker, client_id: str) -> list[bytes]:
+    """Leaves messages in the session of shard 0, and returns them."""
+    assert waiting(broker, client_id) == []
+    payloads = [b"%d" % number for number in range(WAITING)]
+    publisher = Publisher(settings(broker, "d1").connection("d1"))
+    codes = publisher.publish(
+        [Message(topic=TOPIC, payload=each) for each in payloads], timeout_seconds=10
+    )
+    publisher.close()
+    assert codes == [0] * WAITING
+    return payloads
+
+
+def drained(build: beam.PTransform) -> None:
+    """Runs a read as a runner that drains does; it must end by itself, with nothing read."""
+    pipeline = beam.Pipeline(
+        runner=FnApiRunner(is_drain=True), options=PipelineOptions(["--streaming"])
+    )
+    _ = pipeline | build | beam.Map(READ.add)
+    ended: list[Any] = []
+    running = threading.Thread(target=lambda: ended.append(pipeline.run().wait_until_finish()))
+    running.start()
+    running.join(20)
+    by_itself = list(ended)
+    request_stop()
+    running.join(20)
+    assert by_itself == [PipelineState.DONE]
+    assert READ.items == []
+
+
+def test_a_drained_mqtt_read_ends_and_its_session_keeps_what_waits(broker: Broker) -> None:
+    payloads = leave(broker, "telemetry-drain")
+    drained(
+        ReadFromMqtt(
+            broker=settings(broker, "telemetry"), client_id="telemetry-drain", topics=[TOPIC]
+        )
+    )
+    assert waiting(broker, "telemetry-drain") == payloads
+
+
+class Bundle:
+    """A bundle of a source's read, as a runner has it in its hands."""
+
+    def __init__(self, read: ReadInbox[Any], source: UnboundedSource) -> None:
+        (restriction,) = _PROVIDER.split(source, _PROVIDER.initial_restriction(source))
+        self._source = source
+        self._read = read
+        self._tracker = ThreadsafeRestrictionTracker(_PROVIDER.create_tracker(restriction))
+        self._finalizer = beam.DoFn.BundleFinalizerParam()
+        read.setup()
+        self._elements = read.process(
+            source,
+            self._finalizer,
+            RestrictionTrackerView(self._tracker),
+            ManualWatermarkEstimator(None),
+        )
+
+    def first(self) -> Any:
+        """The first list."""
+        return next(self._elements).value
+
+    def drain(self) -> None:
+        """Takes back what is not read yet, and asks what of it must still be done: nothing."""
+        primary, residual = self._tracker.try_split(0)
+        assert _PROVIDER.truncate(self._source, residual) is None
+        assert list(self._elements) == []
+        assert self._tracker.current_restriction() == primary
+
+    def commit(self) -> None:
+        """What the bundle did is durable."""
+        self._finalizer.finalize_bundle()
+        self._read.teardown()
+
+
+def test_a_bundle_that_is_drained_acknowledges_what_it_read_and_nothing_else(
+    broker: Broker,
+) -> None:
+    payloads = leave(broker, "telemetry-middle")
+    subscription = SubscriptionSettings(
+        broker=settings(broker, "telemetry"),
+        client_id="telemetry-middle",
+        filters=(TopicFilter(TOPIC),),
+        batch_messages=5,
+    )
+    bundle = Bundle(ReadInbox(register, subscription), MqttShard("telemetry-middle", shard=0))
+    read = [message.payload for message in bundle.first()]
+    assert read == payloads[: len(read)]
+    assert len(read) < len(payloads)
+    bundle.drain()
+    bundle.commit()
+    close_shared(settle_seconds=2.0)
+    assert waiting(broker, "telemetry-middle") == payloads[len(read) :]
+
+
+def test_a_drained_pubsub_read_ends_and_its_subscription_keeps_what_waits(
+    pubsub: LocalPubSub,
+) -> None:
+    with PubSub(pubsub.endpoint) as client:
+        client.create_topic("topic-drain")
+        client.create_subscription("sub-drain", topic="topic-drain")
+        for number in range(WAITING):
+            client.publish("topic-drain", b"%d" % number, {})
+        drained(ReadFromPubSub(subscription_path("sub-drain")))
+        assert received(client, "sub-drain", WAITING) == {b"%d" % each for each in range(WAITING)}
+
+
+def test_a_pubsub_bundle_that_is_drained_acknowledges_what_it_read_and_nothing_else(
+    pubsub: LocalPubSub,
+) -> None:
+    subscription = subscription_path("sub-middle")
+    with PubSub(pubsub.endpoint) as client:
+        client.create_topic("topic-middle")
+        client.create_subscription("sub-middle", topic="topic-middle")
+        client.publish("topic-middle", b"read", {})
+        read = ReadFromPubSub(subscription)
+        bundle = Bundle(
+            ReadInbox(pubsub_read._register, read._settings),
+            pubsub_read.PubSubSubscription(subscription),
+        )
+        assert [message.data for message in bundle.first()] == [b"read"]
+        client.publish("topic-middle", b"left", {})
+        bundle.drain()
+        puller = pubsub_read._puller(subscription)
+        assert puller.drain_counters()[0]["acked"] == 0
+        bundle.commit()
+        close_shared(settle_seconds=2.0)
+        assert puller.drain_counters()[0]["acked"] == 1
+        assert received(client, "sub-middle", 1) == {b"left"}
+
+
+def received(client: PubSub, subscription: str, count: int) -> set[bytes]:
+    """What a subscription gives until it has given so many."""
+    got: set[bytes] = set()
+    for batch in client.stream(subscription, timeout_seconds=15):
+        got |= {message.data for message in batch}
+        if len(got) >= count:
+            break
+    return got
