@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from pipelines import preflight
 from pipelines.options import OptionError, option
+from pipelines.preflight import Folder, Need, Subscription
 from pipelines.readers import choice, folder, integer, pubsub_subscription, seconds
 from transforms.archive import (
     LARGEST_FILE_BYTES,
@@ -23,7 +23,6 @@ from transforms.archive import (
     ArchivePubSub,
     ArchiveSettings,
     AvroCodec,
-    check_archive,
 )
 
 
@@ -96,13 +95,13 @@ class ArchiveOptions:
             )
 
 
-def check(options: ArchiveOptions, *, timeout_seconds: float) -> None:
-    """Checks subscription and folder, if there is an archive. Raises their errors."""
+def needs(options: ArchiveOptions) -> tuple[Need, ...]:
+    """Returns subscription and folder, if there is an archive."""
     found = options.archives()
-    if found is not None:
-        subscription, settings = found
-        preflight.check_subscription(subscription, timeout_seconds=timeout_seconds)
-        check_archive(settings.folder)
+    if found is None:
+        return ()
+    subscription, settings = found
+    return Subscription(name=subscription), Folder(name=settings.folder, tried=True)
 
 
 def with_archive(

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from pipelines import preflight
 from pipelines.broker_options import BrokerOptions, layout_option
 from pipelines.launch import main, runs_here
-from pipelines.options import OptionError, option
+from pipelines.options import option
+from pipelines.preflight import Broker, Need, Subscription, Topic, require, secrets_of
 from pipelines.readers import integer, pubsub_subscription, pubsub_topic
 from schemas.layout import Layout
 from transforms.commands import OUTCOMES, FrameOutcomes, ParseCommands
@@ -50,18 +50,25 @@ class CommandsOptions(BrokerOptions):
     )
 
 
+def needs(options: CommandsOptions) -> tuple[Need, ...]:
+    """Returns secrets, subscription, results topic and broker."""
+    settings = options.broker_settings()
+    return (
+        *secrets_of(settings),
+        # An outcome that came back would be a command again.
+        Subscription(name=options.input_subscription, published=options.results_topic),
+        Topic(name=options.results_topic),
+        Broker(
+            settings=settings,
+            client_id=options.client_id,
+            publishes=options.layout.command_filter("DEVICE"),
+        ),
+    )
+
+
 def check(options: CommandsOptions) -> None:
-    """Checks broker, credential, subscription and topic. Raises their errors."""
-    timeout = options.start_timeout_seconds
-    preflight.check_secrets(options.broker_settings())
-    topic = preflight.check_subscription(options.input_subscription, timeout_seconds=timeout)
-    if topic == options.results_topic:
-        raise OptionError(
-            f"--results_topic is {topic}, whose messages --input_subscription delivers: each"
-            " outcome would be a command again; give the results a topic of their own"
-        )
-    preflight.check_topic(options.results_topic, timeout_seconds=timeout)
-    preflight.check_connect(options.broker_settings(), options.client_id)
+    """Looks for what it needs. Raises what ``require`` raises."""
+    require(needs(options), timeout_seconds=options.start_timeout_seconds)
 
 
 def build(pipeline: beam.Pipeline, options: CommandsOptions) -> beam.PCollection:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from pipelines import preflight, subscription, tables
+from pipelines import subscription, tables
 from pipelines.launch import main
+from pipelines.preflight import Need, require, secrets_of
 from pipelines.subscription import SubscriptionOptions
 from pipelines.tables import TableOptions
 from transforms.decode import DecodeMqtt
@@ -32,11 +33,16 @@ class DirectOptions(TableOptions, SubscriptionOptions):
         self.check_tables_apart()
 
 
+def needs(options: DirectOptions) -> tuple[Need, ...]:
+    """Returns secrets, tables and broker."""
+    secrets = secrets_of(options.broker_settings())
+    return *secrets, *tables.needs(options), *subscription.needs(options)
+
+
 def check(options: DirectOptions) -> None:
-    """Checks broker, credential, filters and tables. Raises their errors."""
-    preflight.check_secrets(options.broker_settings())
-    tables.check(options, timeout_seconds=options.start_timeout_seconds)
-    subscription.check(options)
+    """Looks for what it needs. Raises what ``require`` raises."""
+    require(needs(options), timeout_seconds=options.start_timeout_seconds)
+    subscription.tell_costs(options)
 
 
 def build(pipeline: beam.Pipeline, options: DirectOptions) -> beam.PCollection:

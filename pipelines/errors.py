@@ -5,7 +5,10 @@
     PipelineError
     ├── RunnerMissing   the runner asked for can't be had here
     ├── RunnerDied      the runner's process ended under the pipeline
-    └── PipelineFailed  the pipeline ended by an error of its own
+    ├── PipelineFailed  the pipeline ended by an error of its own
+    └── AskError        something could not be found out before the start
+        ├── CannotAsk   nobody could be asked: no credentials, no way there
+        └── ApiRefused  Google answered, and not with what was asked for
 """
 
 from __future__ import annotations
@@ -25,3 +28,23 @@ class RunnerDied(PipelineError):
 
 class PipelineFailed(PipelineError):
     """A worker raised, or the runner refused the pipeline."""
+
+
+class AskError(PipelineError):
+    """Something could not be found out; that does not say that it is wrong."""
+
+
+class CannotAsk(AskError):
+    """Nobody could be asked; ``command`` is what would mend that, None where it isn't known."""
+
+    def __init__(self, message: str, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command
+
+
+class ApiRefused(AskError):
+    """One of Google's services refused; ``status`` is HTTP's."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status

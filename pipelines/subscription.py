@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from mqtt.codec import ProtocolVersion
-from pipelines import preflight
 from pipelines.broker_options import BrokerOptions, layout_option
 from pipelines.options import option
+from pipelines.preflight import Broker, Need
 from pipelines.readers import integer, topic_filters
 from schemas.layout import Layout
 from transforms.mqttio import ReadFromMqtt
@@ -70,14 +70,19 @@ class SubscriptionOptions(BrokerOptions):
         return self.topics or self.layout.telemetry_filters()
 
 
-def check(options: SubscriptionOptions) -> None:
-    """Checks broker, credential and filters. Raises their errors."""
-    preflight.check_subscribe(
-        options.broker_settings(),
-        options.client_id,
-        options.filters(),
+def needs(options: SubscriptionOptions) -> tuple[Need, ...]:
+    """Returns the broker, with the right to the filters."""
+    broker = Broker(
+        settings=options.broker_settings(),
+        client_id=options.client_id,
+        filters=options.filters(),
         shared=options.shards > 1,
     )
+    return (broker,)
+
+
+def tell_costs(options: SubscriptionOptions) -> None:
+    """Warns of what MQTT 3.1.1 lacks."""
     if options.protocol is ProtocolVersion.V311:
         _LOGGER.warning(_COST_OF_V311 + (_COST_OF_PLAIN if options.shards == 1 else ""))
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from pipelines.options import OptionError, option
+from pipelines.preflight import Folder, Need, Table
 from pipelines.readers import bigquery_table, folder, schema_id
 from schemas.tables import DEAD_LETTERS, TELEMETRY
-from transforms.bigquery import AppendToBigQuery, check_table
+from transforms.bigquery import AppendToBigQuery
 from transforms.dead_letter import RejectedToRows, fail_unwritten
 from transforms.decode import DecodedTelemetry
 
@@ -59,10 +60,14 @@ class TableOptions:
             raise OptionError("--dead_letter_table and --output_table must be two tables")
 
 
-def check(options: TableOptions, *, timeout_seconds: float) -> None:
-    """Checks both tables. Raises their errors."""
-    check_table(options.output_table, TELEMETRY, timeout_seconds=timeout_seconds)
-    check_table(options.dead_letters(), DEAD_LETTERS, timeout_seconds=timeout_seconds)
+def needs(options: TableOptions) -> tuple[Need, ...]:
+    """Returns both tables, and the folder of large dead letters."""
+    tables: tuple[Need, ...] = (
+        Table(name=options.output_table, definition=TELEMETRY),
+        Table(name=options.dead_letters(), definition=DEAD_LETTERS),
+    )
+    folder = options.dead_letter_blob_folder
+    return tables if folder is None else (*tables, Folder(name=folder, tried=False))
 
 
 def append(decoded: DecodedTelemetry, options: TableOptions) -> beam.PCollection:

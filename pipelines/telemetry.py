@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from pipelines import preflight, subscription
+from pipelines import subscription
 from pipelines.launch import main
 from pipelines.options import OptionError, option
+from pipelines.preflight import File, Folder, Need, Topic, require, secrets_of
 from pipelines.readers import (
     boolean,
     file,
@@ -99,18 +100,28 @@ class TelemetryOptions(SubscriptionOptions):
         return self.dead_letter_topic or f"{self.output_topic}-dead-letters"
 
 
+def needs(options: TelemetryOptions) -> tuple[Need, ...]:
+    """Returns secrets, topics, broker, and the folder and file that were given."""
+    folder, numbers = options.dead_letter_blob_folder, options.iot_core_device_numbers
+    return (
+        *secrets_of(options.broker_settings()),
+        Topic(name=options.output_topic),
+        Topic(name=options.dead_letters()),
+        *subscription.needs(options),
+        *((Folder(name=folder, tried=False),) if folder else ()),
+        *((File(name=numbers),) if numbers else ()),
+    )
+
+
 def check(options: TelemetryOptions) -> None:
-    """Checks broker, credential, filters and topics. Raises their errors."""
-    timeout = options.start_timeout_seconds
-    preflight.check_secrets(options.broker_settings())
+    """Looks for what it needs. Raises what ``require`` raises, and OptionError."""
     if options.iot_core_device_numbers:
         try:
             read_device_numbers(options.iot_core_device_numbers)
         except ValueError as error:
             raise OptionError(f"--iot_core_device_numbers: {error}") from error
-    preflight.check_topic(options.output_topic, timeout_seconds=timeout)
-    preflight.check_topic(options.dead_letters(), timeout_seconds=timeout)
-    subscription.check(options)
+    require(needs(options), timeout_seconds=options.start_timeout_seconds)
+    subscription.tell_costs(options)
 
 
 def build(pipeline: beam.Pipeline, options: TelemetryOptions) -> beam.PCollection:

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from pipelines import archive, preflight, tables
+from pipelines import archive, tables
 from pipelines.archive import ArchiveOptions, with_archive
 from pipelines.launch import main
 from pipelines.options import option
+from pipelines.preflight import Need, Subscription, require
 from pipelines.readers import pubsub_subscription, seconds
 from pipelines.tables import TableOptions
 from transforms.decode import DecodeTelemetry
@@ -53,12 +54,15 @@ class WarehouseOptions(ArchiveOptions, TableOptions, InputOptions):
         self.check_apart(self.input_subscription)
 
 
+def needs(options: WarehouseOptions) -> tuple[Need, ...]:
+    """Returns subscription, tables and what the archive needs."""
+    subscription = Subscription(name=options.input_subscription)
+    return subscription, *tables.needs(options), *archive.needs(options)
+
+
 def check(options: WarehouseOptions) -> None:
-    """Checks subscription and tables. Raises their errors."""
-    timeout = options.start_timeout_seconds
-    preflight.check_subscription(options.input_subscription, timeout_seconds=timeout)
-    tables.check(options, timeout_seconds=timeout)
-    archive.check(options, timeout_seconds=timeout)
+    """Looks for what it needs. Raises what ``require`` raises."""
+    require(needs(options), timeout_seconds=options.start_timeout_seconds)
 
 
 def build(pipeline: beam.Pipeline, options: WarehouseOptions) -> beam.PCollection:

@@ -6,6 +6,7 @@
     └── DestinationError        where the data goes, or a subscription that it comes from
         ├── DestinationMissing    it is not there: create it, then start again
         ├── DestinationRefused    it is there and takes nothing from us: rights, columns
+        │   └── OtherColumns        a table's are not ours
         ├── DestinationUnavailable  it did not answer in the time we were given
         └── PubSubError           each of these of Pub/Sub (`transforms.pubsubio.errors`)
 
@@ -33,6 +34,14 @@ class DestinationMissing(DestinationError):
 
 class DestinationRefused(DestinationError):
     """The destination exists and refuses us: no right to it, or other columns than ours."""
+
+
+class OtherColumns(DestinationRefused):
+    """The table has other columns than ours; ``command`` changes them."""
+
+    def __init__(self, message: str, *, command: str) -> None:
+        super().__init__(message)
+        self.command = command
 
 
 class DestinationUnavailable(DestinationError):

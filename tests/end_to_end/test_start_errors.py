@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from localcloud.endpoints import free_ports
+from localcloud.subscriber import PubSub, topic_path
 from tests.harness.brokers import Broker, start_own
 from tests.harness.certificates import self_signed
 from tests.harness.cloud import Cloud
@@ -65,6 +66,14 @@ def test_telemetry_names_what_is_wrong(
     assert all(word in line for word in words), line
 
 
+def test_a_topic_that_nobody_gets_anything_from_is_told(cloud: Cloud, own_broker: Broker) -> None:
+    unheard = topic_path(f"unheard-{cloud.suffix}")
+    with PubSub(cloud.pubsub) as client:
+        client.create_all((f"unheard-{cloud.suffix}",), {})
+    process = cloud.start_telemetry(own_broker, f"--output_topic={unheard}")
+    assert f"WARNING {unheard} has no subscription: what it accepts is dropped" in process.said()
+
+
 def test_a_wrong_password_is_told_on_3_1_1_too(cloud: Cloud, own_broker: Broker) -> None:
     stranger = replace(own_broker, passwords={"telemetry": "wrong"})
     line = the_one_line(cloud.start_telemetry(stranger, "--protocol=3.1.1", wait=False))
@@ -95,8 +104,8 @@ def test_outcomes_into_the_commands_own_topic_are_refused(cloud: Cloud, own_brok
     topic = f"projects/local/topics/{cloud.commands_topic}"
     process = cloud.start_commands(own_broker, f"--results_topic={topic}", wait=False)
     assert process.wait_for_end(seconds=5 + _IMPORT_SECONDS) == 2
-    assert f"--results_topic is {topic}" in process.said()
-    assert "give the results a topic of their own" in process.said()
+    assert f"delivers {topic}, to which the pipeline publishes" in process.said()
+    assert "give what it publishes a topic of its own" in process.said()
 
 
 @pytest.mark.parametrize("option", ["output_table", "dead_letter_table"])

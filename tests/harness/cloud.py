@@ -79,6 +79,9 @@ class Cloud:
                 {
                     self.warehouse_subscription: self.telemetry_topic,
                     self.commands_subscription: self.commands_topic,
+                    # Without one a pipeline warns, as it should.
+                    f"results-kept-{self.suffix}": self.results_topic,
+                    f"dead-letters-kept-{self.suffix}": self.dead_letter_topic,
                 },
             )
         if self.bigquery:

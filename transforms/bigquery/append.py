@@ -206,8 +206,7 @@ class BatchAppender:
     def _mismatch(self, message: str) -> DestinationRefused:
         return DestinationRefused(
             f"BigQuery table {self._table} has other columns than {self._definition.schema_file}: "
-            f"{message}; mend it with `bq update {_colon(self._table)} "
-            f"{self._definition.schema_file}`"
+            f"{message}; mend it with `{update_command(self._table, self._definition)}`"
         )
 
 
@@ -221,9 +220,21 @@ def refused_table(table: TableName, message: str) -> DestinationError:
     """Return the error for a table we may not write to."""
     return DestinationRefused(
         f"BigQuery table {table}: {message}; give the pipeline's service account "
-        f"roles/bigquery.dataEditor on it: `bq add-iam-policy-binding "
-        f"--member=serviceAccount:ACCOUNT --role=roles/bigquery.dataEditor {_colon(table)}`"
+        f"roles/bigquery.dataEditor on it: `{grant_command(table, 'serviceAccount:ACCOUNT')}`"
     )
+
+
+def grant_command(table: TableName, member: str) -> str:
+    """Return the command that lets `member` append to a table."""
+    return (
+        f'bq add-iam-policy-binding --member="{member}" --role=roles/bigquery.dataEditor '
+        f"{_colon(table)}"
+    )
+
+
+def update_command(table: TableName, definition: Table) -> str:
+    """Return the command that adds the columns that a table lacks."""
+    return f"bq update {_colon(table)} {definition.schema_file}"
 
 
 def _colon(table: TableName) -> str:

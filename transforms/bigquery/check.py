@@ -8,6 +8,7 @@ from google.api_core.exceptions import (
     Unauthenticated,
 )
 from google.api_core.retry import Retry, if_exception_type
+from google.auth.credentials import Credentials
 from google.cloud.bigquery_storage_v1.types import (
     GetWriteStreamRequest,
     TableFieldSchema,
@@ -15,25 +16,34 @@ from google.cloud.bigquery_storage_v1.types import (
 )
 
 from schemas.tables import Table
-from transforms.bigquery.append import missing_table, refused_table
+from transforms.bigquery.append import missing_table, refused_table, update_command
 from transforms.bigquery.stream import TableName, open_client
-from transforms.errors import DestinationRefused, DestinationUnavailable
+from transforms.errors import DestinationUnavailable, OtherColumns
 
 # The Storage API's names, where they are not GoogleSQL's.
 _STORAGE_TYPES = {"FLOAT64": "DOUBLE"}
 
 
-def check_table(table: str, definition: Table, *, timeout_seconds: float = 30.0) -> None:
+def check_table(
+    table: str,
+    definition: Table,
+    *,
+    timeout_seconds: float = 30.0,
+    credentials: Credentials | None = None,
+) -> None:
     """Return if the table is there, takes rows from us and has the definition's columns.
+
+    Without `credentials` it is asked as the environment's.
 
     Raises:
       DestinationMissing: there is no such table.
-      DestinationRefused: no right to append, or other columns.
+      DestinationRefused: no right to append.
+      OtherColumns: its columns are not the definition's.
       DestinationUnavailable: no answer within the time.
       InvalidSetting: `table` is no table name.
     """
     name = TableName.parse(table)
-    client = open_client()
+    client = open_client(credentials)
     try:
         stream = client.get_write_stream(
             GetWriteStreamRequest(name=name.default_stream, view=WriteStreamView.FULL),
@@ -72,7 +82,12 @@ def check_table(table: str, definition: Table, *, timeout_seconds: float = 30.0)
     ]
     if wrong or required:
         problem = f"lacks {', '.join(wrong)}" if wrong else f"requires {', '.join(required)}"
-        raise DestinationRefused(
+        raise OtherColumns(
             f"BigQuery table {name} {problem}: its columns must be those of "
-            f"{definition.schema_file}"
+            f"{definition.schema_file}",
+            command=update_command(name, definition)
+            if wrong
+            else f"bq query --nouse_legacy_sql 'ALTER TABLE `{name}`"
+            + ",".join(f" ALTER COLUMN {column} DROP NOT NULL" for column in required)
+            + "'",
         )

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.auth.credentials import Credentials
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 from google.cloud.bigquery_storage_v1.services.big_query_write.transports import (
     BigQueryWriteGrpcTransport,
@@ -89,12 +90,17 @@ class StreamBroken(Exception):
         self.message = message
 
 
-def open_client() -> BigQueryWriteClient:
-    """Connect to BigQuery, or to the emulator BIGQUERY_STORAGE_EMULATOR_HOST names."""
+def open_client(credentials: Credentials | None = None) -> BigQueryWriteClient:
+    """Connect to BigQuery, or to the emulator BIGQUERY_STORAGE_EMULATOR_HOST names.
+
+    Without `credentials` those of the environment are used.
+    """
     if address := os.environ.get(EMULATOR_VARIABLE):
         channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
     else:
-        channel = BigQueryWriteGrpcTransport.create_channel(_SERVICE, options=_CHANNEL_OPTIONS)
+        channel = BigQueryWriteGrpcTransport.create_channel(
+            _SERVICE, credentials=credentials, options=_CHANNEL_OPTIONS
+        )
     transport = BigQueryWriteGrpcTransport(channel=channel)
     return BigQueryWriteClient(transport=transport)  # type: ignore[no-untyped-call]  # Google's
 

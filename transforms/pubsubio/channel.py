@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 import grpc
+from google.auth.credentials import Credentials
 from google.pubsub_v1 import types
 
 from transforms.pubsubio.errors import PubSubDenied
@@ -35,6 +36,11 @@ _METHODS: dict[str, tuple[str, Any, Any]] = {
         types.GetSubscriptionRequest,
         types.Subscription,
     ),
+    "list_topic_subscriptions": (
+        "Publisher/ListTopicSubscriptions",
+        types.ListTopicSubscriptionsRequest,
+        types.ListTopicSubscriptionsResponse,
+    ),
     "acknowledge": ("Subscriber/Acknowledge", types.AcknowledgeRequest, None),
     "modify_ack_deadline": (
         "Subscriber/ModifyAckDeadline",
@@ -44,8 +50,10 @@ _METHODS: dict[str, tuple[str, Any, Any]] = {
 }
 
 
-def open_channel() -> grpc.Channel:
+def open_channel(credentials: Credentials | None = None) -> grpc.Channel:
     """Opens a channel with the environment's credentials, or an emulator's without any.
+
+    ``credentials`` are used in place of the environment's, and never sent to an emulator.
 
     Raises:
       PubSubDenied: there are no credentials.
@@ -58,7 +66,8 @@ def open_channel() -> grpc.Channel:
     import google.auth.transport.requests
 
     try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        if credentials is None:
+            credentials, _ = google.auth.default(scopes=[_SCOPE])
     except google.auth.exceptions.DefaultCredentialsError as error:
         raise PubSubDenied(
             "Pub/Sub: there are no Google credentials here; run `gcloud auth application-default"

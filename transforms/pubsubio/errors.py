@@ -64,15 +64,11 @@ def told(error: grpc.RpcError, resource: str) -> PubSubError:
     code = error.code()
     details = error.details() or code.name
     kind = "topics" if "/topics/" in resource else "subscriptions"
-    name = resource.rpartition("/")[2]
-    project = resource.split("/")[1] if resource.count("/") >= 3 else "?"
     if code in _PASSING:
         return PubSubUnavailable(f"{resource}: {details}")
     if code is grpc.StatusCode.NOT_FOUND:
-        extra = " --topic=TOPIC" if kind == "subscriptions" else ""
         return PubSubNotFound(
-            f"{resource} does not exist; create it with"
-            f" `gcloud pubsub {kind} create {name}{extra} --project={project}`"
+            f"{resource} does not exist; create it with `{create_command(resource)}`"
         )
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         role = "publisher" if kind == "topics" else "subscriber"
@@ -82,3 +78,12 @@ def told(error: grpc.RpcError, resource: str) -> PubSubError:
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return PubSubInvalid(f"{resource}: {details}")
     return PubSubFailed(f"{resource}: {details} ({code.name})")
+
+
+def create_command(resource: str) -> str:
+    """Returns the command that creates a topic or a subscription."""
+    kind = "topics" if "/topics/" in resource else "subscriptions"
+    name = resource.rpartition("/")[2]
+    project = resource.split("/")[1] if resource.count("/") >= 3 else "?"
+    extra = " --topic=TOPIC" if kind == "subscriptions" else ""
+    return f"gcloud pubsub {kind} create {name}{extra} --project={project}"

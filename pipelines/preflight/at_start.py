@@ -1,8 +1,8 @@
-"""What must be there before a pipeline starts, found out while somebody is looking.
+"""What a pipeline needs, looked at by the pipeline itself, as itself, when it starts.
 
-Each check raises one error that names the thing and what to do. What can't be known with the
-rights that the pipeline has (reading a topic's configuration, say) is passed over: the pipeline
-itself will tell.
+Each check raises one error that names the thing and what to do, and waits for what is not up yet.
+What can't be known with the rights that the pipeline has (reading a topic's configuration, say) is
+passed over: the pipeline itself will tell.
 """
 
 from __future__ import annotations
@@ -19,6 +19,20 @@ from google.pubsub_v1 import types
 from mqtt.client import Publisher, Subscriber
 from mqtt.errors import ConnectError
 from mqtt.topics import TopicFilter
+from pipelines.options import OptionError
+from pipelines.preflight.needs import (
+    Broker,
+    File,
+    Folder,
+    Job,
+    Need,
+    Secret,
+    Subscription,
+    Table,
+    Topic,
+)
+from transforms.archive import check_archive
+from transforms.bigquery import check_table
 from transforms.mqttio import BrokerSettings
 from transforms.pubsubio import PubSubDenied, PubSubUnavailable
 from transforms.pubsubio.channel import method, open_channel
@@ -30,6 +44,36 @@ _CALL_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
 _PATIENCE_SECONDS = 5.0
 """After so long it is said what is waited for."""
+
+
+def require(needs: Sequence[Need], *, timeout_seconds: float) -> None:
+    """Looks at each need in turn, and waits for it where it is not up yet.
+
+    Raises:
+      OptionError: what is there contradicts the options.
+      MqttError, TransformError: the first need that is not met; see the checks below.
+    """
+    for need in needs:
+        match need:
+            case Secret():
+                # Under way one may be away for a while, at the start it is wrong.
+                need.reference.read()
+            case Broker(filters=()):
+                check_connect(need.settings, need.client_id)
+            case Broker():
+                check_subscribe(need.settings, need.client_id, need.filters, shared=need.shared)
+            case Topic():
+                check_topic(need.name, timeout_seconds=timeout_seconds)
+            case Subscription():
+                topic = check_subscription(need.name, timeout_seconds=timeout_seconds)
+                if topic is not None and topic == need.published:
+                    raise OptionError(need.comes_back())
+            case Table():
+                check_table(need.name, need.definition, timeout_seconds=timeout_seconds)
+            case Folder(tried=True):
+                check_archive(need.name)
+            case Folder() | File() | Job():
+                pass  # files are read by who asked for them; the job is there when this runs
 
 
 def check_subscribe(
@@ -45,7 +89,9 @@ def check_subscribe(
     """
     probe = f"{client_id}-preflight"
     filters = [TopicFilter(topic, share=probe if shared else None) for topic in topics]
-    subscriber = Subscriber(broker.connection(probe, clean_start=True), filters)
+    # One message at most is sent to us, and what is not acknowledged ends with the session.
+    connection = broker.connection(probe, clean_start=True, receive_maximum=1)
+    subscriber = Subscriber(connection, filters)
     try:
         _wait_for_broker(subscriber, broker)
     finally:
@@ -61,17 +107,6 @@ def check_connect(broker: BrokerSettings, client_id: str) -> None:
         publisher.close()
 
 
-def check_secrets(broker: BrokerSettings) -> None:
-    """Reads every secret once: under way one may be away for a while, at the start it is wrong.
-
-    Raises:
-      SecretError: names the reference.
-    """
-    for secret in (broker.password, broker.ca, broker.certificate, broker.key):
-        if secret is not None:
-            secret.read()
-
-
 def _wait_for_broker(client: Subscriber | Publisher, broker: BrokerSettings) -> None:
     """Waits until the client is ready, and says so where it takes long. Raises ConnectError."""
     timeout = broker.start_timeout_seconds
@@ -85,8 +120,16 @@ def _wait_for_broker(client: Subscriber | Publisher, broker: BrokerSettings) -> 
 
 
 def check_topic(topic: str, *, timeout_seconds: float) -> None:
-    """Asks for a Pub/Sub topic. Raises PubSubError if it isn't there or nobody answers."""
-    _ask("get_topic", types.GetTopicRequest.pb()(topic=topic), topic, timeout_seconds)
+    """Asks for a Pub/Sub topic, and warns of one that nobody gets anything from.
+
+    Raises PubSubError if it isn't there or nobody answers.
+    """
+    if _ask("get_topic", types.GetTopicRequest.pb()(topic=topic), topic, timeout_seconds) is None:
+        return
+    request = types.ListTopicSubscriptionsRequest.pb()(topic=topic, page_size=1)
+    answer = _ask("list_topic_subscriptions", request, topic, timeout_seconds)
+    if answer is not None and not answer.subscriptions:
+        _LOGGER.warning("%s has no subscription: what it accepts is dropped", topic)
 
 
 def check_subscription(subscription: str, *, timeout_seconds: float) -> str | None:

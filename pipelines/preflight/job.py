@@ -1,0 +1,113 @@
+"""A Dataflow job: its project's services, who may launch it, and what its workers may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipelines.errors import ApiRefused, CannotAsk
+from pipelines.preflight.access import Access, Api
+from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned
+from pipelines.preflight.needs import Job
+from pipelines.preflight.rights import rights
+
+SERVICES = ("compute", "dataflow")
+LAUNCH = ("dataflow.jobs.create",)
+WORK = ("dataflow.workItems.lease", "dataflow.workItems.sendMessage", "dataflow.workItems.update")
+ACT_AS = ("iam.serviceAccounts.actAs",)
+
+_PROJECTS = "cloudresourcemanager"
+
+
+def examine_job(need: Job, access: Access, *, seconds: float) -> Iterator[Finding]:
+    """Whether the services are enabled, the caller may launch and the account may work."""
+    project = need.project
+    path = f"v3/projects/{project}"
+    yield _enabled(access.caller, project, (*SERVICES, *need.services))
+    yield rights(
+        "this account",
+        need.resource,
+        "lets this account launch jobs",
+        LAUNCH,
+        lambda: access.caller.permissions(_PROJECTS, path, LAUNCH),
+        command=_bind(project, access.launcher, "dataflow.developer"),
+    )
+    account = access.service_account
+    if account is None:
+        yield warned(
+            need.resource,
+            "runs its workers as an account of their own",
+            "no service account was named: they would run as Compute Engine's default one, at"
+            " whose rights nobody has looked; give --service-account",
+        )
+        return
+    there = _account(access.caller, account)
+    yield there
+    if there.outcome is Outcome.FAILED:
+        return
+    yield rights(
+        "this account",
+        account,
+        "lets this account launch jobs that run as it",
+        ACT_AS,
+        lambda: access.caller.permissions(
+            "iam", f"v1/projects/-/serviceAccounts/{account}", ACT_AS
+        ),
+        command=f"gcloud iam service-accounts add-iam-policy-binding {account}"
+        f' --member="{access.launcher}" --role=roles/iam.serviceAccountUser',
+    )
+    yield rights(
+        account,
+        need.resource,
+        f"lets {account} work for a job",
+        WORK,
+        lambda: access.account.permissions(_PROJECTS, path, WORK),
+        command=_bind(project, access.member, "dataflow.worker"),
+    )
+
+
+def _enabled(api: Api, project: str, services: tuple[str, ...]) -> Finding:
+    resource, asked = f"projects/{project}", f"has {', '.join(services)} enabled"
+    names = [f"projects/{project}/services/{service}.googleapis.com" for service in services]
+    try:
+        answer = api.get(
+            "serviceusage",
+            f"v1/projects/{project}/services:batchGet",
+            [("names", name) for name in names],
+        )
+    except (CannotAsk, ApiRefused) as error:
+        return untold(resource, asked, str(error))
+    disabled = [
+        str(each["config"]["name"])
+        for each in answer.get("services", ())
+        if each.get("state") != "ENABLED"
+    ]
+    if disabled:
+        command = f"gcloud services enable {' '.join(disabled)} --project={project}"
+        return failed(resource, asked, f"{', '.join(disabled)}: not enabled", command)
+    return found(resource, asked)
+
+
+def _account(api: Api, account: str) -> Finding:
+    asked = "exists"
+    try:
+        answer = api.get("iam", f"v1/projects/-/serviceAccounts/{account}")
+    except CannotAsk as error:
+        return untold(account, asked, str(error))
+    except ApiRefused as error:
+        if error.status != 404:
+            return untold(account, asked, str(error))
+        name, _, domain = account.partition("@")
+        project = domain.removesuffix(".iam.gserviceaccount.com")
+        command = f"gcloud iam service-accounts create {name} --project={project}"
+        return failed(account, asked, "there is none of this name", command)
+    if answer.get("disabled"):
+        command = f"gcloud iam service-accounts enable {account}"
+        return failed(account, asked, "it is disabled", command)
+    return found(account, asked)
+
+
+def _bind(project: str, member: str, role: str) -> str:
+    return (
+        f'gcloud projects add-iam-policy-binding {project} --member="{member}"'
+        f" --role=roles/{role} --condition=None"
+    )
