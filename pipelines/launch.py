@@ -31,6 +31,7 @@ from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.window import FixedWindows
 
 from mqtt.errors import MqttError
+from pipelines.blame import advice
 from pipelines.errors import PipelineError, PipelineFailed, RunnerDied
 from pipelines.options import OptionError, parse_options
 from pipelines.prism import Prism, cached_path
@@ -71,8 +72,10 @@ def main(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     arguments = sys.argv[1:] if argv is None else argv
     program = f"python -m pipelines.{name}"
+    read: OptionsT | None = None
     try:
         options, beam_options = parse_options(kind, arguments, program=program, about=about)
+        read = options
         _logging(beam_options)
         _check_runner(beam_options)
         check(options)
@@ -81,7 +84,7 @@ def main(
         _say(f"{program}: {error}")
         return 2
     except (PipelineError, MqttError, TransformError) as error:
-        _say(f"{program}: {error}")
+        _say(f"{program}: {error}{advice(error, read)}")
         return 1
     except KeyboardInterrupt:
         _say(f"{program}: interrupted before it ran")

@@ -42,14 +42,17 @@ StartTelemetry = Callable[[Cloud, Broker], Process]
     ("option", "words"),
     [
         ("--topics=devices/#", ["'devices/#'", "0x87", "right to subscribe"]),
-        ("--username=stranger", ["stranger", "wrong user name or password"]),
+        (
+            "--username=stranger",
+            ["stranger", "wrong user name or password", "look at --username and --password"],
+        ),
         (
             "--client_id=warehouse",
             ["'warehouse-preflight'", "'telemetry' may not use this client identifier"],
         ),
         (
             f"--output_topic={missing('topics')}",
-            [missing("topics"), "gcloud pubsub topics create not-there"],
+            [missing("topics"), "gcloud pubsub topics create not-there", "look at --output_topic"],
         ),
         (
             f"--dead_letter_topic={missing('topics')}",
@@ -116,6 +119,8 @@ def test_a_missing_table_is_named_with_the_command_that_creates_it(
     line = the_one_line(warehouse_cloud.start_warehouse(f"--{option}=local:{table}", wait=False))
     assert f"local.{table}" in line
     assert "bq mk --table" in line
+    assert f"bq mk --dataset local:{warehouse_cloud.dataset}" in line
+    assert f"look at --{option}" in line
     assert f"local:{table}" in line
 
 
@@ -152,5 +157,6 @@ def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_give(
     assert f"mqtts://{broker.address}" in line
     assert "not trusted" in line
     assert "give the CA" in line
+    assert "look at --ca and --broker" in line
     # With that CA it starts.
     cloud.start_telemetry(broker, f"--ca=file:{certificate}")

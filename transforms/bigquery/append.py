@@ -213,7 +213,10 @@ class BatchAppender:
 def missing_table(table: TableName, definition: Table) -> DestinationError:
     """Return the error for a table that is not there, with the command that creates it."""
     command = definition.create_command(table.project, table.dataset, table.table)
-    return DestinationMissing(f"BigQuery table {table} does not exist; create it with `{command}`")
+    return DestinationMissing(
+        f"BigQuery table {table} does not exist; create it with `{command}`, and before it its"
+        f" dataset, where there is none, with `bq mk --dataset {table.project}:{table.dataset}`"
+    )
 
 
 def refused_table(table: TableName, message: str) -> DestinationError:
