@@ -106,8 +106,10 @@ def _state_coders(spec: api.StateSpec) -> list[str]:
     return [getattr(kind, name) for name in names]
 
 
-def translate(template: Template, values: Mapping[str, str], *, image: str) -> Job:
-    """Returns the job for parameters.
+def translate(
+    template: Template, values: Mapping[str, str], *, image: str, exactly_once: bool = False
+) -> Job:
+    """Returns the job for parameters, in the streaming mode that a launch would ask for.
 
     Every secret is replaced by one of the environment whose value is CANARY: whoever reads a
     secret while the graph is built puts that into the job, where ``texts`` shows it.
@@ -117,7 +119,12 @@ def translate(template: Template, values: Mapping[str, str], *, image: str) -> J
       PipelineFailed: Beam refused the pipeline.
     """
     with tempfile.TemporaryDirectory(prefix="mqttbeam-job-") as folder, _canary():
-        options, beam_options = template.read(values, _arguments(template, folder, image))
+        mode = "exactly_once" if exactly_once else "at_least_once"
+        arguments = [
+            *_arguments(template, folder, image),
+            f"--dataflow_service_options=streaming_mode_{mode}",
+        ]
+        options, beam_options = template.read(values, arguments)
         prepare(template, beam_options)
         secrets = {
             parameter.option: SecretRef(f"env:{CANARY_NAME}")

@@ -24,7 +24,9 @@ from google.cloud.dataflow_v1beta3.types import (
 
 from templates.catalog import Template
 from templates.errors import LaunchError, TemplateError
-from templates.graph import contract_of
+from templates.graph import contract_of, steps_of
+from templates.job import translate
+from templates.promises import IMAGE
 
 # Of a flex template: FlexTemplateRuntimeEnvironment.max_workers.
 _MOST_WORKERS = 1_000
@@ -117,11 +119,19 @@ def launch_request(
         parameters=dict(values),
         environment=environment,
         update=launch.update,
-        transform_name_mappings=dict(contract_of(template).renamed) if launch.update else {},
+        transform_name_mappings=_mapping(template, values) if launch.update else {},
     )
     return LaunchFlexTemplateRequest(
         project_id=launch.project, location=launch.region, launch_parameter=parameter
     )
+
+
+def _mapping(template: Template, values: Mapping[str, str]) -> dict[str, str]:
+    """Returns what became of the renamed steps that the job with these parameters has."""
+    contract = contract_of(template)
+    if not contract.renamed:
+        return {}
+    return contract.mapping_to(steps_of(translate(template, values, image=IMAGE)))
 
 
 def request_text(request: LaunchFlexTemplateRequest) -> str:

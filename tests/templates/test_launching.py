@@ -119,12 +119,24 @@ def test_the_streaming_mode_and_public_addresses_are_the_operator_s_choice() -> 
     assert environment.ip_configuration is unspecified
 
 
-def test_an_update_sends_the_mapping_of_renamed_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "contract_of", lambda _: Contract(renamed={"Old": "New"}))
+def test_an_update_sends_the_mapping_of_what_was_renamed_in_its_own_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released = Contract(
+        variants={"default": {"Parse": "", "Parse/Decode": ""}, "archive": {"Files": ""}},
+        renamed={"Parse": "Decode", "Files": "Archive"},
+    )
+    monkeypatch.setattr(launching, "contract_of", lambda _: released)
     update = launch_request(MQTT, VALUES, Launch(**NEEDED, update=True)).launch_parameter
     assert update.update
-    assert dict(update.transform_name_mappings) == {"Old": "New"}
-    assert not launch_request(MQTT, VALUES, Launch(**NEEDED)).launch_parameter.update
+    # A composite's name stands for its parts in the contract; Dataflow gets each.
+    assert dict(update.transform_name_mappings) == {
+        "Parse": "Decode",
+        "Parse/Decode": "Decode/Decode",
+    }
+    first = launch_request(MQTT, VALUES, Launch(**NEEDED)).launch_parameter
+    assert not first.update
+    assert not first.transform_name_mappings
 
 
 def test_wrong_parameters_are_never_sent() -> None:
