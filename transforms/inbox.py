@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from apache_beam.coders import Coder
 from apache_beam.io.unbounded_source import (
@@ -27,6 +28,7 @@ from apache_beam.io.unbounded_source import (
 from apache_beam.metrics import Metrics
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
+from transforms.held_back import HeldBack
 from transforms.stop import stop_requested
 
 _WAIT_SECONDS = 0.05
@@ -51,6 +53,9 @@ _SETTLE_SECONDS = 0.1
 way here, and it must not be late for that."""
 
 _STANDS = threading.Event()
+_HOLDS_BACK = threading.Event()
+_LOCK = threading.Lock()
+_HELD_BACK: WeakKeyDictionary[Any, dict[type, HeldBack[Any]]] = WeakKeyDictionary()
 
 BatchT = TypeVar("BatchT")
 SettingsT = TypeVar("SettingsT")
@@ -89,15 +94,28 @@ def inbox_stands(timeout_seconds: float) -> bool:
 
 
 class InboxMark(CheckpointMark, Generic[BatchT]):
-    """The batches of one bundle, acknowledged when the bundle is durable."""
+    """The batches of one bundle, acknowledged when the bundle is durable.
 
-    def __init__(self, inbox: Inbox[BatchT] | None = None, batches: Sequence[BatchT] = ()) -> None:
+    With ``held_back``, one checkpoint after it was said to be.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox[BatchT] | None = None,
+        batches: Sequence[BatchT] = (),
+        held_back: HeldBack[BatchT] | None = None,
+    ) -> None:
         self._inbox = inbox
         self._batches = batches
+        self._held_back = held_back
+        self._made_at = held_back.now() if held_back is not None else 0
 
     def finalize_checkpoint(self) -> None:
         """Acknowledges, once; does nothing on a decoded copy."""
         batches, self._batches = self._batches, ()
+        held_back, self._held_back = self._held_back, None
+        if held_back is not None:
+            batches = held_back.finalized(batches, made_at=self._made_at)
         if self._inbox is not None and batches:
             self._inbox.acknowledge(batches)
 
@@ -156,7 +174,7 @@ class InboxReader(UnboundedReader, Generic[BatchT]):
         """Takes the next messages; raises what ``Inbox.check_started`` raises."""
         self.current = None
         if stop_requested():
-            self._ended = True
+            self.end()
             return False
         if not _STANDS.is_set() and self._inbox.stands:
             _STANDS.set()
@@ -173,6 +191,10 @@ class InboxReader(UnboundedReader, Generic[BatchT]):
         self.current = batch
         return True
 
+    def end(self) -> None:
+        """Nothing more will be read: the watermark says so, and the runner ends the restriction."""
+        self._ended = True
+
     def get_watermark(self) -> Timestamp:
         """The oldest message that is still to come; the clock when none waits."""
         if self._ended:
@@ -186,13 +208,20 @@ class InboxReader(UnboundedReader, Generic[BatchT]):
         """Gives the bundle's batches to a mark; they are no longer the reader's."""
         batches, self._pending = self._pending, []
         self._meter.report(self._inbox)
-        return InboxMark(self._inbox, batches)
+        return InboxMark(self._inbox, batches, self._held_back())
 
     def close(self) -> None:
         """Gives back what no mark carries: its bundle failed."""
         if self._pending:
             self._inbox.give_back(self._pending)
             self._pending = []
+
+    def _held_back(self) -> HeldBack[BatchT] | None:
+        """What is held back of this read: of all readers of one kind on one inbox."""
+        if not _HOLDS_BACK.is_set():
+            return None
+        with _LOCK:
+            return _HELD_BACK.setdefault(self._inbox, {}).setdefault(type(self), HeldBack())
 
 
 class ReadInbox(_ReadFromUnboundedSourceDoFn, Generic[SettingsT]):
@@ -201,9 +230,18 @@ class ReadInbox(_ReadFromUnboundedSourceDoFn, Generic[SettingsT]):
     Beam's ReadFromUnboundedSource has no place for settings, as its source lives in the
     restriction and outlives an update of the job. This DoFn belongs to the job graph, so what
     ``register`` is told in every worker process is up to date.
+
+    ``hold_back``: whether acknowledgements are held back by one checkpoint, as the pipeline's
+    runner needs it (see :mod:`transforms.held_back`): in all of the process, which works for one.
     """
 
-    def __init__(self, register: Callable[[SettingsT], None], settings: SettingsT) -> None:
+    def __init__(
+        self,
+        register: Callable[[SettingsT], None],
+        settings: SettingsT,
+        *,
+        hold_back: bool = False,
+    ) -> None:
         super().__init__(
             poll_interval=_POLL_SECONDS,
             max_records_per_bundle=_LISTS_PER_BUNDLE,
@@ -211,10 +249,13 @@ class ReadInbox(_ReadFromUnboundedSourceDoFn, Generic[SettingsT]):
         )
         self._register = register
         self._settings = settings
+        self._hold_back = hold_back
 
     def setup(self) -> None:
         """Makes the settings known to this process."""
         self._register(self._settings)
+        if self._hold_back:
+            _HOLDS_BACK.set()
         super().setup()
 
 

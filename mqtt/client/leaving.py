@@ -140,5 +140,6 @@ class LeavingSubscriber(Subscriber):
             wire.close()
         self._left = True
         self.counters.add("sessions_ended")
-        _LOGGER.info("MQTT client %s: its session is empty and ended", settings.client_id)
+        # A warning, as whoever takes shards away waits for it, and it comes once.
+        _LOGGER.warning("MQTT client %s: its session is empty and ended", settings.client_id)
         self.link.close()

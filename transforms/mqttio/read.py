@@ -2,8 +2,8 @@
 
 Guarantee
   At least once. A message is acknowledged to the broker (PUBACK) when the bundle that read it is
-  finalized, that is when everything fused with the read has been done, on the connection that
-  received it. So put the first durable write into the read's own stage: behind a shuffle, a
+  finalized, that is when everything fused with the read has been done (on Flink one checkpoint
+  later), on the connection that received it. So put the first durable write into the read's own stage: behind a shuffle, a
   message is acknowledged while it waits in the runner's memory, and on runners whose memory is
   not durable it can be lost there.
   A crash, a failed bundle or a lost connection brings messages a second time.
@@ -31,6 +31,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from mqtt.topics import TopicFilter
+from transforms.held_back import finalizes_early
 from transforms.inbox import ReadInbox
 from transforms.lists import MessageList
 from transforms.mqttio.settings import BrokerSettings
@@ -49,6 +50,10 @@ class ReadFromMqtt(beam.PTransform):
         pipeline alone. It finds the session again that holds the messages.
       topics: topic filters, ``+`` and ``#`` allowed, that do not overlap.
       shards: connections that share the load.
+      shards_before: how many did in the run before, where they were more. What the broker keeps
+        for those that go is read, then their sessions end; without it that is lost when their
+        sessions expire. In an updated job, which keeps its shards, those beyond ``shards`` go
+        without it.
       shared: whether the subscription is a shared one; None: if there are several shards.
       session_expiry_seconds: how long the broker keeps messages while the pipeline is away.
       receive_maximum: messages a shard may hold unacknowledged, 1 to 65,535.
@@ -75,6 +80,7 @@ class ReadFromMqtt(beam.PTransform):
         client_id: str,
         topics: Sequence[str],
         shards: int = 1,
+        shards_before: int | None = None,
         shared: bool | None = None,
         session_expiry_seconds: int = 86_400,
         receive_maximum: int = 30_000,
@@ -93,6 +99,7 @@ class ReadFromMqtt(beam.PTransform):
             client_id=client_id,
             filters=tuple(map(TopicFilter.parse, topics)),
             shards=shards,
+            shards_before=shards_before,
             shared=shards > 1 if shared is None else shared,
             session_expiry_seconds=session_expiry_seconds,
             receive_maximum=receive_maximum,
@@ -111,7 +118,7 @@ class ReadFromMqtt(beam.PTransform):
                 " ReadFromMqtt one of its own, or one of them all the topics"
             )
         taken.add(self._settings.client_id)
-        source = MqttShard(self._settings.client_id, shards=self._settings.shards)
+        source = MqttShard(self._settings.client_id, shards=self._settings.all_shards)
         lists = (
             pbegin
             # Not a Create: the names of the steps within it bear numbers of Beam's own lines,
@@ -119,7 +126,13 @@ class ReadFromMqtt(beam.PTransform):
             | "Start" >> beam.Impulse()
             | "Subscription" >> beam.Map(_subscription, source).with_output_types(MqttShard)
             | "Read"
-            >> beam.ParDo(ReadInbox(register, self._settings)).with_output_types(MessageList)
+            >> beam.ParDo(
+                ReadInbox(
+                    register,
+                    self._settings,
+                    hold_back=finalizes_early(pbegin.pipeline.options),
+                )
+            ).with_output_types(MessageList)
         )
         if self._lists:
             return lists

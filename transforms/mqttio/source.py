@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from apache_beam.io.unbounded_source import UnboundedSource
 from apache_beam.utils.timestamp import Timestamp
 
-from mqtt.client import Batch
+from mqtt.client import Batch, LeavingSubscriber, Subscriber
 from transforms.inbox import InboxMark, InboxMarkCoder, InboxReader
 from transforms.lists import MessageList
-from transforms.mqttio.subscriptions import subscription
+from transforms.mqttio.subscriptions import SubscriptionSettings, subscription
 
 
 class MqttMessage(NamedTuple):
@@ -34,7 +34,25 @@ class MqttMessage(NamedTuple):
 
 
 class MqttReader(InboxReader[Batch]):
-    """Reads one shard's connection."""
+    """Reads one shard's connection, and comes to an end when its subscriber has left."""
+
+    def __init__(self, subscriber: Subscriber, settings: SubscriptionSettings) -> None:
+        super().__init__(
+            subscriber,
+            metrics="mqtt",
+            most_messages=settings.batch_messages,
+            watermark_lag_seconds=settings.watermark_lag_seconds,
+        )
+        self._subscriber = subscriber
+
+    def advance(self) -> bool:
+        """Takes the next messages; raises ConnectError where there was never a connection."""
+        # Asked first: what came before it left is still to be taken.
+        left = isinstance(self._subscriber, LeavingSubscriber) and self._subscriber.left
+        advanced = super().advance()
+        if left and not advanced:
+            self.end()
+        return advanced
 
     def get_current(self) -> MessageList[MqttMessage]:
         """The messages taken last, in the order received."""
@@ -85,12 +103,7 @@ class MqttShard(UnboundedSource):
     def create_reader(self, options: Any, checkpoint_mark: InboxMark[Batch] | None) -> MqttReader:
         """Returns a reader on the shard's connection. Raises LookupError without settings."""
         settings, subscriber = subscription(self.client_id, self.shard or 0)
-        return MqttReader(
-            subscriber,
-            metrics="mqtt",
-            most_messages=settings.batch_messages,
-            watermark_lag_seconds=settings.watermark_lag_seconds,
-        )
+        return MqttReader(subscriber, settings)
 
     def get_checkpoint_mark_coder(self) -> InboxMarkCoder:
         """The coder of marks."""

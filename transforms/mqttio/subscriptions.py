@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mqtt.client import Subscriber
+from mqtt.client import LeavingSubscriber, Subscriber
 from mqtt.topics import TopicFilter
 from transforms.mqttio.settings import BrokerSettings
 from transforms.shared import Shared
@@ -54,6 +54,8 @@ class SubscriptionSettings:
       client_id: prefix of the shards' client identifiers, and the share name.
       filters: topic filters, without ``$share``.
       shards: connections that share the subscription.
+      shards_before: how many did in an earlier run, where they were more: those that go are
+        emptied and their sessions ended.
       shared: whether ``$share`` is used; must be so with several shards.
       session_expiry_seconds: how long the broker keeps messages for a shard that is away.
       receive_maximum: messages a shard holds unacknowledged.
@@ -67,6 +69,7 @@ class SubscriptionSettings:
     client_id: str
     filters: tuple[TopicFilter, ...]
     shards: int = 1
+    shards_before: int | None = None
     shared: bool = False
     session_expiry_seconds: int = 86_400
     receive_maximum: int = 30_000
@@ -79,6 +82,11 @@ class SubscriptionSettings:
         check_filters(self.filters)
         if self.shards < 1:
             raise ValueError(f"shards: must be 1 or more, got {self.shards}")
+        if self.shards_before is not None and self.shards_before <= self.shards:
+            raise ValueError(
+                f"shards_before: must be more than the {self.shards} shards that there are now,"
+                f" got {self.shards_before}; it is for the start after which there are fewer"
+            )
         if self.shards > 1 and not self.shared:
             raise ValueError("shards: more than one needs a shared subscription")
         if self.session_expiry_seconds < 1:
@@ -86,20 +94,37 @@ class SubscriptionSettings:
         if self.batch_messages < 1:
             raise ValueError(f"batch_messages: must be 1 or more, got {self.batch_messages}")
 
+    @property
+    def all_shards(self) -> int:
+        """How many are read: those that stay and those that go."""
+        return self.shards_before or self.shards
+
     def shard_client_id(self, shard: int) -> str:
         """The client identifier of a shard: the same at every start."""
         return f"{self.client_id}-{shard}"
 
     def subscriber(self, shard: int) -> Subscriber:
-        """Opens a shard's connection; it connects in its own thread."""
+        """Opens a shard's connection; it connects in its own thread.
+
+        A shard beyond those that there are now, of an earlier run or of the job that this one
+        updates, is emptied and ended.
+        """
         plain = self.filters
         shared = tuple(TopicFilter(item.pattern, share=self.client_id) for item in self.filters)
+        connection = self.broker.connection(
+            self.shard_client_id(shard),
+            session_expiry_seconds=self.session_expiry_seconds,
+            receive_maximum=self.receive_maximum,
+        )
+        if shard >= self.shards:
+            return LeavingSubscriber(
+                connection,
+                (*shared, *plain),
+                unacked_seconds=self.unacked_seconds,
+                start_timeout_seconds=self.broker.start_timeout_seconds,
+            )
         return Subscriber(
-            self.broker.connection(
-                self.shard_client_id(shard),
-                session_expiry_seconds=self.session_expiry_seconds,
-                receive_maximum=self.receive_maximum,
-            ),
+            connection,
             shared if self.shared else plain,
             # Whoever changes from one shard to several would else be sent everything twice.
             stale_filters=plain if self.shared else shared,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from typing import Any
 
@@ -7,7 +8,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.transforms.window import FixedWindows
 
-from mqtt.client import BrokerAddress
+from mqtt.client import BrokerAddress, LeavingSubscriber
 from mqtt.topics import TopicFilter
 from transforms.mqttio import BrokerSettings, MqttShard, PublishResult, ReadFromMqtt, WriteToMqtt
 from transforms.mqttio.subscriptions import SubscriptionSettings, subscription
@@ -35,6 +36,7 @@ def read(**changes: Any) -> ReadFromMqtt:
         ({"topics": ["$share/g/a"]}, "without \\$share"),
         ({"shards": 0}, "shards: must be 1 or more"),
         ({"shards": 2, "shared": False}, "more than one needs a shared subscription"),
+        ({"shards": 2, "shards_before": 2}, "must be more than the 2 shards that there are now"),
         ({"session_expiry_seconds": 0}, "would lose what arrives while we are away"),
         ({"event_time_lag_seconds": -1}, "event_time_lag_seconds: must be 0 or more"),
         ({"lists": True, "event_time": float}, "lists are stamped with their receipt"),
@@ -126,3 +128,24 @@ def test_one_client_id_is_read_once_in_a_pipeline() -> None:
         _ = pipeline | client_id >> read(client_id=client_id)
     with pytest.raises(ValueError, match="'a' is read twice"):
         _ = pipeline | "again" >> read(client_id="a", topics=["b/#"])
+
+
+def test_every_shard_that_there_was_is_read_and_those_that_go_are_left() -> None:
+    made = SubscriptionSettings(
+        broker=dataclasses.replace(BROKER, password=None),
+        client_id="c",
+        filters=(TopicFilter.parse("a/#"),),
+        shards=2,
+        shards_before=4,
+        shared=True,
+    )
+    assert [source.shard for source in MqttShard("c", shards=made.all_shards).split(1)] == [
+        *(0, 1, 2, 3)
+    ]
+    # An updated job has shards of before in its restrictions, whatever it is told.
+    opened = [made.subscriber(shard) for shard in range(5)]
+    for subscriber in opened:
+        subscriber.close()
+    assert [isinstance(subscriber, LeavingSubscriber) for subscriber in opened] == [
+        *(False, False, True, True, True)
+    ]
