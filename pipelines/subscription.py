@@ -15,7 +15,7 @@ import apache_beam as beam
 
 from mqtt.codec import ProtocolVersion
 from pipelines.broker_options import BrokerOptions, layout_option
-from pipelines.options import option
+from pipelines.options import OptionError, option
 from pipelines.preflight import Broker, Need
 from pipelines.readers import integer, topic_filters
 from schemas.layout import Layout
@@ -52,6 +52,13 @@ class SubscriptionOptions(BrokerOptions):
         example="4",
         default=1,
     )
+    shards_before: int | None = option(
+        "How many shards there were, where they were more: what the broker keeps for those that go"
+        " is read first, and then their sessions end.",
+        parse=integer(2, 1_000),
+        example="8",
+        default=None,
+    )
     session_expiry_seconds: int = option(
         "How long the broker keeps messages while the pipeline is away.",
         parse=integer(60, 0xFFFFFFFF),
@@ -64,6 +71,14 @@ class SubscriptionOptions(BrokerOptions):
         example="30000",
         default=30_000,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shards_before is not None and self.shards_before <= self.shards:
+            raise OptionError(
+                f"--shards_before={self.shards_before} must be more than --shards={self.shards}: it"
+                " is for the start after which there are fewer; leave it out"
+            )
 
     def filters(self) -> tuple[str, ...]:
         """The topic filters: those given, else the layout's."""
@@ -94,6 +109,7 @@ def read(pipeline: beam.Pipeline, options: SubscriptionOptions) -> beam.PCollect
         client_id=options.client_id,
         topics=options.filters(),
         shards=options.shards,
+        shards_before=options.shards_before,
         session_expiry_seconds=options.session_expiry_seconds,
         receive_maximum=options.receive_maximum,
         lists=True,
