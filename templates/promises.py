@@ -16,6 +16,7 @@ from templates.catalog import Template
 from templates.errors import ParameterError
 from templates.graph import Contract, contract_of, steps_of, write_contract
 from templates.job import CANARY, CANARY_NAME, Job, translate
+from templates.specification import disagreements
 
 IMAGE = "europe-docker.pkg.dev/my-project/mqttbeam/templates:checked"
 
@@ -156,7 +157,7 @@ def variants_of(template: Template) -> dict[str, Mapping[str, str]]:
 
 
 def failures(template: Template, *, record: bool = False) -> Iterator[str]:
-    """Gives what is wrong with a template: its examples, its jobs, the names of their steps.
+    """Gives what is wrong with a template: its examples, its metadata, its jobs, their steps.
 
     ``record`` adds names that the contract doesn't have yet to it; it takes none away.
 
@@ -171,6 +172,7 @@ def failures(template: Template, *, record: bool = False) -> Iterator[str]:
                 parameter.check(parameter.default)
         except ParameterError as error:
             yield str(error)
+    yield from disagreements(template)
     new = record and not (template.folder / "graph.json").exists()
     contract = Contract() if new else contract_of(template)
     for variant, values in variants_of(template).items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from google.cloud.dataflow_v1beta3.types import ContainerSpec
@@ -32,6 +33,30 @@ def metadata(template: Template) -> dict[str, Any]:
         "defaultStreamingMode": "AT_LEAST_ONCE",
         "parameters": [parameter.metadata() for parameter in template.parameters],
     }
+
+
+def disagreements(template: Template) -> Iterator[str]:
+    """Gives what metadata.json, beside the entry point, says otherwise than the options do.
+
+    The file is what others read: a build, a reviewer, Terraform.
+    """
+    path = template.folder / "metadata.json"
+    made = metadata(template)
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        yield f"{path.name}: can't be read ({error}); python -m docs.generate writes it"
+        return
+    if written == made:
+        return
+    told = {each.get("name"): each for each in written.get("parameters", ())}
+    for parameter in made["parameters"]:
+        if told.pop(parameter["name"], None) != parameter:
+            yield f"{path.name}: {parameter['name']} is not what its option says"
+    for name in told:
+        yield f"{path.name}: {name} is no parameter of {template.name}"
+    if {**written, "parameters": ()} != {**made, "parameters": ()}:
+        yield f"{path.name}: it is not what the template says; python -m docs.generate writes it"
 
 
 def specification(template: Template, *, image: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from templates.catalog import TEMPLATES, Template, template_named
 from templates.errors import TemplateError
 from templates.graph import Contract, contract_of
 from templates.promises import failures, variants_of
+from templates.specification import metadata, to_text
 
 STEPS = {"Read": "", "Read/Decode": "BytesCoder", "Write": "VarIntCoder"}
 RELEASED = Contract(variants={"default": STEPS})
@@ -91,6 +92,7 @@ def test_a_new_template_s_contract_is_recorded(
     monkeypatch.setattr(catalog, "FOLDER", tmp_path)
     template = template_named("pubsub-to-mqtt")
     template.folder.mkdir()
+    (template.folder / "metadata.json").write_text(to_text(metadata(template)))
     assert list(failures(template, record=True)) == []
     assert "ReadFromPubSub/Read/Read" in contract_of(template).variants["default"]
     assert list(failures(template)) == []

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from google.cloud.dataflow_v1beta3.types import ParameterType
 
+from templates import catalog
 from templates.catalog import TEMPLATES, Template, template_named
 from templates.errors import TemplateError, UnknownTemplate
-from templates.specification import check_specification, specification, to_text
+from templates.specification import (
+    check_specification,
+    disagreements,
+    metadata,
+    specification,
+    to_text,
+)
 
 IMAGE = "europe-docker.pkg.dev/my-project/mqttbeam/mqtt-to-pubsub:1.0"
 
@@ -45,6 +53,32 @@ def test_a_field_that_google_doesn_t_know_is_seen() -> None:
     spec["metadata"]["streeming"] = True
     with pytest.raises(TemplateError, match="streeming"):
         check_specification(json.dumps(spec))
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
+def test_the_metadata_that_are_written_are_those_of_the_options(template: Template) -> None:
+    assert list(disagreements(template)) == []
+
+
+def test_metadata_that_say_otherwise_than_the_options_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
+    template = template_named("pubsub-to-mqtt")
+    template.folder.mkdir()
+    file = template.folder / "metadata.json"
+    assert "can't be read" in "".join(disagreements(template))
+    written = metadata(template)
+    first, second, *rest = written["parameters"]
+    written["parameters"] = [{**first, "regexes": [".*"]}, {**second, "name": "other"}, *rest]
+    written["defaultStreamingMode"] = "EXACTLY_ONCE"
+    file.write_text(to_text(written))
+    assert list(disagreements(template)) == [
+        f"metadata.json: {first['name']} is not what its option says",
+        f"metadata.json: {second['name']} is not what its option says",
+        "metadata.json: other is no parameter of pubsub-to-mqtt",
+        "metadata.json: it is not what the template says; python -m docs.generate writes it",
+    ]
 
 
 @pytest.mark.parametrize("image", ["", "image", "registry/image", "registry/image:", "a b/c:1"])
