@@ -49,7 +49,7 @@ from transforms.archive.settings import (
     MOST_SHARDS,
     ArchiveSettings,
 )
-from transforms.errors import DestinationRefused
+from transforms.errors import DestinationError, DestinationRefused
 from transforms.pubsubio import HeldMessages, ReadFromPubSub
 from transforms.shared import Shared
 from transforms.stop import stop_requested
@@ -117,10 +117,13 @@ def check_archive(folder: str) -> None:
     """Writes to the folder and removes it again.
 
     Raises:
+      DestinationMissing: its bucket does not exist.
       DestinationRefused: it can't be written.
     """
     try:
         open_folder(folder).check()
+    except DestinationError:
+        raise
     except Exception as error:  # each file system has its own; it is told whole
         raise DestinationRefused(
             f"the archive's folder {folder} can't be written: {type(error).__name__}: {error}; give"

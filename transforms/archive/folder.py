@@ -31,7 +31,9 @@ class Folder(Protocol):
         """Removes what a writer left that was killed, and no other's; returns how many files."""
 
     def check(self) -> None:
-        """Writes a file and removes it. Raises what the file system raises."""
+        """Writes a file and removes it. Raises DestinationError where it is known what is wrong,
+        else what the file system raises.
+        """
 
 
 def open_folder(path: str) -> Folder:
