@@ -62,7 +62,8 @@ class ArchiveOptions:
         default=1,
     )
     archive_codec: str = option(
-        "Compression of the archive's files: deflate or null (none).",
+        "Compression of the archive's files: deflate, which every reader of Avro knows, zstandard,"
+        " which costs a sixth of its CPU time, or null (none). BigQuery loads all three.",
         parse=choice(**{codec.value: codec.value for codec in AvroCodec}),
         example="deflate",
         default=AvroCodec.DEFLATE.value,

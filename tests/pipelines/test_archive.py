@@ -49,7 +49,7 @@ def test_an_archive_is_set_up_by_its_options() -> None:
             ["--archive_folder=/a", f"--archive_subscription={INPUT}"],
             ["--archive_subscription and --input_subscription must be two"],
         ),
-        (["--archive_codec=snappy"], ["--archive_codec", "null, deflate"]),
+        (["--archive_codec=snappy"], ["--archive_codec", "null, deflate, zstandard"]),
         (["--archive_window_seconds=0"], ["--archive_window_seconds", "1 to 600 seconds"]),
         (["--archive_shards=0"], ["--archive_shards", "1 to 100"]),
     ],

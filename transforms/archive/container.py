@@ -11,21 +11,29 @@ from __future__ import annotations
 import json
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
+
+import zstandard
 
 _MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
 _BLOCK_BYTES = 256 * 1024
 _DEFLATE_LEVEL = 6
+_ZSTANDARD_LEVEL = 3
 
 
 class AvroCodec(Enum):
-    """How blocks are compressed: what every Avro reader must know, and BigQuery's load does."""
+    """How blocks are compressed, of what BigQuery loads.
+
+    The specification has every reader know the first two. Zstandard takes a sixth of deflate's
+    CPU time and is a tenth smaller. Snappy would be larger than both, and one package more.
+    """
 
     NULL = "null"
     DEFLATE = "deflate"
+    ZSTANDARD = "zstandard"
 
 
 class Container:
@@ -40,7 +48,7 @@ class Container:
     def __init__(
         self, schema: Mapping[str, Any], codec: AvroCodec, *, sync: bytes | None = None
     ) -> None:
-        self._codec = codec
+        self._compress = _compressor(codec)
         self._sync = secrets.token_bytes(_SYNC_BYTES) if sync is None else sync
         metadata = {"avro.schema": json.dumps(schema).encode(), "avro.codec": codec.value.encode()}
         self._parts = [_MAGIC, _map(metadata), self._sync]
@@ -66,13 +74,26 @@ class Container:
     def _end_block(self) -> None:
         if not self._block:
             return
-        body = b"".join(self._block)
-        if self._codec is AvroCodec.DEFLATE:
-            # RFC 1951 without zlib's header and checksum, as the specification has it.
-            deflate = zlib.compressobj(_DEFLATE_LEVEL, wbits=-15)
-            body = deflate.compress(body) + deflate.flush()
+        body = self._compress(b"".join(self._block))
         self._parts += (_long(len(self._block)), _long(len(body)), body, self._sync)
         self._block, self._block_bytes = [], 0
+
+
+def _compressor(codec: AvroCodec) -> Callable[[bytes], bytes]:
+    """Returns what compresses a block."""
+    match codec:
+        case AvroCodec.NULL:
+            return bytes
+        case AvroCodec.DEFLATE:
+            return _deflate
+        case AvroCodec.ZSTANDARD:
+            return zstandard.ZstdCompressor(level=_ZSTANDARD_LEVEL).compress
+
+
+def _deflate(body: bytes) -> bytes:
+    # RFC 1951 without zlib's header and checksum, as the specification has it.
+    deflate = zlib.compressobj(_DEFLATE_LEVEL, wbits=-15)
+    return deflate.compress(body) + deflate.flush()
 
 
 def _long(value: int) -> bytes:

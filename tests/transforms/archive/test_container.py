@@ -33,9 +33,10 @@ def test_a_large_file_has_several_blocks() -> None:
     assert sum(1 for _ in fastavro.block_reader(BytesIO(data))) > 1
 
 
-def test_deflate_makes_it_smaller() -> None:
+@pytest.mark.parametrize("codec", [AvroCodec.DEFLATE, AvroCodec.ZSTANDARD])
+def test_compression_makes_it_smaller(codec: AvroCodec) -> None:
     texts = ["the same text"] * 1_000
-    assert len(container(AvroCodec.DEFLATE, texts)) * 10 < len(container(AvroCodec.NULL, texts))
+    assert len(container(codec, texts)) * 10 < len(container(AvroCodec.NULL, texts))
 
 
 def test_counts_what_it_holds() -> None:
