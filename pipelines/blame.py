@@ -16,6 +16,7 @@ from mqtt.errors import (
     CertificateRejected,
     ConnectionRefused,
     CredentialMissing,
+    SessionTakenOver,
     SubscriptionRefused,
 )
 from transforms.errors import TransformError
@@ -64,6 +65,8 @@ def _options_of(error: Exception, options: object) -> tuple[str, ...]:
             return ("topics",)
         case BrokerUnreachable():
             return ("broker",)
+        case SessionTakenOver():
+            return ("client_id",)
         case TransformError():
             return tuple(_named_in(str(error), options))
     return ()

@@ -39,6 +39,7 @@ from pipelines.silence import error_of_ours, silence
 from pipelines.worker_pool import LoopbackWorkerPool
 from transforms.errors import TransformError
 from transforms.inbox import inbox_stands
+from transforms.mqttio.subscriptions import check_rivals
 from transforms.shared import close_shared
 from transforms.stop import request_stop, stop_requested
 
@@ -203,6 +204,8 @@ def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Pri
         while not ended.wait(_TICK_SECONDS) and not stop_requested():
             if prism is not None and not prism.running:
                 break
+            if prism is not None:
+                check_rivals()
             # Elsewhere the worker is another process, and the submission is all we see.
             if not told and (prism is None or inbox_stands(_TICK_SECONDS)):
                 told = True

@@ -48,6 +48,11 @@ class Shared(Generic[KeyT, ValueT]):
                 self._values[key] = make()
             return self._values[key]
 
+    def values(self) -> list[ValueT]:
+        """Returns the objects that are open."""
+        with self._lock:
+            return list(self._values.values())
+
     def close_all(self, *, settle_seconds: float = 0.0) -> None:
         """Ends every object."""
         with self._lock:

@@ -99,6 +99,8 @@ class Link:
         self._address = 0
         self._generation = 0
         self._short_lives = 0
+        self._held = False
+        self._usurped = 0
         self._born = 0.0
         self._closing = threading.Event()
         self._settled = threading.Condition()
@@ -156,6 +158,16 @@ class Link:
     def broken(self) -> bool:
         """Whether the thread ended by an error that nobody foresaw; ``error`` tells it."""
         return isinstance(self._error, ClientBroken)
+
+    @property
+    def usurped(self) -> int:
+        """How often another client took our client identifier before we had ever held it for
+        ``stable_seconds``; 0 for good once we have. So of two that fight, the one that came second
+        counts, unless both came within that time.
+
+        Only what the broker tells counts (DISCONNECT 0x8E): mosquitto 2.0 and MQTT 3.1.1 don't.
+        """
+        return self._usurped
 
     @property
     def error(self) -> MqttError | None:
@@ -237,7 +249,8 @@ class Link:
                 self._session.tick(now)
                 if now - self._born > self.settings.stable_seconds:
                     self._backoff.reset()
-                    self._short_lives = 0
+                    self._short_lives = self._usurped = 0
+                    self._held = True
                 if pinged_at is not None and wire.received_at > pinged_at:
                     pinged_at = None
                 if pinged_at is not None and now - pinged_at > keep_alive / 2:
@@ -292,6 +305,7 @@ class Link:
     def _judge_loss(self, error: MqttError, lived_seconds: float) -> None:
         if isinstance(error, SessionTakenOver):
             self.counters.add("takeovers")
+            self._usurped += not self._held
             self._backoff.at_least(_TAKEN_OVER_PAUSE_SECONDS)
         elif lived_seconds < self.settings.stable_seconds:
             self._short_lives += 1

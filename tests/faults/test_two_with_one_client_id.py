@@ -1,4 +1,6 @@
-"""A second pipeline with the client id of the first: both slow down, and say what to do."""
+"""A second pipeline with the client id of the first: both slow down, and say what to do; where the
+broker tells of a take-over, the second one ends.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,25 @@ from tests.harness.waiting import wait_until
 pytestmark = pytest.mark.faults
 
 WATCHED_SECONDS = 12.0
+HELD_SECONDS = 11.0
+"""More than a connection must stand to be the one that was there first."""
 
 
 @pytest.mark.parametrize(
-    ("start", "words"),
+    ("start", "words", "tells"),
     [
         # MQTT 5's DISCONNECT 0x8E names the reason.
-        (own_with_devices, "ERROR .*another client connected as 'telemetry-0'.*stop the other one"),
+        (
+            own_with_devices,
+            "ERROR .*another client connected as 'telemetry-0'.*stop the other one",
+            True,
+        ),
         # mosquitto closes the connection and says nothing.
-        (start_mosquitto, "WARNING .* in a row .*does another client connect as 'telemetry-0'"),
+        (
+            start_mosquitto,
+            "WARNING .* in a row .*does another client connect as 'telemetry-0'",
+            False,
+        ),
     ],
     ids=["own", "mosquitto"],
 )
@@ -39,6 +51,7 @@ def test_both_slow_down_and_name_the_client_id(
     tmp_path: Path,
     start: Callable[[Processes, Path], Broker],
     words: str,
+    tells: bool,
 ) -> None:
     broker = start(processes, tmp_path)
     with (
@@ -49,7 +62,9 @@ def test_both_slow_down_and_name_the_client_id(
         Device(broker, "d1") as device,
     ):
         first = cloud.start_telemetry(broker, broker_address=proxy.address)
+        stands = time.monotonic()
         wait_until_subscribed(device, tap)
+        wait_until(lambda: time.monotonic() - stands > HELD_SECONDS, seconds=60, what="a hold")
         second = cloud.start_telemetry(broker, broker_address=proxy.address)
         told = either(first, second, words)
         before, begin = proxy.accepted, time.monotonic()
@@ -59,11 +74,18 @@ def test_both_slow_down_and_name_the_client_id(
         # 64 each in 6.6 s was seen of clients that do not slow down.
         assert connects <= 12
         assert first.running
-        assert second.running
+        if tells:
+            assert second.wait_for_end(seconds=60) == 1
+            assert "connected as 'telemetry-0' before this one came" in second.said()
+            assert second.said().splitlines()[-1].endswith("; look at --client_id")
+            assert first.running
+        else:
+            assert second.running
         # When the second one ends, the first goes on, and has lost nothing.
         numbers = [device.publish(b"%d" % n, message_id=f"m-{n}") for n in range(200)]
         device.wait_until_acknowledged(numbers)
-        second.stop()
+        if second.running:
+            second.stop()
         wait_until(lambda: tap.distinct == 201, seconds=60, what=lambda: f"200, not {tap.distinct}")
 
 

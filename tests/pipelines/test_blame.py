@@ -13,6 +13,7 @@ from mqtt.errors import (
     ClientBroken,
     ConnectionRefused,
     CredentialMissing,
+    SessionTakenOver,
     SubscriptionRefused,
 )
 from pipelines.blame import advice
@@ -57,6 +58,7 @@ def refused(code: int) -> ConnectionRefused:
         (CredentialMissing("x"), "; look at --password"),
         (SubscriptionRefused("x", topic_filter="a", reason_code=0x87), "; look at --topics"),
         (BrokerUnreachable("x"), "; look at --broker"),
+        (SessionTakenOver("x"), "; look at --client_id"),
         (ClientBroken("x"), ""),
         (SecretError("secret file:/p: no such file"), "; look at --password"),
         (DestinationMissing("projects/p/topics/telemetry is gone"), "; look at --output_topic"),

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mqtt.client import LeavingSubscriber, Subscriber
+from mqtt.errors import SessionTakenOver
 from mqtt.topics import TopicFilter
 from transforms.mqttio.settings import BrokerSettings
 from transforms.shared import Shared
@@ -133,6 +134,11 @@ class SubscriptionSettings:
         )
 
 
+_TAKEN_OVER = 0x8E
+_RIVALRY = 3
+"""Take-overs after which the client that came second is known. Their pauses grow, and after a
+fourth the second might have held on for long enough to be taken for the first.
+"""
 _LOCK = threading.Lock()
 _SETTINGS: dict[str, SubscriptionSettings] = {}
 _OPEN: Shared[tuple[str, int], tuple[SubscriptionSettings, Subscriber]] = Shared(
@@ -166,3 +172,23 @@ def subscription(client_id: str, shard: int) -> tuple[SubscriptionSettings, Subs
         # With other settings it is another pipeline's, or an updated job's, of the same client id.
         keep=lambda found: found[0] == settings,
     )
+
+
+def check_rivals() -> None:
+    """For a process that runs the pipeline alone: on a cluster a shard may well be taken over, by
+    the worker to which it moved.
+
+    Raises:
+      SessionTakenOver: another client took a shard's connection again and again, and had it before
+        we came.
+    """
+    for settings, subscriber in _OPEN.values():
+        link = subscriber.link
+        if link.usurped >= _RIVALRY:
+            raise SessionTakenOver(
+                f"another client was connected as {link.settings.client_id!r} before this one came,"
+                f" and took the connection back {link.usurped} times: it goes"
+                " on, and this one ends. Every pipeline needs a client id of its own, other than"
+                f" {settings.client_id!r}: stop the other one, or give this one another",
+                reason_code=_TAKEN_OVER,
+            )

@@ -96,6 +96,27 @@ def test_a_takeover_is_counted_said_and_answered_with_a_pause(
     assert time.monotonic() - lost > 0.4
 
 
+@pytest.mark.parametrize(("stable_seconds", "expected"), [(10.0, [1, 2, 3]), (1e-9, [0, 0, 0])])
+def test_take_overs_count_until_the_connection_was_held_once(
+    scripted: ScriptedBroker, subscribe: Subscribe, stable_seconds: float, expected: list[int]
+) -> None:
+    subscriber = subscribe(scripted.settings(stable_seconds=stable_seconds))
+    counts: list[int] = []
+    for _ in range(3):
+        peer, _ = scripted.subscribed()
+        subscriber.wait_ready(5)
+        if stable_seconds < 1:
+            wait_until(lambda: subscriber.link._held, seconds=5, what="a connection that is held")
+        peer.send(DisconnectPacket(reason_code=DisconnectReasonCode.SESSION_TAKEN_OVER))
+        wait_until(
+            lambda: subscriber.counters["takeovers"] == len(counts) + 1,
+            seconds=5,
+            what="a take-over",
+        )
+        counts.append(subscriber.link.usurped)
+    assert counts == expected
+
+
 def test_connections_that_do_not_last_are_taken_for_a_second_client(
     scripted: ScriptedBroker, subscribe: Subscribe
 ) -> None:
