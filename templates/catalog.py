@@ -88,7 +88,8 @@ class Template:
         try:
             result = parse_options(self.options, [*argv, *arguments], program=self.name, about="")
         except OptionError as error:
-            raise ParameterError(in_their_names(str(error), self.parameters)) from error
+            words = in_their_names(str(error), self.parameters, template=self.name)
+            raise ParameterError(words) from error
         check_together(self.parameters, values)
         return result
 

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from templates.errors import ParameterError
 from templates.parameters import Parameter
 
+# Beam's options have an underscore, or are one word; none is in camel case.
+_UNKNOWN = re.compile(r"unknown option '--([a-z]+[A-Z][A-Za-z]*)'")
+
 
 def check_together(parameters: Sequence[Parameter], values: Mapping[str, str]) -> None:
     """Raises ParameterError for a value that does nothing, as what it belongs to isn't given.
@@ -50,8 +53,11 @@ def unknown(name: str, parameters: Sequence[Parameter], *, template: str) -> Par
     return ParameterError(f"{words}; it has {', '.join(names)}")
 
 
-def in_their_names(words: str, parameters: Sequence[Parameter]) -> str:
+def in_their_names(words: str, parameters: Sequence[Parameter], *, template: str) -> str:
     """Returns what the options say of ``--option`` with the parameters' names, and an example."""
+    found_unknown = _UNKNOWN.match(words)
+    if found_unknown is not None:
+        return str(unknown(found_unknown[1], parameters, template=template))
     named = {parameter.option: parameter for parameter in parameters}
     found = [named[option] for option in re.findall(r"--(\w+)", words) if option in named]
     for parameter in found:

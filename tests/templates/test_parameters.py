@@ -140,7 +140,9 @@ BAD = [
     ("pubsub-to-bigquery", "archiveCodec", "zip"),
     ("pubsub-to-bigquery", "outputTableSpec", "telemetry"),
     ("pubsub-to-bigquery", "outputTableSpec", "my-project:telemetry"),
+    ("pubsub-to-bigquery", "outputTableSpec", "p-1:iot.telemetry"),
     ("pubsub-to-bigquery", "inputSubscription", "projects/my-project/topics/telemetry"),
+    ("pubsub-to-bigquery", "inputSubscription", "projects/p-1/subscriptions/telemetry"),
 ]
 
 
@@ -156,6 +158,8 @@ def test_a_bad_value_is_refused_by_expression_and_here_with_an_example(
     assert words.startswith(f"{parameter}: ")
     assert words.endswith(f"an example is {parameter}={template.parameter(parameter).example}")
     assert "hunter2" not in words
+    if template.parameter(parameter).form.kind is Kind.SECRET:
+        assert "would be shown to all who may see the job" in words
 
 
 BAD_FOR_ITS_READER = [
@@ -283,6 +287,14 @@ def test_what_is_missing_is_asked_for(template: Template) -> None:
             del values[parameter.name]
             with pytest.raises(ParameterError, match=f"^{parameter.name}: is missing"):
                 template.read(values)
+
+
+@pytest.mark.parametrize("name", ["pubsub-to-bigquery", "pubsub-to-mqtt"])
+def test_a_topic_beside_the_subscription_is_refused_by_the_launcher_too(name: str) -> None:
+    template = template_named(name)
+    needed = [f"--{key}={value}" for key, value in examples(template).items()]
+    with pytest.raises(ParameterError, match=r"^inputTopic: .* an example is inputSubscription="):
+        template.read_arguments([*needed, "--inputTopic=projects/my-project/topics/telemetry"])
 
 
 def test_an_option_s_own_name_is_no_way_around_its_parameter() -> None:
