@@ -20,6 +20,9 @@ PARAMETERS = [(template, each) for template in TEMPLATES for each in template.pa
 NAMES = [f"{template.name}-{each.name}" for template, each in PARAMETERS]
 
 
+FROM_MQTT = [template for template in TEMPLATES if template.from_mqtt]
+
+
 def passes(parameter: Parameter, value: str) -> bool:
     """Whether Dataflow would take the value: by every expression, and one of the words."""
     if parameter.form.words and value not in parameter.form.words:
@@ -113,6 +116,36 @@ def test_what_would_do_nothing_is_refused_and_a_default_is_not(
         template.read({**values, parameter.name: value})
     if parameter.default is not None:
         template.read({**values, parameter.name: parameter.default})
+
+
+SECRET = "projects/my-project/secrets/mqtt"
+
+
+@pytest.mark.parametrize("template", FROM_MQTT, ids=lambda template: template.name)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"inputTopic": "devices/+/telemetry/#,devices/+/state,sites/#"},
+        {"inputTopic": "#"},
+        {"inputTopic": "/devices/+/events"},
+        {"brokerServer": "tcp://broker.example.com"},
+        {"brokerServer": "ssl://broker.example.com:8883,ssl://[2001:db8::1]:8883"},
+        {"brokerServer": "ws://10.0.0.1:8080/mqtt"},
+        {"brokerServer": "wss://a.example.com,wss://b.example.com:443/path"},
+        {"brokerServer": "mqtt://a.example.com, mqtts://b.example.com:8884"},
+        {"username": "pipeline", "passwordSecretId": f"{SECRET}/versions/3"},
+        # A token: MQTT 5 takes one without a user name.
+        {"passwordSecretId": f"{SECRET}/versions/latest"},
+        {"clientCertificateSecretId": SECRET, "clientKeySecretId": SECRET, "caSecretId": SECRET},
+    ],
+    ids=lambda values: ",".join(values.values()),
+)
+def test_filters_brokers_and_credentials_of_every_kind_are_taken(
+    template: Template, values: dict[str, str]
+) -> None:
+    needed = {each.name: each.example for each in template.parameters if not each.optional}
+    template.read({**needed, **values})
+    assert all(passes(template.parameter(name), value) for name, value in values.items())
 
 
 BAD = [
