@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import local, plan, templates
+from cli import doctor, local, plan, templates
 from cli.output import OutputClosed
 
 
@@ -42,6 +42,7 @@ app.command("send")(local.send)
 app.command("query")(local.query)
 app.command("tail")(local.tail)
 app.command("plan")(plan.plan)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 
 @broker_app.command(

@@ -1,6 +1,7 @@
 """The commands for Dataflow flex templates: look at them, check them, launch them."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,14 +11,18 @@ from cli.local import fail
 from cli.output import say
 
 if TYPE_CHECKING:
+    from pipelines.preflight import Need
     from templates.catalog import Template
 
 app = typer.Typer(no_args_is_help=True, help="Dataflow flex templates of the pipelines.")
 
+_PREFLIGHT_SECONDS = 30.0
+
 _Name = Annotated[str, typer.Argument(help="Template, such as mqtt-to-pubsub.", metavar="NAME")]
 
 
-def _named(name: str) -> "Template":
+def named(name: str) -> "Template":
+    """Return a template, or end with those that there are."""
     from templates.catalog import template_named
     from templates.errors import UnknownTemplate
 
@@ -40,7 +45,7 @@ def describe(
         for each in TEMPLATES:
             say(f"{each.name:20} {each.title}")
         return
-    template = _named(name)
+    template = named(name)
     say(f"{template.title}\n\n{template.description}\n")
     for parameter in template.parameters:
         say(f"{parameter.name}{'' if parameter.optional else '  (required)'}")
@@ -71,7 +76,7 @@ def check(
     from templates.specification import specification
 
     wrong = False
-    for template in TEMPLATES if name is None else (_named(name),):
+    for template in TEMPLATES if name is None else (named(name),):
         try:
             specification(template, image=IMAGE)
             found = list(failures(template, record=record))
@@ -101,7 +106,7 @@ def spec(
     from templates.errors import TemplateError
     from templates.specification import specification, to_text
 
-    template = _named(name)
+    template = named(name)
     try:
         text = to_text(specification(template, image=image))
     except TemplateError as error:
@@ -148,6 +153,14 @@ def launch(
     update: Annotated[
         bool, typer.Option("--update", help="Replace the running job of that name in place.")
     ] = False,
+    skip_preflight: Annotated[
+        bool,
+        typer.Option(
+            "--skip-preflight",
+            help="Launch without looking at what must be there: a job that lacks a topic, a right"
+            " or its broker starts, costs, and moves nothing.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
     endpoint: Annotated[
         str | None,
@@ -156,17 +169,22 @@ def launch(
 ) -> None:
     """Launch a template on Dataflow: shows the whole request and its cost, and asks.
 
-    All parameters are checked here first. The last line on standard output is the job's id.
+    All parameters are checked here first, then what they name is looked at, as by
+    `mqttbeam doctor`: what failed refuses the launch, what can't be told from here does
+    not. The last line on standard output is the job's id.
     """
     from templates.cost import cost_estimate
     from templates.errors import LaunchError, TemplateError
     from templates.launching import Launch, launch_request, request_text, send
+    from templates.preflight import launch_needs
 
-    template = _named(name)
+    template = named(name)
+    values = parameters(param or [])
     try:
+        needs = () if skip_preflight else launch_needs(template, values, project=project, spec=spec)
         request = launch_request(
             template,
-            _parameters(param or []),
+            values,
             Launch(
                 project=project,
                 region=region,
@@ -185,9 +203,11 @@ def launch(
         fail(str(error), status=2)
     typer.echo(f"{project}, {region}: {request_text(request)}", err=True)
     typer.echo(cost_estimate(machine_type, max_workers), err=True)
+    if not yes and not sys.stdin.isatty():
+        fail("nobody is here to be asked: give --yes to launch", status=2)
+    if needs:
+        _refuse_failures(needs, service_account)
     if not yes:
-        if not sys.stdin.isatty():
-            fail("nobody is here to be asked: give --yes to launch", status=2)
         typer.confirm(
             f"{'Update the running' if update else 'Launch the'} job {job}?", abort=True, err=True
         )
@@ -197,7 +217,21 @@ def launch(
         fail(str(error))
 
 
-def _parameters(given: list[str]) -> dict[str, str]:
+def _refuse_failures(needs: Sequence["Need"], service_account: str | None) -> None:
+    """Look at what a launch needs, show it, and end if anything failed."""
+    from cli.findings import lines, looked
+    from pipelines.preflight import Outcome, worst
+
+    _, findings = looked(
+        needs, service_account=service_account, seconds=_PREFLIGHT_SECONDS, in_network=False
+    )
+    typer.echo("\n".join(["preflight:", *lines(findings, everything=False)]), err=True)
+    if worst(findings) is Outcome.FAILED:
+        fail("not launched: mend what failed, or give --skip-preflight")
+
+
+def parameters(given: list[str]) -> dict[str, str]:
+    """Return the parameters of NAME=VALUE pairs, or end with what is wrong with one."""
     values: dict[str, str] = {}
     for each in given:
         name, equals, value = each.partition("=")

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import commands, direct, telemetry, warehouse
 from pipelines.options import OptionError, parse_options
+from pipelines.preflight import Need
 from templates.errors import ParameterError, UnknownTemplate
 from templates.parameters import Parameter, parameters_of
 from templates.refusals import check_together, in_their_names, unknown
@@ -27,6 +28,7 @@ _ONE_PROCESS = ("no_use_multiple_sdk_containers",)
 class Template:
     """A flex template.
 
+    ``needs`` says for given options what must be there, ``check`` looks for it as who runs it.
     ``writes`` says which Pub/Sub topics the service's own sink must write for given options, and
     ``variants`` which parameters change the graph: each has a graph of its own in the contract.
     """
@@ -36,6 +38,7 @@ class Template:
     description: str
     options: type[Any]
     build: Callable[[beam.Pipeline, Any], beam.PCollection]
+    needs: Callable[[Any], tuple[Need, ...]]
     check: Callable[[Any], None]
     writes: Callable[[Any], set[str]]
     from_mqtt: bool
@@ -132,6 +135,7 @@ TEMPLATES = (
         ),
         options=telemetry.TelemetryOptions,
         build=telemetry.build,
+        needs=telemetry.needs,
         check=telemetry.check,
         writes=_telemetry_writes,
         from_mqtt=True,
@@ -152,6 +156,7 @@ TEMPLATES = (
         ),
         options=direct.DirectOptions,
         build=direct.build,
+        needs=direct.needs,
         check=direct.check,
         writes=lambda options: set(),
         from_mqtt=True,
@@ -169,6 +174,7 @@ TEMPLATES = (
         ),
         options=warehouse.WarehouseOptions,
         build=warehouse.build,
+        needs=warehouse.needs,
         check=warehouse.check,
         writes=lambda options: set(),
         from_mqtt=False,
@@ -190,6 +196,7 @@ TEMPLATES = (
         ),
         options=commands.CommandsOptions,
         build=commands.build,
+        needs=commands.needs,
         check=commands.check,
         writes=lambda options: {options.results_topic},
         from_mqtt=False,

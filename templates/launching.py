@@ -71,24 +71,40 @@ class Launch:
     update: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, form, example in (
-            ("project", self.project, _PROJECT, "my-project"),
-            ("region", self.region, _REGION, "europe-west1"),
-            ("job", self.job_name, _JOB_NAME, "telemetry-eu"),
-            ("spec", self.spec, _SPEC, "gs://my-bucket/templates/mqtt-to-pubsub.json"),
-            ("service-account", self.service_account, _ACCOUNT, _ACCOUNT_EXAMPLE),
-            ("subnetwork", self.subnetwork, _SUBNETWORK, _SUBNETWORK_EXAMPLE),
-        ):
-            if value is not None and not form.fullmatch(value):
-                raise TemplateError(f"--{name} {value!r}: must be like {example}")
+        check_settings(
+            project=self.project,
+            region=self.region,
+            job=self.job_name,
+            spec=self.spec,
+            service_account=self.service_account,
+            subnetwork=self.subnetwork,
+        )
         if self.maximum_workers is not None and not 1 <= self.maximum_workers <= _MOST_WORKERS:
             raise TemplateError(
                 f"--max-workers {self.maximum_workers}: must be 1 to {_MOST_WORKERS}"
             )
 
 
-_ACCOUNT_EXAMPLE = "telemetry@my-project.iam.gserviceaccount.com"
-_SUBNETWORK_EXAMPLE = "regions/europe-west1/subnetworks/workers"
+_FORMS = {
+    "project": (_PROJECT, "my-project"),
+    "region": (_REGION, "europe-west1"),
+    "job": (_JOB_NAME, "telemetry-eu"),
+    "spec": (_SPEC, "gs://my-bucket/templates/mqtt-to-pubsub.json"),
+    "service_account": (_ACCOUNT, "telemetry@my-project.iam.gserviceaccount.com"),
+    "subnetwork": (_SUBNETWORK, "regions/europe-west1/subnetworks/workers"),
+}
+
+
+def check_settings(**settings: str | None) -> None:
+    """Looks at settings of a launch by their names; None is one that wasn't given.
+
+    Raises:
+      TemplateError: names the setting and says what would be right.
+    """
+    for name, value in settings.items():
+        form, example = _FORMS[name]
+        if value is not None and not form.fullmatch(value):
+            raise TemplateError(f"--{name.replace('_', '-')} {value!r}: must be like {example}")
 
 
 def launch_request(

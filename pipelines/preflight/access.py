@@ -21,7 +21,7 @@ from google.auth.impersonated_credentials import Credentials as ImpersonatedCred
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from pipelines.errors import ApiRefused, CannotAsk
-from pipelines.preflight.finding import Finding, found, untold
+from pipelines.preflight.finding import Finding, failed, found, untold
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LIFETIME_SECONDS = 600
@@ -174,10 +174,10 @@ class Access:
         with self._lock:
             known = dict(self._known)
         if "caller" in known:
-            result.append(_told("Google credentials", "are here", known["caller"]))
+            result.append(_told("Google credentials", "are here", known["caller"], failed))
         if "account" in known and isinstance(known.get("caller"), Credentials):
             asked = "lets this account act for it, which asking for its rights needs"
-            result.append(_told(str(self.service_account), asked, known["account"]))
+            result.append(_told(str(self.service_account), asked, known["account"], untold))
         return result
 
     def _callers(self) -> Credentials:
@@ -204,7 +204,9 @@ class Access:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
             credentials.refresh(Request())  # type: ignore[no-untyped-call]
         except GoogleAuthError as error:
-            raise CannotAsk(f"no Google credentials: {_first_line(error)}", _LOGIN) from None
+            raise CannotAsk(
+                f"there are none that can be used: {_first_line(error)}", _LOGIN
+            ) from None
         return credentials
 
     def _open_account(self) -> Credentials:
@@ -240,9 +242,14 @@ def _member(caller: object) -> str:
     return f"serviceAccount:{email}" if "@" in email else CALLER
 
 
-def _told(resource: str, asked: str, known: Credentials | CannotAsk) -> Finding:
+def _told(
+    resource: str,
+    asked: str,
+    known: Credentials | CannotAsk,
+    refused: Callable[[str, str, str, str | None], Finding],
+) -> Finding:
     if isinstance(known, CannotAsk):
-        return untold(resource, asked, str(known), known.command)
+        return refused(resource, asked, str(known), known.command)
     return found(resource, asked)
 
 

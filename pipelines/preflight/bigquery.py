@@ -23,7 +23,7 @@ from transforms.errors import (
 )
 
 SERVICE = "bigquery"
-APPEND = ("bigquery.tables.updateData", "bigquery.tables.get")
+APPEND = ("bigquery.tables.updateData",)
 
 
 def examine_table(need: Table, access: Access, *, seconds: float) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def _existence(need: Table, access: Access, seconds: float) -> Finding:
         credentials = None if environ.get(EMULATOR_VARIABLE) else _looker(access)
         check_table(need.name, need.definition, timeout_seconds=seconds, credentials=credentials)
     except CannotAsk as error:
-        return untold(need.name, asked, str(error), error.command)
+        return untold(need.name, asked, str(error))
     except DestinationMissing:
         return failed(need.name, asked, "there is none of this name", _create(need, access))
     except OtherColumns as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -67,7 +68,7 @@ def untold(resource: str, asked: str, words: str, command: str | None = None) ->
     )
 
 
-def worst(findings: list[Finding]) -> Outcome:
+def worst(findings: Sequence[Finding]) -> Outcome:
     """Returns the worst outcome; OK where nothing was asked."""
     order = list(Outcome)
     return max((finding.outcome for finding in findings), key=order.index, default=Outcome.OK)

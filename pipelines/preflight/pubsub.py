@@ -91,7 +91,7 @@ def _existence(
     except CannotAsk as error:
         if used.outcome is Outcome.OK and not used.words:
             return found(name, asked), None
-        return untold(name, asked, str(error), error.command), None
+        return untold(name, asked, str(error)), None
     except ApiRefused as error:
         if error.status == grpc.StatusCode.NOT_FOUND.value[0]:
             return failed(name, asked, "there is none of this name", create_command(name)), None

@@ -64,7 +64,7 @@ def _existence(access: Access, name: str, readable: Finding) -> Finding:
     try:
         state = access.caller.get(SERVICE, f"v1/{name}").get("state")
     except CannotAsk as error:
-        return untold(name, asked, str(error), error.command)
+        return untold(name, asked, str(error))
     except ApiRefused as error:
         if error.status != 404:
             return untold(name, asked, str(error))

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
-from pipelines.preflight.finding import Finding, Outcome, failed, found, untold
+from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned
 from pipelines.preflight.needs import File, Folder
 from pipelines.preflight.rights import rights
 
@@ -29,7 +29,14 @@ def examine_folder(need: Folder, access: Access, *, seconds: float) -> Iterator[
     if bucket is None:
         yield untold(need.name, "can be written to", "it is a folder of the worker's own machine")
         return
-    yield from _bucket(access, bucket, "write files, and write them again", WRITE, "objectUser")
+    for finding in _bucket(
+        access, bucket, "write files, and write them again", WRITE, "objectUser"
+    ):
+        if need.tried or finding.outcome is not Outcome.FAILED:
+            yield finding
+            continue
+        words = f"{finding.words}: dead letters too large for their sink would be cut"
+        yield warned(finding.resource, finding.asked, words, finding.command)
 
 
 def examine_file(need: File, access: Access, *, seconds: float) -> Iterator[Finding]:
@@ -69,6 +76,9 @@ def _bucket(
     if there.outcome is Outcome.UNKNOWN and usable.outcome is Outcome.OK:
         there = found(url, there.asked)  # what may be used is there, whoever may look at it
     yield there
+    if usable.outcome is Outcome.FAILED:
+        words = f"{usable.words} on the bucket as a whole; a grant for a part of it is not seen"
+        usable = failed(url, usable.asked, words, usable.command)
     if there.outcome is not Outcome.FAILED:
         yield usable
 
@@ -89,7 +99,7 @@ def _existence(access: Access, url: str, path: str, command: str) -> Finding:
     try:
         access.caller.get(SERVICE, path)
     except CannotAsk as error:
-        return untold(url, asked, str(error), error.command)
+        return untold(url, asked, str(error))
     except ApiRefused as error:
         if error.status == 404:
             return failed(url, asked, "there is none of this name", command)

@@ -37,29 +37,38 @@ class Signed(NamedTuple):
 
 
 class Authority:
-    """Signs certificates that are kept in ``folder``."""
+    """Signs certificates that are kept in ``folder``.
 
-    def __init__(self, folder: Path, name: str) -> None:
+    ``identified``: with the key identifiers that Python's own checks ask for since 3.13.
+    """
+
+    def __init__(self, folder: Path, name: str, *, identified: bool = False) -> None:
         self._folder = folder
         self._name = _name(name)
         self._key = _new_key()
-        certificate = (
+        self._identified = identified
+        builder = (
             _builder(self._name, self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_SIGNS_ONLY, critical=True)
-            .sign(self._key, hashes.SHA256())
         )
+        if identified:
+            own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+            builder = builder.add_extension(own, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         self.file = str(folder / f"{name}.pem")
         Path(self.file).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def sign(self, name: str) -> Signed:
         """Returns a certificate for a client, host name or IP address."""
         key = _new_key()
-        certificate = (
-            _builder(_name(name), self._name, key)
-            .add_extension(_alternative_name(name), critical=False)
-            .sign(self._key, hashes.SHA256())
+        builder = _builder(_name(name), self._name, key).add_extension(
+            _alternative_name(name), critical=False
         )
+        if self._identified:
+            signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(signer, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         return _save(self._folder, name, certificate, key)
 
 

@@ -1,0 +1,63 @@
+"""All needs at once: none hides another, and none is waited for without end."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from pipelines.preflight import File, Folder, Need, Outcome, Secret, Subscription, Topic, examine
+from tests.harness.google_apis import GoogleApis
+from tests.harness.pubsub_rights import PubSubWithRights
+from tests.pipelines.preflight.conftest import MakeAccess
+from transforms.secrets import SecretRef
+
+NEEDS: tuple[Need, ...] = (
+    Secret(reference=SecretRef.parse("projects/p/secrets/s"), use="MQTT password"),
+    Topic(name="projects/my-project/topics/telemetry"),
+    Subscription(name="projects/my-project/subscriptions/archive"),
+    Folder(name="gs://my-bucket/archive", tried=True),
+    File(name="gs://my-files/numbers.csv"),
+)
+
+
+def test_every_failure_is_told_in_the_order_of_the_needs(
+    rights: PubSubWithRights, access: MakeAccess
+) -> None:
+    progress: list[tuple[int, int]] = []
+    findings = examine(
+        (*NEEDS, NEEDS[0]),
+        access(),
+        seconds=20,
+        in_network=False,
+        progress=lambda done, of: progress.append((done, of)),
+    )
+    failed = [each.resource for each in findings if each.outcome is Outcome.FAILED]
+    assert failed == [
+        "projects/p/secrets/s/versions/latest",
+        "projects/my-project/topics/telemetry",
+        "projects/my-project/subscriptions/archive",
+        "gs://my-bucket",
+        "gs://my-files",
+    ]
+    assert all(each.command for each in findings if each.outcome is Outcome.FAILED)
+    assert progress == [(number, 5) for number in range(1, 6)]
+
+
+def test_what_does_not_answer_in_time_is_unknown_and_holds_up_nobody(
+    apis: GoogleApis, access: MakeAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{silent.getsockname()[1]}")
+        begin = time.monotonic()
+        findings = examine(NEEDS[:2], access(), seconds=1, in_network=False)
+        assert time.monotonic() - begin < 4
+    told = {each.resource: each.outcome for each in findings}
+    assert told["projects/p/secrets/s/versions/latest"] is Outcome.FAILED
+    assert told["projects/my-project/topics/telemetry"] is Outcome.UNKNOWN
+
+
+def test_a_defect_is_raised_and_not_told_as_a_finding(access: MakeAccess) -> None:
+    with pytest.raises(ValueError, match="not enough values"):
+        examine([Topic(name="no-topic")], access(), seconds=5, in_network=False)
