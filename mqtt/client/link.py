@@ -44,6 +44,7 @@ _TICK_SECONDS = 0.5
 _GOODBYE_SECONDS = 1.0
 _TAKEN_OVER = 0x8E
 _TAKEN_OVER_PAUSE_SECONDS = 5.0
+_WANTED_SECONDS = 0.1
 _SUSPICIOUS_LOSSES = 3
 """So many connections in a row that did not become stable look like a second client."""
 
@@ -62,6 +63,9 @@ class Session(Protocol):
 
     def tick(self, now: float) -> None:
         """Called about twice a second while connected; may raise ConnectionLost to reconnect."""
+
+    def wanted(self, since: float) -> bool:
+        """Whether anybody has had a use for the connection since then (monotonic seconds)."""
 
     @property
     def full(self) -> bool:
@@ -101,6 +105,7 @@ class Link:
         self._short_lives = 0
         self._held = False
         self._usurped = 0
+        self._yielded_at: float | None = None
         self._born = 0.0
         self._closing = threading.Event()
         self._settled = threading.Condition()
@@ -206,6 +211,17 @@ class Link:
                 self._complain(ClientBroken(f"a defect ended the MQTT client: {error!r}"))
                 raise
             self._closing.wait(self._backoff.next_pause_seconds())
+            self._wait_until_wanted()
+
+    def _wait_until_wanted(self) -> None:
+        """After a take-over by another client: only who has a use for the connection takes it back.
+
+        A shard that a cluster has moved to another worker leaves its connection behind in this
+        process; nobody reads from it, and it must not fight the one that took its place.
+        """
+        since, self._yielded_at = self._yielded_at, None
+        while since is not None and not self._closing.is_set() and not self._session.wanted(since):
+            self._closing.wait(_WANTED_SECONDS)
 
     def _live(self) -> None:
         """One connection from CONNECT to its end, which is always an exception."""
@@ -304,12 +320,14 @@ class Link:
 
     def _judge_loss(self, error: MqttError, lived_seconds: float) -> None:
         if isinstance(error, SessionTakenOver):
-            self.counters.add("takeovers")
+            self._yielded_at = time.monotonic()
             self._usurped += not self._held
+            self.counters.add("takeovers")
             self._backoff.at_least(_TAKEN_OVER_PAUSE_SECONDS)
         elif lived_seconds < self.settings.stable_seconds:
             self._short_lives += 1
             if self._short_lives >= _SUSPICIOUS_LOSSES:
+                self._yielded_at = time.monotonic()
                 self.counters.add("takeovers")
                 self._backoff.at_least(_TAKEN_OVER_PAUSE_SECONDS)
                 error = ConnectionLost(

@@ -369,6 +369,10 @@ class Publisher:
         if self._careful is not None:
             self._send_carefully(self._careful)
 
+    def wanted(self, since: float) -> bool:
+        """Always: whoever has a publisher publishes, and no other process has its client id."""
+        return True
+
     @property
     def full(self) -> bool:
         """Never: only acknowledgements arrive."""

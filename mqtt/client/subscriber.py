@@ -101,6 +101,8 @@ class Subscriber:
         self._handed_out: dict[int, Batch] = {}
         self._handed_out_bytes = 0
         self._acknowledging = 0
+        self._waiting = 0
+        self._asked_at = 0.0
         self._generation = _NO_GENERATION
         self._wire: Wire | None = None
         self._subscribe_by: float | None = None
@@ -146,7 +148,10 @@ class Subscriber:
         """
         with self._condition:
             if not self._queue and timeout_seconds:
+                self._waiting += 1
                 self._condition.wait(timeout_seconds)
+                self._waiting -= 1
+            self._asked_at = time.monotonic()
             queue = self._queue
             if not queue:
                 return None
@@ -307,6 +312,11 @@ class Subscriber:
             self._queue = deque(item for item in kept if item[0])
             self._queued = sum(len(packets) for packets, _ in self._queue)
             self._queued_bytes = sum(_payload_bytes(packets) for packets, _ in self._queue)
+
+    def wanted(self, since: float) -> bool:
+        """Whether anybody takes from the queue."""
+        with self._condition:
+            return bool(self._waiting) or self._asked_at > since
 
     def tick(self, now: float) -> None:
         """Raises ConnectionLost where SUBACK or an acknowledgement of ours is overdue."""

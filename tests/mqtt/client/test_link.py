@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -91,6 +92,7 @@ def test_a_takeover_is_counted_said_and_answered_with_a_pause(
     lost = time.monotonic()
     assert isinstance(subscriber.link.error, SessionTakenOver)
     assert "'client'" in str(subscriber.link.error)
+    subscriber.take(1, 0)
     scripted.subscribed()
     # Half of the longest pause at least, where the shortest is a hundredth of it.
     assert time.monotonic() - lost > 0.4
@@ -114,7 +116,28 @@ def test_take_overs_count_until_the_connection_was_held_once(
             what="a take-over",
         )
         counts.append(subscriber.link.usurped)
+        subscriber.take(1, 0)
     assert counts == expected
+
+
+def test_a_connection_that_nobody_reads_from_does_not_fight_whoever_took_it(
+    scripted: ScriptedBroker, subscribe: Subscribe
+) -> None:
+    subscriber = subscribe(scripted.settings())
+    peer, _ = scripted.subscribed()
+    subscriber.wait_ready(5)
+    assert subscriber.take(1, 0) is None
+    peer.send(DisconnectPacket(reason_code=DisconnectReasonCode.SESSION_TAKEN_OVER))
+    wait_until(lambda: subscriber.counters["takeovers"] == 1, seconds=5, what="a take-over")
+    # Pauses are of a hundredth of a second here.
+    assert scripted.connections(seconds=0.5) == 0
+    # A shard that came back to this process.
+    reader = threading.Thread(target=subscriber.take, args=(1, 5.0))
+    reader.start()
+    peer, _ = scripted.subscribed()
+    peer.publish(("a/b", b"x"))
+    reader.join(5)
+    assert not reader.is_alive()
 
 
 def test_connections_that_do_not_last_are_taken_for_a_second_client(

@@ -44,6 +44,7 @@ def test_a_shard_that_is_taken_over_three_times_from_the_first_on_has_a_rival(
     while subscriber.link.usurped < 3:
         check_rivals()
         before = subscriber.link.usurped
+        subscriber.take(1, 0)
         peer, _ = scripted.subscribed()
         peer.send(DisconnectPacket(reason_code=DisconnectReasonCode.SESSION_TAKEN_OVER))
         wait_until(partial(usurped_again, subscriber, before), seconds=5, what="a take-over")
