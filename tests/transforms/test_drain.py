@@ -1,4 +1,5 @@
-"""A drain: what was read is finished and acknowledged, what was not stays where it was.
+"""A drain: what was read is finished and acknowledged, what was not stays where it was. And an
+update in place: what one job left is read on by the next.
 
 A draining runner checkpoints the bundle that reads, and asks the source's restriction provider to
 truncate what is left. Beam's FnApiRunner can be told to drain; Prism 2.77 can't. What Dataflow does
@@ -14,12 +15,9 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam.io.unbounded_source import _PROVIDER, UnboundedSource
-from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState
-from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 
 from localcloud.pubsub.embedded import LocalPubSub
 from localcloud.subscriber import PubSub, subscription_path
@@ -27,11 +25,13 @@ from mqtt.client import BrokerAddress, Message, Publisher, Subscriber
 from mqtt.topics import TopicFilter
 from tests.harness.brokers import Broker, start_own
 from tests.harness.processes import Processes
+from tests.harness.waiting import wait_until
+from tests.transforms.bundles import Bundle
 from tests.transforms.prism import Collected
 from transforms.inbox import ReadInbox
 from transforms.mqttio import BrokerSettings, ReadFromMqtt
 from transforms.mqttio.source import MqttShard
-from transforms.mqttio.subscriptions import SubscriptionSettings, register
+from transforms.mqttio.subscriptions import SubscriptionSettings, register, subscription
 from transforms.pubsubio import ReadFromPubSub
 from transforms.pubsubio import read as pubsub_read
 from transforms.secrets import SecretRef
@@ -105,6 +105,12 @@ def leave(broker: Broker, client_id: str) -> list[bytes]:
     return payloads
 
 
+def wait_for_mqtt(client_id: str, count: int) -> None:
+    """Waits until so many messages of shard 0 are here to be read."""
+    _, subscriber = subscription(client_id, 0)
+    wait_until(lambda: subscriber._queued == count, seconds=10, what=f"{count} messages")
+
+
 def drained(build: beam.PTransform) -> None:
     """Runs a read as a runner that drains does; it must end by itself, with nothing read."""
     pipeline = beam.Pipeline(
@@ -132,51 +138,18 @@ def test_a_drained_mqtt_read_ends_and_its_session_keeps_what_waits(broker: Broke
     assert waiting(broker, "telemetry-drain") == payloads
 
 
-class Bundle:
-    """A bundle of a source's read, as a runner has it in its hands."""
-
-    def __init__(self, read: ReadInbox[Any], source: UnboundedSource) -> None:
-        (restriction,) = _PROVIDER.split(source, _PROVIDER.initial_restriction(source))
-        self._source = source
-        self._read = read
-        self._tracker = ThreadsafeRestrictionTracker(_PROVIDER.create_tracker(restriction))
-        self._finalizer = beam.DoFn.BundleFinalizerParam()
-        read.setup()
-        self._elements = read.process(
-            source,
-            self._finalizer,
-            RestrictionTrackerView(self._tracker),
-            ManualWatermarkEstimator(None),
-        )
-
-    def first(self) -> Any:
-        """The first list."""
-        return next(self._elements).value
-
-    def drain(self) -> None:
-        """Takes back what is not read yet, and asks what of it must still be done: nothing."""
-        primary, residual = self._tracker.try_split(0)
-        assert _PROVIDER.truncate(self._source, residual) is None
-        assert list(self._elements) == []
-        assert self._tracker.current_restriction() == primary
-
-    def commit(self) -> None:
-        """What the bundle did is durable."""
-        self._finalizer.finalize_bundle()
-        self._read.teardown()
-
-
 def test_a_bundle_that_is_drained_acknowledges_what_it_read_and_nothing_else(
     broker: Broker,
 ) -> None:
     payloads = leave(broker, "telemetry-middle")
-    subscription = SubscriptionSettings(
+    five = SubscriptionSettings(
         broker=settings(broker, "telemetry"),
         client_id="telemetry-middle",
         filters=(TopicFilter(TOPIC),),
         batch_messages=5,
     )
-    bundle = Bundle(ReadInbox(register, subscription), MqttShard("telemetry-middle", shard=0))
+    bundle = Bundle(ReadInbox(register, five), MqttShard("telemetry-middle", shard=0))
+    wait_for_mqtt("telemetry-middle", WAITING)
     read = [message.payload for message in bundle.first()]
     assert read == payloads[: len(read)]
     assert len(read) < len(payloads)
@@ -184,6 +157,33 @@ def test_a_bundle_that_is_drained_acknowledges_what_it_read_and_nothing_else(
     bundle.commit()
     close_shared(settle_seconds=2.0)
     assert waiting(broker, "telemetry-middle") == payloads[len(read) :]
+
+
+def test_what_a_job_left_is_read_on_under_the_settings_of_its_update(broker: Broker) -> None:
+    payloads = leave(broker, "telemetry-update")
+
+    def read(most: int, rest: bytes | None) -> tuple[list[bytes], bytes]:
+        new = SubscriptionSettings(
+            broker=settings(broker, "telemetry"),
+            client_id="telemetry-update",
+            filters=(TopicFilter(TOPIC),),
+            batch_messages=most,
+        )
+        source = MqttShard("telemetry-update", shard=0)
+        bundle = Bundle(ReadInbox(register, new), source, rest=rest)
+        wait_for_mqtt("telemetry-update", WAITING if rest is None else WAITING - 5)
+        payloads = [message.payload for message in bundle.first()]
+        rest = bundle.checkpoint()
+        bundle.commit()
+        # The workers of the old job end, and with them the connection.
+        close_shared(settle_seconds=2.0)
+        return payloads, rest
+
+    before, rest = read(5, None)
+    after, _ = read(WAITING, rest)
+    assert len(before) == 5
+    assert before + after + waiting(broker, "telemetry-update") == payloads
+    assert len(after) > 5, "the limit of five went with the source"
 
 
 def test_a_drained_pubsub_read_ends_and_its_subscription_keeps_what_waits(
@@ -201,20 +201,21 @@ def test_a_drained_pubsub_read_ends_and_its_subscription_keeps_what_waits(
 def test_a_pubsub_bundle_that_is_drained_acknowledges_what_it_read_and_nothing_else(
     pubsub: LocalPubSub,
 ) -> None:
-    subscription = subscription_path("sub-middle")
+    path = subscription_path("sub-middle")
     with PubSub(pubsub.endpoint) as client:
         client.create_topic("topic-middle")
         client.create_subscription("sub-middle", topic="topic-middle")
         client.publish("topic-middle", b"read", {})
-        read = ReadFromPubSub(subscription)
+        read = ReadFromPubSub(path)
         bundle = Bundle(
             ReadInbox(pubsub_read._register, read._settings),
-            pubsub_read.PubSubSubscription(subscription),
+            pubsub_read.PubSubSubscription(path),
         )
+        puller = pubsub_read._puller(path)
+        wait_until(lambda: puller.oldest_time is not None, seconds=10, what="a message")
         assert [message.data for message in bundle.first()] == [b"read"]
         client.publish("topic-middle", b"left", {})
         bundle.drain()
-        puller = pubsub_read._puller(subscription)
         assert puller.drain_counters()[0]["acked"] == 0
         bundle.commit()
         close_shared(settle_seconds=2.0)
