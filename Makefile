@@ -16,7 +16,7 @@ SERVED = sys.implementation.name == "cpython" and "t" not in sys.abiflags \
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench test-faults lock clean prism named
+.PHONY: help run test check bench test-faults image image-lock lock clean prism named
 .DELETE_ON_ERROR:
 
 help:
@@ -30,7 +30,10 @@ help:
 	@echo 'make check        ruff and mypy'
 	@echo 'make test-faults  the long kill and outage runs'
 	@echo 'make bench        the measurements of bench/RESULTS.md'
-	@echo 'make lock         requirements.lock from pyproject.toml (needs uv)'
+	@echo 'make image        the image of the Dataflow templates, tried; without a container engine its'
+	@echo '                    Dockerfile is linted, and its Python part executed and tried'
+	@echo 'make image-lock   templates/images.lock: asks the registries for the digests of base images'
+	@echo 'make lock         the lock files from pyproject.toml (needs uv)'
 	@echo 'make clean        remove what was built and what runs stored'
 
 # Through the environment, as they are: in the line a quote or a $ of theirs would be the shell's.
@@ -45,10 +48,17 @@ run: $(STAMP) prism
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 test: $(STAMP) prism
-	@$(BIN)/python -m pytest -m "not faults" $(TESTS)
+	@$(BIN)/python -m pytest -m "not faults and not image" $(TESTS)
 
 test-faults: $(STAMP) prism
 	@$(BIN)/python -m pytest -m faults $(TESTS)
+
+# -rs: says plainly where no image was built, and why.
+image: $(STAMP) prism
+	@$(BIN)/python -m pytest -rs tests/templates/image
+
+image-lock: $(STAMP)
+	@$(BIN)/python -m templates.image.pin
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

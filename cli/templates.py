@@ -1,4 +1,4 @@
-"""The commands for Dataflow flex templates: look at them, check them, launch them."""
+"""The commands for Dataflow flex templates: look at them, check, build and launch them."""
 
 import sys
 from collections.abc import Sequence
@@ -40,19 +40,13 @@ def describe(
 ) -> None:
     """Say what a template does and which parameters it has."""
     from templates.catalog import TEMPLATES
+    from templates.entry import help_of
 
     if name is None:
         for each in TEMPLATES:
             say(f"{each.name:20} {each.title}")
         return
-    template = named(name)
-    say(f"{template.title}\n\n{template.description}\n")
-    for parameter in template.parameters:
-        say(f"{parameter.name}{'' if parameter.optional else '  (required)'}")
-        say(f"    {parameter.help}")
-        if parameter.default is not None:
-            say(f"    Default: {parameter.default}")
-        say(f"    Example: {parameter.example}")
+    say(help_of(named(name)))
 
 
 @app.command(epilog="Example:  mqttbeam templates check mqtt-to-pubsub")
@@ -89,6 +83,67 @@ def check(
         wrong = wrong or bool(found)
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example:  mqttbeam templates build --push --output specs --tag 1.0"
+    " --repository europe-docker.pkg.dev/my-project/mqttbeam"
+)
+def build(
+    repository: Annotated[
+        str,
+        typer.Option(
+            help="Where the images go, REGISTRY/PATH; each is named after its template there."
+        ),
+    ],
+    tag: Annotated[str, typer.Option(help="Tag of the images, such as 1.0.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Template; without it all are built.", metavar="[NAME]")
+    ] = None,
+    push: Annotated[
+        bool,
+        typer.Option(
+            "--push", help="Push them; the specifications then name what was pushed by its digest."
+        ),
+    ] = False,
+    output: Annotated[
+        Path, typer.Option(help="Folder for the specifications, NAME.json each.")
+    ] = Path(),
+    as_root: Annotated[
+        bool,
+        typer.Option(
+            "--as-root",
+            help="Images whose programs run as root, for hosts that refuse an ordinary user.",
+        ),
+    ] = False,
+) -> None:
+    """Build the image of launcher and workers, by docker or podman, and write the specification.
+
+    Base images are taken by the digests of templates/images.lock, packages by
+    the hashes of templates/requirements.lock. The engine speaks on standard
+    error; standard output has a line for each specification: its file, and
+    the image that it names. Run it in a checkout of the project.
+    """
+    from templates.catalog import TEMPLATES
+    from templates.errors import ImageError, TemplateError
+    from templates.image.build import build_images
+    from templates.specification import specification, to_text
+
+    chosen = TEMPLATES if name is None else (named(name),)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for template, image in build_images(
+            chosen, repository=repository, tag=tag, push=push, as_root=as_root
+        ):
+            file = output / f"{template.name}.json"
+            file.write_text(to_text(specification(template, image=image)), encoding="utf-8")
+            say(f"{file} {image}")
+    except ImageError as error:
+        fail(str(error))
+    except TemplateError as error:
+        fail(str(error), status=2)
+    except OSError as error:
+        fail(f"--output {output}: {error.strerror}", status=2)
 
 
 @app.command(

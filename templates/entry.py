@@ -28,12 +28,15 @@ from transforms.errors import TransformError
 def main(name: str, argv: Sequence[str] | None = None) -> int:
     """Launches the template of that name; returns the exit status and has said why on stderr.
 
-    Exit status: 0 submitted, 1 failed, 2 wrong parameters.
+    Exit status: 0 submitted or ``--help``, 1 failed, 2 wrong parameters.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     template = template_named(name)
+    arguments = sys.argv[1:] if argv is None else argv
+    if "--help" in arguments:
+        print(help_of(template))  # noqa: T201  # asked for
+        return 0
     try:
-        arguments = sys.argv[1:] if argv is None else argv
         options, beam_options = template.read_arguments(arguments)
         prepare(template, beam_options)
         template.check(options)
@@ -43,6 +46,18 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     except (PipelineError, MqttError, TransformError) as error:
         return _failed(name, error, 1)
     return 0
+
+
+def help_of(template: Template) -> str:
+    """Returns what a template does and which parameters it has, for a terminal."""
+    lines = [template.title, "", template.description, ""]
+    for parameter in template.parameters:
+        lines.append(f"{parameter.name}{'' if parameter.optional else '  (required)'}")
+        lines.append(f"    {parameter.help}")
+        if parameter.default is not None:
+            lines.append(f"    Default: {parameter.default}")
+        lines.append(f"    Example: {parameter.example}")
+    return "\n".join(lines)
 
 
 def prepare(template: Template, options: PipelineOptions) -> None:

@@ -5,6 +5,7 @@
     TemplateError
     ├── ParameterError    a parameter is unknown, missing, wrong, or contradicts another
     ├── UnknownTemplate   there is no template of that name
+    ├── ImageError        the image can't be built, or its base images not be pinned
     └── LaunchError       Dataflow, or the way to it, refused the launch
 """
 
@@ -21,6 +22,10 @@ class ParameterError(TemplateError):
 
 class UnknownTemplate(TemplateError):
     """The message names those that there are."""
+
+
+class ImageError(TemplateError):
+    """No image was built, no digest was taken; the message says what to do."""
 
 
 class LaunchError(TemplateError):

@@ -28,13 +28,15 @@ environment.
 
 {parameters}
 
-## Specification
+## Image and specification
 
-Checked here, with the job that Dataflow would get; then written for your image:
+In a checkout of the project: checked, with the job that Dataflow would get; then the image of
+launcher and workers is built and pushed, and the specification written that names it by its digest.
+For an image that was built elsewhere, `mqttbeam templates spec` writes one.
 
 ```sh
 mqttbeam templates check {name}
-mqttbeam templates spec {name} --image {image} --output {name}.json
+mqttbeam templates build {name} --repository {repository} --tag 1.0 --push
 gcloud storage cp {name}.json {spec}
 ```
 
@@ -84,7 +86,7 @@ def readme(template: Template) -> str:
         description=template.description,
         name=name,
         parameters=_table(template),
-        image=_IMAGE.format(name=name),
+        repository=_IMAGE.partition("/{name}")[0],
         spec=_SPEC.format(name=name),
         mqttbeam=_mqttbeam(template),
         gcloud=_gcloud(template),

@@ -83,3 +83,12 @@ def test_the_launcher_s_file_is_that_template(template: Template, tmp_path: Path
     assert done.stderr.startswith(f"{template.name}: ")
     assert len(done.stderr.splitlines()) == 1
     assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
+def test_help_needs_no_parameters(template: Template, capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.main(template.name, ["--help"]) == 0
+    said = capsys.readouterr().out
+    for parameter in template.parameters:
+        assert f"\n{parameter.name}" in said
+        assert f"\n    Example: {parameter.example}" in said
