@@ -41,5 +41,9 @@ class Archive:
         for path in self.files:
             if path not in self._read:
                 self._read.add(path)
-                with path.open("rb") as file:
-                    self.records += fastavro.reader(file)  # type: ignore[arg-type]  # of records
+                self.records += self.records_of(path)
+
+    @staticmethod
+    def records_of(path: Path) -> list[dict[str, Any]]:
+        with path.open("rb") as file:
+            return list(fastavro.reader(file))  # type: ignore[arg-type]  # of records

@@ -84,9 +84,9 @@ def test_a_step_of_another_type_is_refused_whatever_its_name(running: dict[str, 
 
 def test_what_is_kept_in_state_is_in_the_contract(job_of: Callable[[str, str], Job]) -> None:
     steps = steps_of(job_of("pubsub-to-bigquery", "archive"))
-    batch = steps["Archive/Archive/Batch/ParDo(_GroupIntoBatchesDoFn)"]
-    assert "state values bag_spec" in batch
-    assert "timer ts-buffering_end" in batch
+    batch = steps["Archive/Archive/Batch"]
+    assert "state messages bag_spec BytesCoder" in batch
+    assert "timer ts-waited" in batch
     read = steps_of(job_of("mqtt-to-pubsub", "default"))["ReadFromMqtt/Read"]
     assert "restriction TupleCoder[_UnboundedSourceRestrictionCoder" in read
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from apache_beam.io.gcp.pubsub import ReadFromPubSub as BeamReadFromPubSub
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from localcloud.pubsub.clock import SystemClock
 from localcloud.subscriber import PubSub
 from tests.harness.archive import Archive
 from tests.harness.waiting import wait_until
@@ -32,6 +34,8 @@ from transforms.pubsubio.read import _OPEN as _pullers
 
 SUBSCRIPTION = "projects/some-project/subscriptions/sub"
 GOOD = b'{"readings": {"t": 1}}'
+HOUR_NS = 3_600 * 10**9
+Way = Callable[[Place, ArchiveSettings], Callable[[beam.Pipeline], object]]
 
 
 def publish(place: Place, payloads: Sequence[bytes]) -> None:
@@ -135,18 +139,62 @@ def test_a_folder_that_is_away_for_a_while_costs_nothing(place: Place, tmp_path:
     assert left(place) == 0
 
 
+def by_state(place: Place, settings: ArchiveSettings) -> Callable[[beam.Pipeline], object]:
+    """The pipeline where the runner's state is durable."""
+    return lambda pipeline: (
+        pipeline
+        | ReadFromPubSub(place.subscription, lists=True)
+        | ArchiveBatches(settings, origin="sub", default_schema_id=None)
+    )
+
+
+def by_hand(place: Place, settings: ArchiveSettings) -> Callable[[beam.Pipeline], object]:
+    """The pipeline where it isn't."""
+    return lambda pipeline: pipeline | ArchivePubSub(place.subscription, settings)
+
+
+@pytest.mark.parametrize("way", [by_hand, by_state])
+def test_what_comes_long_after_its_hour_is_in_files_of_its_own(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    archive = Archive(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(SystemClock, "wall_ns", lambda clock: time.time_ns() - 3 * HOUR_NS)
+        publish(place, [GOOD] * 2)
+    publish(place, [GOOD] * 3)
+    with running(way(place, ArchiveSettings(folder=str(tmp_path), window_seconds=0.5))):
+        wait_until(
+            lambda: (archive(), len(archive.records))[1] == 5, seconds=20, what="five messages"
+        )
+    assert [path.name.partition("-")[0] for path in archive.files] == ["late", "telemetry"]
+    late, on_time = (Archive.records_of(path) for path in archive.files)
+    assert (len(late), len(on_time)) == (2, 3)
+    hours = {record["published_time"].strftime("hour=%H") for record in late}
+    assert hours == {archive.files[0].parent.name}
+
+
+@pytest.mark.parametrize("way", [by_hand, by_state])
+def test_a_file_is_closed_by_its_bytes_long_before_its_time(
+    place: Place, tmp_path: Path, way: Way
+) -> None:
+    archive = Archive(tmp_path)
+    payload = b'{"readings": {"t": "%s"}}' % (b"x" * 1_000)
+    settings = ArchiveSettings(folder=str(tmp_path), window_seconds=600, file_bytes=10_000)
+    with running(way(place, settings)):
+        for _ in range(4):
+            publish(place, [payload] * 10)
+            count = len(archive.files)
+            wait_until(lambda c=count: len(archive.files) > c, seconds=20, what="a file")  # type: ignore[misc]  # an int
+    archive()
+    assert len(archive.records) == 40
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_by_way_of_the_runners_state_the_same_is_archived(place: Place, tmp_path: Path) -> None:
     settings = ArchiveSettings(folder=str(tmp_path), window_seconds=1, shards=2)
     archive = Archive(tmp_path)
     payloads = [GOOD, b"no JSON", *[GOOD] * 10]
-
-    def build(pipeline: beam.Pipeline) -> None:
-        _ = (
-            pipeline
-            | ReadFromPubSub(place.subscription, lists=True)
-            | ArchiveBatches(settings, origin="sub", default_schema_id=None)
-        )
+    build = by_state(place, settings)
 
     with running(build):
         publish(place, payloads)
@@ -170,7 +218,7 @@ def test_on_dataflow_messages_wait_in_the_services_state() -> None:
         applied = todo.pop()
         todo += applied.parts
         found.add(type(applied.transform))
-    assert {BeamReadFromPubSub, beam.GroupIntoBatches, ArchiveBatches} <= found
+    assert {BeamReadFromPubSub, ArchiveBatches} <= found
 
 
 def test_held_messages_never_leave_the_process_that_can_acknowledge_them() -> None:
