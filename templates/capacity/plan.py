@@ -182,38 +182,21 @@ def plan(
         pubsub_tib_month=pubsub / _TIB,
         rows_tib_month=rows / _TIB,
         stored_tib=stored / _TIB,
-        quotas=(
-            Use(
-                name="Pub/Sub publish",
-                used=published_mb,
-                limit=quotas.pubsub_publish_mb_per_second,
-                unit="MB/s",
-            ),
-            Use(
-                name="Pub/Sub delivery",
-                used=delivered_mb,
-                limit=quotas.pubsub_deliver_mb_per_second,
-                unit="MB/s",
-            ),
-            Use(
-                name="Storage Write throughput",
-                used=row_mb,
-                limit=quotas.write_api_mb_per_second,
-                unit="MB/s",
-            ),
-            Use(
-                name="Storage Write connections",
-                used=connections,
-                limit=quotas.write_api_connections,
-                unit="",
-            ),
-            Use(
-                name="workers of the largest job",
-                used=max(_ceil(telemetry / clusters), warehouse),
-                limit=quotas.dataflow_workers,
-                unit="",
-            ),
-            Use(name="Dataflow jobs", used=jobs, limit=quotas.dataflow_jobs, unit=""),
+        quotas=tuple(
+            Use(name=name, used=used, limit=limit, unit=unit)
+            for name, used, limit, unit in (
+                ("Pub/Sub publish", published_mb, quotas.pubsub_publish_mb_per_second, "MB/s"),
+                ("Pub/Sub delivery", delivered_mb, quotas.pubsub_deliver_mb_per_second, "MB/s"),
+                ("Storage Write throughput", row_mb, quotas.write_api_mb_per_second, "MB/s"),
+                ("Storage Write connections", connections, quotas.write_api_connections, ""),
+                (
+                    "workers of the largest job",
+                    max(_ceil(telemetry / clusters), warehouse),
+                    quotas.dataflow_workers,
+                    "",
+                ),
+                ("Dataflow jobs", jobs, quotas.dataflow_jobs, ""),
+            )
         ),
         cost=_cost(
             telemetry + warehouse + command_workers,

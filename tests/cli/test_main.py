@@ -6,19 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
-
-
-def _mqttbeam(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+from tests.cli.commandline import PROJECT, assert_refused, mqttbeam
 
 
 @pytest.mark.parametrize(
@@ -30,7 +18,7 @@ def _mqttbeam(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_without_a_running_cloud_the_way_to_one_is_told(command: list[str], tmp_path: Path) -> None:
-    done = _mqttbeam(*command, cwd=tmp_path)
+    done = mqttbeam(*command, cwd=tmp_path)
     assert done.returncode == 3
     assert done.stderr.startswith("error: no local cloud runs in")
     assert "make run" in done.stderr
@@ -65,16 +53,13 @@ def test_without_a_running_cloud_the_way_to_one_is_told(command: list[str], tmp_
 def test_what_can_t_be_is_one_line_and_exit_status_2(
     command: list[str], message: str, tmp_path: Path
 ) -> None:
-    done = _mqttbeam(*command, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith(message)
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+    done = mqttbeam(*command, cwd=tmp_path)
+    assert_refused(done, message)
 
 
 @pytest.mark.parametrize("command", ["run", "send", "query", "tail"])
 def test_help_shows_examples(command: str, tmp_path: Path) -> None:
-    done = _mqttbeam(command, "--help", cwd=tmp_path)
+    done = mqttbeam(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"mqttbeam {command}" in done.stdout.split("Example")[1]
 

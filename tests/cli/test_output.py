@@ -12,9 +12,7 @@ import pytest
 from localcloud.endpoints import STATE_FOLDER, TOPICS, Endpoints, RunningCloud
 from localcloud.run.children import Children, own_environment
 from localcloud.subscriber import PubSub
-
-PROJECT = Path(__file__).resolve().parent.parent.parent
-PROGRAM = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from cli.main import app, main\n"
+from tests.cli.commandline import PROGRAM
 
 
 def _start(code: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:

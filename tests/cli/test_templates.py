@@ -1,13 +1,13 @@
 """`mqttbeam templates`, as a real process."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
+from tests.cli.commandline import assert_refused, mqttbeam
+
 LAUNCH = [
     *("launch", "pubsub-to-bigquery", "--project", "my-project", "--region", "europe-west1"),
     *("--job", "warehouse", "--spec", "gs://my-bucket/spec.json"),
@@ -15,16 +15,8 @@ LAUNCH = [
 ]
 
 
-def _templates(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, "templates", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def _templates(*arguments: str, cwd: Path) -> CompletedProcess[str]:
+    return mqttbeam("templates", *arguments, cwd=cwd)
 
 
 def test_a_template_is_described(tmp_path: Path) -> None:
@@ -77,7 +69,5 @@ def test_what_can_t_be_is_one_line_and_exit_status_2(
     command: list[str], message: str, tmp_path: Path
 ) -> None:
     done = _templates(*command, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith(message)
-    assert len(done.stderr.splitlines()) == 1
+    assert_refused(done, message)
     assert "hunter2" not in done.stderr

@@ -13,6 +13,13 @@ def careful(caution: Caution) -> None:
     assert caution.connected(0.0, unanswered=True)
 
 
+def ends_over(caution: Caution, packet_id: int) -> None:
+    """A connection to be careful with ends over a message alone, and the next one stands."""
+    caution.sent([packet_id], 2.0)
+    assert caution.lost(2.1, unanswered=True) is None
+    assert caution.connected(3.0, unanswered=True)
+
+
 def test_it_waits_before_it_sends_one_alone() -> None:
     caution = Caution()
     careful(caution)
@@ -23,9 +30,7 @@ def test_it_waits_before_it_sends_one_alone() -> None:
 def test_a_message_that_ends_two_connections_alone_is_given_up() -> None:
     caution = Caution()
     careful(caution)
-    caution.sent([7], 2.0)
-    assert caution.lost(2.1, unanswered=True) is None
-    assert caution.connected(3.0, unanswered=True)
+    ends_over(caution, 7)
     caution.sent([7], 4.0)
     assert caution.lost(4.1, unanswered=True) == 7
     assert not caution.connected(5.0, unanswered=True)
@@ -34,9 +39,7 @@ def test_a_message_that_ends_two_connections_alone_is_given_up() -> None:
 def test_another_message_is_not_given_up_for_the_first_ones_end() -> None:
     caution = Caution()
     careful(caution)
-    caution.sent([7], 2.0)
-    assert caution.lost(2.1, unanswered=True) is None
-    assert caution.connected(3.0, unanswered=True)
+    ends_over(caution, 7)
     caution.sent([8], 4.0)
     assert caution.lost(4.1, unanswered=True) is None
 
