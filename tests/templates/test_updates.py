@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +23,7 @@ from templates import promises
 from templates.catalog import TEMPLATES, Template, template_named
 from templates.graph import Contract, steps_of
 from templates.job import Job, translate
+from tests.transforms.bundles import RELEASED
 from transforms.inbox import InboxMark
 from transforms.mqttio.source import MqttShard
 from transforms.pubsubio.read import PubSubSubscription
@@ -91,25 +91,8 @@ def test_what_is_kept_in_state_is_in_the_contract(job_of: Callable[[str, str], J
     assert "restriction TupleCoder[_UnboundedSourceRestrictionCoder" in read
 
 
-# What a running job holds of its read: the source, pickled by Beam 2.77. It outlives every update.
-RELEASED = {
-    "mqtt": (
-        "uAFRbHBvT1RGQldTWlRXWEJxZ1lFQUFDeDM0R3NrQUVBQVl3QUtDQUMvWjc0aVlBUU9BQ0FBZENwc29CazAwQm9C"
-        "cGsybzBJS2FOTkJvQUEweE1JTHlGSUZHQkNIb1FjMUVvSmVEMWo5RTB4QjJSM0dmdzJ3VnNuUTQ1TXFjS2ZFUFZX"
-        "dW1USVpZTmFxRTh6Z2VzalBTT0hDQ0NCeU9CL1lzdWl4SW14L0YzSkZPRkNRY0dxQmdRQT09AQGAAAGLz+VoAAAA"
-    ),
-    "pubsub": (
-        "zAFRbHBvT1RGQldTWlRXWjJvRTZBQUFENXo0RTRFRUVBQWE4Z0FQM2ZlSW1Ba0RnQWdBSElpbnFHbWdBQVpESm93"
-        "bnFEUko2S1kwbW5xQUF6U1B4VUJ6QTloekw2RGRmUE9ESGpZTzdNNEFrU0JjcEtQVTR0RzNqaElrTEVUS0dkbUJo"
-        "a0JrMTlhb1drenVVcitBalEzb1I1d3BXNkZwYWIwcXJjNGhQYnF2SnBTQlNMaGNJUUlpeGZHZ0VmaTdraW5DaElU"
-        "dFFKMEFBPT0BAYAAAYvP5WgAAAA="
-    ),
-}
-
-
 def resumed(kind: str) -> Any:
-    coder = _UnboundedSourceRestrictionCoder()
-    return coder.decode(base64.b64decode(RELEASED[kind]))
+    return _UnboundedSourceRestrictionCoder().decode(RELEASED[kind])
 
 
 def test_what_a_running_job_holds_of_its_mqtt_read_is_read_on() -> None:

@@ -26,7 +26,7 @@ from mqtt.topics import TopicFilter
 from tests.harness.brokers import Broker, start_own
 from tests.harness.processes import Processes
 from tests.harness.waiting import wait_until
-from tests.transforms.bundles import Bundle
+from tests.transforms.bundles import RELEASED, Bundle
 from tests.transforms.prism import Collected
 from transforms.inbox import ReadInbox
 from transforms.mqttio import BrokerSettings, ReadFromMqtt
@@ -76,10 +76,10 @@ def settings(broker: Broker, user: str) -> BrokerSettings:
     )
 
 
-def waiting(broker: Broker, client_id: str) -> list[bytes]:
-    """What the session of shard 0 holds; nothing is acknowledged."""
+def waiting(broker: Broker, client_id: str, shard: int = 0) -> list[bytes]:
+    """What the session of a shard holds; nothing is acknowledged."""
     connection = settings(broker, "telemetry").connection(
-        f"{client_id}-0", session_expiry_seconds=600
+        f"{client_id}-{shard}", session_expiry_seconds=600
     )
     subscriber = Subscriber(connection, [TopicFilter(TOPIC)])
     payloads: list[bytes] = []
@@ -92,9 +92,9 @@ def waiting(broker: Broker, client_id: str) -> list[bytes]:
     return payloads
 
 
-def leave(broker: Broker, client_id: str) -> list[bytes]:
-    """Leaves messages in the session of shard 0, and returns them."""
-    assert waiting(broker, client_id) == []
+def leave(broker: Broker, client_id: str, shard: int = 0) -> list[bytes]:
+    """Leaves messages in the session of a shard, and returns them."""
+    assert waiting(broker, client_id, shard) == []
     payloads = [b"%d" % number for number in range(WAITING)]
     publisher = Publisher(settings(broker, "d1").connection("d1"))
     codes = publisher.publish(
@@ -105,9 +105,9 @@ def leave(broker: Broker, client_id: str) -> list[bytes]:
     return payloads
 
 
-def wait_for_mqtt(client_id: str, count: int) -> None:
-    """Waits until so many messages of shard 0 are here to be read."""
-    _, subscriber = subscription(client_id, 0)
+def wait_for_mqtt(client_id: str, count: int, shard: int = 0) -> None:
+    """Waits until so many messages of a shard are here to be read."""
+    _, subscriber = subscription(client_id, shard)
     wait_until(lambda: subscriber._queued == count, seconds=10, what=f"{count} messages")
 
 
@@ -184,6 +184,23 @@ def test_what_a_job_left_is_read_on_under_the_settings_of_its_update(broker: Bro
     assert len(before) == 5
     assert before + after + waiting(broker, "telemetry-update") == payloads
     assert len(after) > 5, "the limit of five went with the source"
+
+
+def test_what_the_first_release_left_is_read_on(broker: Broker) -> None:
+    payloads = leave(broker, "telemetry-eu", shard=3)
+    four = SubscriptionSettings(
+        broker=settings(broker, "telemetry"),
+        client_id="telemetry-eu",
+        filters=(TopicFilter(TOPIC),),
+        shards=4,
+        shared=True,
+    )
+    source = MqttShard("telemetry-eu", shards=4)
+    bundle = Bundle(ReadInbox(register, four), source, rest=RELEASED["mqtt"])
+    wait_for_mqtt("telemetry-eu", WAITING, shard=3)
+    assert [message.payload for message in bundle.first()] == payloads
+    bundle.drain()
+    bundle.commit()
 
 
 def test_a_drained_pubsub_read_ends_and_its_subscription_keeps_what_waits(
