@@ -1,5 +1,6 @@
 """What a look at a template's needs has found, on a terminal."""
 
+import logging
 import os
 import sys
 from collections import Counter
@@ -18,6 +19,9 @@ def looked(
     """Look at everything, telling a terminal how far it is."""
     from templates.preflight import look
 
+    for library in ("google.auth", "urllib3"):
+        # What they warn of is a finding here, told once and with what mends it.
+        logging.getLogger(library).setLevel(logging.ERROR)
     terminal = sys.stderr.isatty()
 
     def progress(done: int, of: int) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from templates.catalog import template_named
 from templates.errors import LaunchError, ParameterError, TemplateError
 from templates.graph import Contract
 from templates.launching import Launch, launch_request, request_text, send
+from tests.templates.dataflow import Dataflow, running_dataflow
 
 MQTT = template_named("pubsub-to-bigquery")
 VALUES = {
@@ -30,48 +29,13 @@ NEEDED: dict[str, Any] = {
 }
 
 
-class _Dataflow(ThreadingHTTPServer):
-    """Dataflow's launch method: keeps the requests, and answers as told."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests: list[tuple[str, dict[str, Any]]] = []
-        self.answer: tuple[int, dict[str, Any]] = (200, {"job": {"id": "2026-11-23_job"}})
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Dataflow
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path.partition("?")[0], json.loads(body)))
-        status, answer = self.server.answer
-        text = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def dataflow() -> Iterator[_Dataflow]:
-    with _Dataflow() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+def dataflow() -> Iterator[Dataflow]:
+    with running_dataflow() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
-def test_a_launch_arrives_as_it_was_shown(dataflow: _Dataflow) -> None:
+def test_a_launch_arrives_as_it_was_shown(dataflow: Dataflow) -> None:
     launch = Launch(
         **NEEDED,
         service_account="warehouse@my-project.iam.gserviceaccount.com",
@@ -95,7 +59,7 @@ def test_a_launch_arrives_as_it_was_shown(dataflow: _Dataflow) -> None:
     assert set(shown["environment"]) == set(body["launchParameter"]["environment"])
 
 
-def test_a_refusal_is_told_in_dataflow_s_words(dataflow: _Dataflow) -> None:
+def test_a_refusal_is_told_in_dataflow_s_words(dataflow: Dataflow) -> None:
     dataflow.answer = (403, {"error": {"code": 403, "message": "no right to launch"}})
     with pytest.raises(LaunchError, match=r"not launched: .*no right to launch"):
         send(launch_request(MQTT, VALUES, Launch(**NEEDED)), endpoint=dataflow.endpoint)

@@ -11,7 +11,7 @@ from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight import Access, Outcome
 from pipelines.preflight.access import Endpoints
 from tests.harness.google_apis import CALLER, GoogleApis
-from tests.pipelines.preflight.conftest import ACCOUNT, MakeAccess
+from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 
 PATH = "v3/projects/my-project"
 WANTED = ("dataflow.workItems.lease", "dataflow.workItems.update")

@@ -11,7 +11,7 @@ from schemas.tables import DEAD_LETTERS, TELEMETRY
 from schemas.tables import Table as Definition
 from tests.harness.cloud import start_bigquery
 from tests.harness.google_apis import GoogleApis
-from tests.pipelines.preflight.conftest import ACCOUNT, MakeAccess
+from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 
 TABLE = "local.d.telemetry"
 PATH = "bigquery/v2/projects/local/datasets/d/tables/telemetry"

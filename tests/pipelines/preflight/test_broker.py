@@ -16,8 +16,8 @@ from pipelines.preflight.broker import examine_broker
 from tests.harness import brokers
 from tests.harness.certificates import Authority
 from tests.harness.google_apis import GoogleApis
+from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 from tests.harness.processes import Processes
-from tests.pipelines.preflight.conftest import ACCOUNT, MakeAccess
 from transforms.mqttio import BrokerSettings
 from transforms.secrets import SecretRef
 

@@ -9,8 +9,8 @@ import pytest
 
 from pipelines.preflight import File, Folder, Need, Outcome, Secret, Subscription, Topic, examine
 from tests.harness.google_apis import GoogleApis
+from tests.harness.google_fixtures import MakeAccess
 from tests.harness.pubsub_rights import PubSubWithRights
-from tests.pipelines.preflight.conftest import MakeAccess
 from transforms.secrets import SecretRef
 
 NEEDS: tuple[Need, ...] = (

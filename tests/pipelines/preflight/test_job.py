@@ -5,7 +5,7 @@ import pytest
 from pipelines.preflight import Access, Finding, Job, Outcome
 from pipelines.preflight.job import ACT_AS, LAUNCH, WORK, examine_job
 from tests.harness.google_apis import CALLER, GoogleApis
-from tests.pipelines.preflight.conftest import ACCOUNT, MakeAccess
+from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 
 NEED = Job(project="my-project", services=("pubsub",))
 PROJECT = "v3/projects/my-project"

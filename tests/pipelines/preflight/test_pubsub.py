@@ -8,8 +8,8 @@ from localcloud.pubsub import LocalPubSub
 from localcloud.subscriber import PubSub
 from pipelines.preflight import Access, Finding, Outcome, Subscription, Topic
 from pipelines.preflight.pubsub import CONSUME, LOOK, PUBLISH, examine_subscription, examine_topic
+from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 from tests.harness.pubsub_rights import PubSubWithRights
-from tests.pipelines.preflight.conftest import ACCOUNT, MakeAccess
 
 TOPIC = "projects/my-project/topics/telemetry"
 SUBSCRIPTION = "projects/my-project/subscriptions/warehouse"

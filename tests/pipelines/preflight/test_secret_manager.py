@@ -5,7 +5,7 @@ import pytest
 from pipelines.preflight import Access, Finding, Outcome, Secret
 from pipelines.preflight.secret_manager import READ, examine_secret, read_secret
 from tests.harness.google_apis import CALLER, GoogleApis
-from tests.pipelines.preflight.conftest import ACCOUNT, MakeAccess
+from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 from transforms.secrets import SecretError, SecretRef
 
 SECRET = "projects/my-project/secrets/mqtt-password"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pipelines.preflight import Access, File, Finding, Folder, Outcome
 from pipelines.preflight.storage import READ, WRITE, examine_file, examine_folder
 from tests.harness.google_apis import GoogleApis
-from tests.pipelines.preflight.conftest import ACCOUNT, MakeAccess
+from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 
 FOLDER = Folder(name="gs://my-bucket/archive", tried=True)
 FILE = File(name="gs://my-bucket/a/numbers.csv")

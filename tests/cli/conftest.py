@@ -1,0 +1,1 @@
+from tests.harness.google_fixtures import *  # noqa: F403  # each is a fixture
