@@ -113,7 +113,8 @@ def _row(parameter: Parameter) -> str:
         text += f" One of {', '.join(f'`{word}`' for word in parameter.form.words)}."
     if parameter.only_with is not None:
         other, values = parameter.only_with
-        text += f" Only with `{other}` {' or '.join(f'`{value}`' for value in values)}."
+        text += f" Only with `{other}`"
+        text += f" {' or '.join(f'`{value}`' for value in values)}." if values else "."
     default = "required" if not parameter.optional else ""
     if parameter.default is not None:
         default = f"`{parameter.default}`"
