@@ -42,6 +42,7 @@ from transforms.archive.folder import open_folder
 from transforms.archive.grouped import ArchiveBatches
 from transforms.archive.record import RecordEncoder
 from transforms.archive.settings import (
+    HELD_SECONDS,
     LARGEST_FILE_BYTES,
     LONGEST_WINDOW_SECONDS,
     MOST_BYTES,
@@ -106,7 +107,11 @@ class ArchivePubSub(beam.PTransform):
             pbegin
             | "Read"
             >> ReadFromPubSub(
-                self._subscription, held=True, most_messages=MOST_MESSAGES, most_bytes=MOST_BYTES
+                self._subscription,
+                held=True,
+                most_messages=MOST_MESSAGES,
+                most_bytes=MOST_BYTES,
+                longest_seconds=HELD_SECONDS,
             )
             | "Fill" >> beam.ParDo(fill).with_output_types(ArchivedFile)
             | "Count" >> beam.ParDo(_Count()).with_output_types(ArchivedFile)

@@ -9,10 +9,17 @@ from transforms.errors import InvalidSetting
 
 MOST_MESSAGES = 100_000
 MOST_BYTES = 128 * 1024 * 1024
-"""What a worker process may hold unacknowledged. Everything is closed at half of it: the other half
-is what Pub/Sub may send while files are written."""
+"""What a worker process may hold unacknowledged: Pub/Sub sends no more (`max_outstanding_messages`,
+`max_outstanding_bytes`). Everything is closed at half of it, so at R messages a second after
+50,000 / R seconds at the latest: five at 10,000 a second, the whole window of 60 below 833. The
+other half is what Pub/Sub may send while files are written. A record is larger than its message,
+so what is counted here is never less than what Pub/Sub counts."""
 
+HELD_SECONDS = 3_600.0
+"""So long the lease of a message is extended, as in Google's own clients; it waits a window for its
+file at most, and then for the folder."""
 LONGEST_WINDOW_SECONDS = 600.0
+LONGEST_RETRY_SECONDS = 1_800.0
 LARGEST_FILE_BYTES = MOST_BYTES // 2
 MOST_SHARDS = 100
 
@@ -49,7 +56,7 @@ class ArchiveSettings:
             ("file_bytes", self.file_bytes, 1, LARGEST_FILE_BYTES),
             ("shards", self.shards, 1, MOST_SHARDS),
             ("late_after_seconds", self.late_after_seconds, 0, float("inf")),
-            ("retry_seconds", self.retry_seconds, 0, float("inf")),
+            ("retry_seconds", self.retry_seconds, 0, LONGEST_RETRY_SECONDS),
         ):
             if not low <= value <= high:
                 raise InvalidSetting(f"{name} is {value}: {low} to {high} is needed")

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.api_core.exceptions import BadRequest
+from google.cloud.bigquery import LoadJobConfig
 
 from localcloud.bigquery import BigQueryProcess, LocalBigQuery
 from schemas.tables import TELEMETRY
 from tests.harness.bigquery_load import load
 from tests.transforms.archive.messages import NOON, PAYLOAD, message
 from transforms.archive.container import AvroCodec, Container
+from transforms.archive.naming import Place, file_name, hour_of
 from transforms.archive.record import SCHEMA, RecordEncoder
+
+PAGE = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text()
 
 
 def file_of(path: Path, codec: AvroCodec, numbers: range, *, bad: int) -> Path:
@@ -86,12 +93,27 @@ def test_what_was_archived_can_be_put_into_the_table(
     client.create("again", [TELEMETRY], [])
     path = file_of(tmp_path / "a.avro", AvroCodec.DEFLATE, range(10), bad=2)
     load(process.rest, "again.archive", [path], SCHEMA)
-    columns = ", ".join(field.name for field in TELEMETRY.fields)
-    client.query(
-        f"INSERT INTO again.telemetry ({columns}) SELECT {columns} FROM again.archive"
-        " WHERE rejected_reason IS NULL"
-    )
+    (insert,) = re.findall(r"^INSERT INTO iot\.telemetry.*?(?=```)", PAGE, re.MULTILINE | re.DOTALL)
+    client.query(insert.replace("iot.", "again."))
     assert client.query("SELECT COUNT(*) FROM again.telemetry").rows == [(8,)]
+
+
+def test_the_command_of_the_page_asks_for_this_job_and_finds_the_files() -> None:
+    (command,) = re.findall("^bq load .*$", PAGE, re.MULTILINE)
+    bq, load_, *flags, table, files = shlex.split(command)
+    assert (bq, load_) == ("bq", "load")
+    # bq's flags are the job's fields in snake case; these are the ones that the jobs above have.
+    job = LoadJobConfig(source_format="AVRO", use_avro_logical_types=True).to_api_repr()["load"]
+    snake = {re.sub("[A-Z]", lambda found: "_" + found[0].lower(), key): job[key] for key in job}
+    given = dict(flag.removeprefix("--").partition("=")[::2] for flag in flags)
+    assert given == {key: "" if value is True else value for key, value in snake.items()}
+    assert re.fullmatch(r"[a-z-]+:\w+\.\w+", table)
+    assert files.count("*") == 1, "BigQuery takes one wildcard"
+    at = datetime(2026, 11, 23, 6, tzinfo=UTC)
+    for late in (False, True):
+        place = Place(hour=hour_of(at), late=late, shard=0)
+        name = file_name(place, begun=at, writer="w", number=1, shards=1)
+        assert fnmatch(f"gs://my-bucket/archive/{name}", files)
 
 
 def test_every_name_is_one_that_bigquery_loads() -> None:

@@ -15,7 +15,12 @@ from tests.transforms.archive.messages import NOON, HeldList, message
 from transforms.archive import archiver as archiver_module
 from transforms.archive.archiver import Archiver
 from transforms.archive.record import RecordEncoder
-from transforms.archive.settings import ArchiveSettings
+from transforms.archive.settings import (
+    HELD_SECONDS,
+    LONGEST_RETRY_SECONDS,
+    LONGEST_WINDOW_SECONDS,
+    ArchiveSettings,
+)
 from transforms.errors import DestinationUnavailable, InvalidSetting
 from transforms.stop import request_stop, reset_stop
 
@@ -153,6 +158,17 @@ def test_everything_is_closed_before_pubsub_stops_to_send(
     assert tested.close_due() == [], "what was closed counts no more"
 
 
+def test_a_record_counts_for_no_less_than_its_message_does_at_pubsub() -> None:
+    encoder = RecordEncoder(origin="sub", default_schema_id=None)
+    for sent in (message(1, key="k"), message(2, data=b""), PubsubMessage(b"", {}, "3", NOON)):
+        at_pubsub = len(sent._to_proto_str(for_publish=True))
+        assert len(encoder.encode(sent).data) >= at_pubsub
+
+
+def test_a_lease_outlives_the_longest_wait_for_a_file() -> None:
+    assert LONGEST_WINDOW_SECONDS + LONGEST_RETRY_SECONDS < HELD_SECONDS
+
+
 def test_a_folder_that_is_away_for_a_while_costs_nothing(folder: MemoryFolder, time: Time) -> None:
     tested = archiver(folder, time)
     held = HeldList(message(1))
@@ -218,6 +234,7 @@ def test_no_two_files_have_one_name(folder: MemoryFolder, time: Time) -> None:
         ({"window_seconds": 601}, "0 to 600"),
         ({"file_bytes": 0}, "file_bytes is 0"),
         ({"shards": 0}, "shards is 0"),
+        ({"retry_seconds": 1_801}, "0 to 1800"),
     ],
 )
 def test_settings_that_can_not_be_right_are_refused(changes: dict[str, Any], words: str) -> None:

@@ -18,6 +18,7 @@ from tests.harness.archive import Archive
 from tests.harness.waiting import wait_until
 from tests.transforms.prism import Collected, running
 from tests.transforms.pubsubio.conftest import Place
+from transforms import archive as archive_module
 from transforms.archive import (
     _OPEN,
     ArchivedFile,
@@ -25,10 +26,11 @@ from transforms.archive import (
     ArchiveSettings,
     check_archive,
 )
+from transforms.archive import archiver as archiver_module
 from transforms.archive.grouped import ArchiveBatches
 from transforms.errors import DestinationRefused
 from transforms.lists import MessageListCoder
-from transforms.pubsubio import HeldMessages, ReadFromPubSub
+from transforms.pubsubio import HeldMessages, ReadFromPubSub, pull
 from transforms.pubsubio.pull import PulledBatch
 from transforms.pubsubio.read import _OPEN as _pullers
 
@@ -187,6 +189,35 @@ def test_a_file_is_closed_by_its_bytes_long_before_its_time(
             wait_until(lambda c=count: len(archive.files) > c, seconds=20, what="a file")  # type: ignore[misc]  # an int
     archive()
     assert len(archive.records) == 40
+
+
+def test_a_message_is_leased_until_its_file_is_final(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The service's seconds are a tenth of ours: a lease of 20 s is over after two.
+    real = time.monotonic
+    monkeypatch.setattr(SystemClock, "monotonic", lambda clock: 10 * real())
+    monkeypatch.setattr(pull, "_EXTEND_SECONDS", 0.3)
+    archive = Archive(tmp_path)
+    with running(by_hand(place, ArchiveSettings(folder=str(tmp_path), window_seconds=5))):
+        publish(place, [GOOD] * 3)
+        wait_until(lambda: archive() == 3, seconds=20, what="a file")
+    archive.read()
+    assert len(archive.records) == 3, "none came again while it waited"
+    assert left(place) == 0
+
+
+def test_pubsub_goes_on_sending_however_long_the_window(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (archive_module, archiver_module):
+        monkeypatch.setattr(module, "MOST_MESSAGES", 100)
+    archive = Archive(tmp_path)
+    with running(by_hand(place, ArchiveSettings(folder=str(tmp_path), window_seconds=600))):
+        publish(place, [GOOD] * 500)
+        wait_until(lambda: archive() >= 450, seconds=20, what="all but the last files")
+    archive.read()
+    assert len(archive.records) == 500
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
