@@ -65,7 +65,7 @@ class Prism:
         )
         try:
             self.endpoint = self._wait_for_endpoint()
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave no runner behind; raised again
             self.stop()
             raise
 
