@@ -6,8 +6,10 @@ It returns when the job is submitted; a launcher that waited for a streaming job
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from apache_beam.options.pipeline_options import (
     DebugOptions,
@@ -22,6 +24,7 @@ from pipelines.launch import run
 from pipelines.options import OptionError
 from templates.catalog import Template, template_named
 from templates.errors import TemplateError
+from templates.preflight import launcher_failures
 from transforms.errors import TransformError
 
 
@@ -39,13 +42,41 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     try:
         options, beam_options = template.read_arguments(arguments)
         prepare(template, beam_options)
-        template.check(options)
+        wrong = look(template, options)
+        for each in wrong:
+            _say(f"{name}: {each}")
+        if wrong:
+            return 1
         run(lambda pipeline: template.build(pipeline, options), beam_options, name=name)
     except (TemplateError, OptionError) as error:
         return _failed(name, error, 2)
     except (PipelineError, MqttError, TransformError) as error:
         return _failed(name, error, 1)
     return 0
+
+
+def look(template: Template, options: Any) -> list[str]:
+    """Returns everything for which the job would not work, each in a sentence with what mends it.
+
+    The pipeline looks first: it waits for what is not up yet, and tries what it can. Then what it
+    can't try is asked for, and all of it is told: a launch takes minutes, and would fail anew.
+
+    Raises:
+      OptionError: what is there contradicts the options.
+    """
+    try:
+        template.check(options)
+    except (PipelineError, MqttError, TransformError) as error:
+        first = str(error)
+    else:
+        first = ""
+    others = [
+        f"{finding.resource}: {finding.words}"
+        + (f"; mend it with `{finding.command}`" if finding.command else "")
+        for finding in launcher_failures(template, options, os.environ)
+        if finding.resource not in first
+    ]
+    return [first, *others] if first else others
 
 
 def help_of(template: Template) -> str:
@@ -81,5 +112,9 @@ def prepare(template: Template, options: PipelineOptions) -> None:
 
 
 def _failed(name: str, error: Exception, status: int) -> int:
-    print(f"{name}: {error}", file=sys.stderr, flush=True)  # noqa: T201  # the launcher's log
+    _say(f"{name}: {error}")
     return status
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # the launcher's log

@@ -45,7 +45,7 @@ def examine_table(need: Table, access: Access, *, seconds: float) -> Iterator[Fi
         f"lets {access.whose} append rows",
         APPEND,
         held,
-        command=grant_command(name, access.member),
+        command=lambda: grant_command(name, access.member),
     )
     there = _existence(need, access, seconds)
     yield there

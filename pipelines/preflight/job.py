@@ -29,7 +29,7 @@ def examine_job(need: Job, access: Access, *, seconds: float) -> Iterator[Findin
         "lets this account launch jobs",
         LAUNCH,
         lambda: access.caller.permissions(_PROJECTS, path, LAUNCH),
-        command=_bind(project, access.launcher, "dataflow.developer"),
+        command=lambda: _bind(project, access.launcher, "dataflow.developer"),
     )
     account = access.service_account
     if account is None:
@@ -52,8 +52,10 @@ def examine_job(need: Job, access: Access, *, seconds: float) -> Iterator[Findin
         lambda: access.caller.permissions(
             "iam", f"v1/projects/-/serviceAccounts/{account}", ACT_AS
         ),
-        command=f"gcloud iam service-accounts add-iam-policy-binding {account}"
-        f' --member="{access.launcher}" --role=roles/iam.serviceAccountUser',
+        command=lambda: (
+            f"gcloud iam service-accounts add-iam-policy-binding {account}"
+            f' --member="{access.launcher}" --role=roles/iam.serviceAccountUser'
+        ),
     )
     yield rights(
         account,
@@ -61,7 +63,7 @@ def examine_job(need: Job, access: Access, *, seconds: float) -> Iterator[Findin
         f"lets {account} work for a job",
         WORK,
         lambda: access.account.permissions(_PROJECTS, path, WORK),
-        command=_bind(project, access.member, "dataflow.worker"),
+        command=lambda: _bind(project, access.member, "dataflow.worker"),
     )
 
 

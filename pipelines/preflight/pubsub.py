@@ -35,7 +35,7 @@ def examine_topic(need: Topic, access: Access, *, seconds: float) -> Iterator[Fi
         f"lets {access.whose} publish",
         [PUBLISH],
         lambda: _held(access.account, name, [PUBLISH], seconds),
-        command=_grant(name, access.member, "publisher"),
+        command=lambda: _grant(name, access.member, "publisher"),
     )
     request = types.GetTopicRequest.pb()(topic=name)
     there, topic = _existence(access, "get_topic", request, name, seconds, publish)
@@ -57,7 +57,7 @@ def examine_subscription(
         f"lets {access.whose} take messages",
         [CONSUME],
         lambda: _held(access.account, name, [CONSUME], seconds),
-        command=_grant(name, access.member, "subscriber"),
+        command=lambda: _grant(name, access.member, "subscriber"),
     )
     request = types.GetSubscriptionRequest.pb()(subscription=name)
     there, subscription = _existence(access, "get_subscription", request, name, seconds, consume)
@@ -71,7 +71,7 @@ def examine_subscription(
         f"lets {access.whose} look at it",
         [LOOK],
         lambda: _held(access.account, name, [LOOK], seconds),
-        command=_grant(name, access.member, "viewer"),
+        command=lambda: _grant(name, access.member, "viewer"),
     )
     if look.outcome is Outcome.FAILED:
         # Dataflow reads without it, but can't warn of what it then doesn't know.

@@ -20,12 +20,12 @@ def rights(
     wanted: Sequence[str],
     held: Callable[[], set[str]],
     *,
-    command: str,
+    command: Callable[[], str],
 ) -> Finding:
     """Returns whether ``who`` has the permissions ``wanted``.
 
-    ``held`` asks for them and raises CannotAsk or ApiRefused; ``command`` grants the least role
-    that has them all.
+    ``held`` asks for them and raises CannotAsk or ApiRefused; ``command`` gives what grants the
+    least role that has them all, and is called after it: who asks is known only then.
     """
     try:
         given = held()
@@ -35,5 +35,5 @@ def rights(
         return untold(resource, asked, f"its rights were not told: {error}")
     missing = [each for each in wanted if each not in given]
     if missing:
-        return failed(resource, asked, f"{who} lacks {', '.join(missing)}", command)
+        return failed(resource, asked, f"{who} lacks {', '.join(missing)}", command())
     return found(resource, asked)

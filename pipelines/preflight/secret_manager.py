@@ -29,8 +29,10 @@ def examine_secret(need: Secret, access: Access, *, seconds: float) -> Iterator[
         f"lets {access.whose} read it ({need.use})",
         [READ],
         lambda: access.account.permissions(SERVICE, f"v1/{secret}", [READ]),
-        command=_gcloud(secret, "add-iam-policy-binding {secret}")
-        + f' --member="{access.member}" --role=roles/secretmanager.secretAccessor',
+        command=lambda: (
+            _gcloud(secret, "add-iam-policy-binding {secret}")
+            + f' --member="{access.member}" --role=roles/secretmanager.secretAccessor'
+        ),
     )
     there = _existence(access, name, readable)
     yield there

@@ -67,8 +67,10 @@ def _bucket(
         f"lets {access.whose} {what}",
         wanted,
         lambda: _held(access, bucket, wanted),
-        command=f"gcloud storage buckets add-iam-policy-binding {url}"
-        f' --member="{access.member}" --role=roles/storage.{role}',
+        command=lambda: (
+            f"gcloud storage buckets add-iam-policy-binding {url}"
+            f' --member="{access.member}" --role=roles/storage.{role}'
+        ),
     )
     there = _existence(
         access, url, f"storage/v1/b/{bucket}", f"gcloud storage buckets create {url}"

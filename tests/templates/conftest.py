@@ -7,6 +7,9 @@ import pytest
 from templates.catalog import template_named
 from templates.job import Job, translate
 from templates.promises import IMAGE, variants_of
+from tests.harness.google_fixtures import _apis, apis, rights
+
+__all__ = ["_apis", "apis", "job_of", "rights"]
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def test_it_returns_when_the_job_is_submitted(
     template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[object] = []
-    known = dataclasses.replace(template, check=checked.append)
+    known = dataclasses.replace(template, check=checked.append, needs=lambda options: ())
     monkeypatch.setattr(entry, "template_named", lambda name: known)
     assert entry.main(template.name, arguments(template, tmp_path)) == 0
     assert [type(options) for options in checked] == [template.options]

@@ -7,10 +7,22 @@ import time
 
 import pytest
 
-from pipelines.preflight import File, Folder, Need, Outcome, Secret, Subscription, Topic, examine
+from pipelines.preflight import (
+    File,
+    Folder,
+    Need,
+    Outcome,
+    Secret,
+    Subscription,
+    Table,
+    Topic,
+    examine,
+)
+from schemas.tables import TELEMETRY
 from tests.harness.google_apis import GoogleApis
 from tests.harness.google_fixtures import MakeAccess
 from tests.harness.pubsub_rights import PubSubWithRights
+from transforms.errors import InvalidSetting
 from transforms.secrets import SecretRef
 
 NEEDS: tuple[Need, ...] = (
@@ -59,5 +71,7 @@ def test_what_does_not_answer_in_time_is_unknown_and_holds_up_nobody(
 
 
 def test_a_defect_is_raised_and_not_told_as_a_finding(access: MakeAccess) -> None:
-    with pytest.raises(ValueError, match="not enough values"):
-        examine([Topic(name="no-topic")], access(), seconds=5, in_network=False)
+    with pytest.raises(InvalidSetting, match="table 'no-table' is none"):
+        examine(
+            [Table(name="no-table", definition=TELEMETRY)], access(), seconds=5, in_network=False
+        )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pipelines.preflight import Access, File, Finding, Folder, Outcome
 from pipelines.preflight.storage import READ, WRITE, examine_file, examine_folder
-from tests.harness.google_apis import GoogleApis
+from tests.harness.google_apis import CALLER, GoogleApis
 from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 
 FOLDER = Folder(name="gs://my-bucket/archive", tried=True)
@@ -38,6 +38,14 @@ def test_a_right_that_is_missing_is_named_with_the_least_role(
         "gcloud storage buckets add-iam-policy-binding gs://my-bucket"
         f' --member="serviceAccount:{ACCOUNT}" --role=roles/storage.objectUser'
     )
+
+
+def test_without_an_account_it_is_the_caller_who_is_granted_it(
+    apis: GoogleApis, access: MakeAccess
+) -> None:
+    apis.objects["my-bucket"] = set()
+    _, finding = folder(access(None))
+    assert f'--member="serviceAccount:{CALLER}"' in str(finding.command)
 
 
 def test_without_a_folder_for_them_dead_letters_are_cut_and_the_pipeline_runs(
