@@ -31,6 +31,7 @@ from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.transforms.window import FixedWindows
 
 from mqtt.errors import MqttError
+from pipelines import flink
 from pipelines.blame import advice
 from pipelines.errors import PipelineError, PipelineFailed, RunnerDied
 from pipelines.options import OptionError, parse_options
@@ -38,6 +39,7 @@ from pipelines.prism import Prism, cached_path
 from pipelines.silence import error_of_ours, silence
 from pipelines.worker_pool import LoopbackWorkerPool
 from transforms.errors import TransformError
+from transforms.held_back import finalizes_early
 from transforms.inbox import inbox_stands
 from transforms.mqttio.subscriptions import check_rivals
 from transforms.shared import close_shared
@@ -62,13 +64,15 @@ def main(
     *,
     name: str,
     about: str,
+    shards: Callable[[OptionsT], int] = lambda _: 1,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parses, checks, builds and runs; returns the exit status and has said why on stderr.
 
     ``check`` looks for what must be there at the start (broker, topics, tables); ``build`` wires
-    the pipeline and returns the PCollection at its end, which stays empty. Exit status: 0 ended as
-    asked, 1 failed, 2 wrong options, 130 interrupted before it ran.
+    the pipeline and returns the PCollection at its end, which stays empty; ``shards`` says how many
+    reads go on side by side. Exit status: 0 ended as asked, 1 failed, 2 wrong options, 130
+    interrupted before it ran.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     arguments = sys.argv[1:] if argv is None else argv
@@ -79,6 +83,8 @@ def main(
         read = options
         _logging(beam_options)
         _check_runner(beam_options)
+        if flink.on_flink(beam_options):
+            flink.prepare(beam_options, shards=shards(options))
         check(options)
         run(lambda pipeline: build(pipeline, options), beam_options, name=name)
     except OptionError as error:
@@ -117,7 +123,7 @@ def run(
     """Builds and runs a pipeline.
 
     On Prism until a signal ends it; on Dataflow it returns when the job is submitted, as a flex
-    template's launcher must; on other runners it waits.
+    template's launcher must; on other runners it waits, and a signal cancels the job.
 
     Raises:
       PipelineError: one sentence that says what went wrong and what to do.
@@ -151,7 +157,7 @@ def run(
         return
     result = _submit(build, options)
     if "Dataflow" not in runner:
-        _supervise(result, name, None)
+        _follow(result, name)
 
 
 def _submit(
@@ -162,6 +168,8 @@ def _submit(
     except ValueError as error:
         raise PipelineFailed(str(error)) from error
     build(pipeline)
+    if finalizes_early(options):
+        flink.check_fused(pipeline)
     try:
         return pipeline.run()
     except (RuntimeError, ValueError, grpc.RpcError) as error:
@@ -182,32 +190,63 @@ def _with_output(tail: beam.PCollection) -> beam.PCollection:
     )
 
 
-def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Prism | None) -> None:
-    """Waits for the end, passing signals on. Raises PipelineError."""
+def _end_of(
+    result: beam.runners.runner.PipelineResult,
+) -> tuple[threading.Event, list[BaseException | str]]:
+    """Waits for a job's end in a thread; returns what is set then, and what has its outcome."""
     ended = threading.Event()
     outcome: list[BaseException | str] = []
 
     def wait() -> None:
         try:
             outcome.append(result.wait_until_finish())
-        except BaseException as error:  # noqa: BLE001  # handed to the main thread below
+        except BaseException as error:  # noqa: BLE001  # handed to the main thread
             outcome.append(error)
         ended.set()
 
+    threading.Thread(target=wait, name="wait-until-finish", daemon=True).start()
+    return ended, outcome
+
+
+def _follow(result: beam.runners.runner.PipelineResult, name: str) -> None:
+    """Waits for the end of a job that runs elsewhere; a signal cancels it. Raises PipelineError."""
+    with _signals(name, "what is not acknowledged comes again"):
+        ended, outcome = _end_of(result)
+        _say(f"{name}: running")
+        while not ended.wait(_TICK_SECONDS) and not stop_requested():
+            pass
+        if stop_requested():
+            # Its workers are other processes and can't be asked to drain; what they have not
+            # acknowledged comes again.
+            with contextlib.suppress(grpc.RpcError):
+                result.cancel()
+            ended.wait(_DRAIN_SECONDS)
+    last = outcome[0] if outcome else PipelineState.CANCELLING
+    if isinstance(last, grpc.RpcError):
+        raise PipelineFailed(
+            f"{_words(last)}. The job may go on without it: see the runner's own list of jobs"
+        ) from last
+    if isinstance(last, BaseException):
+        raise PipelineFailed(_words(last)) from last
+    wanted = PipelineState.CANCELLED if stop_requested() else PipelineState.DONE
+    if last != wanted:
+        raise PipelineFailed(f"the pipeline ended in state {last}")
+
+
+def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Prism) -> None:
+    """Waits for the end of a local job, passing signals on. Raises PipelineError."""
     # Messages make no cycles, and Beam's modules are a quarter of a million objects to look at.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    with _signals(name):
-        threading.Thread(target=wait, name="wait-until-finish", daemon=True).start()
+    with _signals(name, "what was read is finished first"):
+        ended, outcome = _end_of(result)
         told = False
         while not ended.wait(_TICK_SECONDS) and not stop_requested():
-            if prism is not None and not prism.running:
+            if not prism.running:
                 break
-            if prism is not None:
-                check_rivals()
-            # Elsewhere the worker is another process, and the submission is all we see.
-            if not told and (prism is None or inbox_stands(_TICK_SECONDS)):
+            check_rivals()
+            if not told and inbox_stands(_TICK_SECONDS):
                 told = True
                 _say(f"{name}: running")
         if stop_requested() and not ended.wait(_DRAIN_SECONDS):
@@ -218,7 +257,7 @@ def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Pri
             )
     # Its connections break a moment before its end can be seen.
     broke = bool(outcome) and isinstance(outcome[0], grpc.RpcError)
-    if prism is not None and prism.wait_for_death(_DYING_SECONDS if broke else 0.0):
+    if prism.wait_for_death(_DYING_SECONDS if broke else 0.0):
         raise RunnerDied(
             f"{prism.death()}. The pipeline ended with it; nothing that was not acknowledged is"
             " lost: start it again"
@@ -232,13 +271,13 @@ def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Pri
 
 
 @contextlib.contextmanager
-def _signals(name: str):  # type: ignore[no-untyped-def]  # a generator for contextmanager
+def _signals(name: str, how: str):  # type: ignore[no-untyped-def]  # a generator for contextmanager
     """Turns SIGTERM and SIGINT into a request to stop; the second one ends the process."""
 
     def stop(number: int, frame: object) -> None:
         if stop_requested():
             os._exit(128 + number)
-        os.write(2, f"{name}: stopping; what was read is finished first\n".encode())
+        os.write(2, f"{name}: stopping; {how}\n".encode())
         request_stop()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -161,5 +161,6 @@ if __name__ == "__main__":
             telemetry.check,
             name="telemetry",
             about=telemetry.__doc__ or "",
+            shards=lambda options: options.shards_before or options.shards,
         )
     )

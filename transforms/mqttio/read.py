@@ -3,9 +3,9 @@
 Guarantee
   At least once. A message is acknowledged to the broker (PUBACK) when the bundle that read it is
   finalized, that is when everything fused with the read has been done (on Flink one checkpoint
-  later), on the connection that received it. So put the first durable write into the read's own stage: behind a shuffle, a
-  message is acknowledged while it waits in the runner's memory, and on runners whose memory is
-  not durable it can be lost there.
+  later), on the connection that received it. So put the first durable write into the read's own
+  stage: behind a shuffle, a message is acknowledged while it waits in the runner's memory, and on
+  runners whose memory is not durable it can be lost there.
   A crash, a failed bundle or a lost connection brings messages a second time.
 Unit of parallelism
   A shard: one connection, one thread, one process at a time. Several shards share one

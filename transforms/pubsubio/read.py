@@ -2,7 +2,8 @@
 
 Guarantee
   At least once. On Dataflow this is Beam's own source, which the service replaces by its own.
-  Elsewhere messages are acknowledged when the bundle that read them is finalized; so put the
+  Elsewhere messages are acknowledged when the bundle that read them is finalized, on Flink one
+  checkpoint later, so that what a later step holds of them is in a checkpoint; so put the
   first durable write into the read's own stage wherever the runner's memory is not durable. Or,
   with ``held``, when who took a list says so, whatever becomes of the bundle: for writes that
   take longer than a bundle.
@@ -32,6 +33,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
+from transforms.held_back import finalizes_early
 from transforms.inbox import InboxMark, InboxMarkCoder, InboxReader, ReadInbox
 from transforms.lists import MessageList
 from transforms.pubsubio.channel import open_channel
@@ -141,7 +143,13 @@ class ReadFromPubSub(beam.PTransform):
             | "Subscription"
             >> beam.Create([PubSubSubscription(subscription, spare=self._spare, held=self._held)])
             | "Read"
-            >> beam.ParDo(ReadInbox(_register, self._settings)).with_output_types(MessageList)
+            >> beam.ParDo(
+                ReadInbox(
+                    _register,
+                    self._settings,
+                    hold_back=finalizes_early(pbegin.pipeline.options),
+                )
+            ).with_output_types(MessageList)
         )
         if self._lists:
             return lists
