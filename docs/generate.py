@@ -1,6 +1,7 @@
 """Writes what of the pages comes from the code: ``python -m docs.generate [--check]``.
 
-README.md and metadata.json of each template are written whole. In docs/pipelines.md, between
+README.md and metadata.json of each template are written whole, as are the tables that Terraform
+makes. In docs/pipelines.md, between
 ``<!-- options: NAME -->`` and ``<!-- end -->`` stands the table of a pipeline's options, made of
 the declarations that its command line is made of.
 """
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from docs import capacity_page
+from docs import capacity_page, terraform_tables
 from pipelines.options import shown_default
 from templates.readme import generated
 
@@ -73,6 +74,7 @@ def main() -> int:
         (PAGE, rendered(PAGE.read_text(encoding="utf-8"))),
         *generated(),
         *capacity_page.generated(),
+        *terraform_tables.generated(),
     ]:
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue

@@ -32,7 +32,8 @@ environment.
 
 In a checkout of the project: checked, with the job that Dataflow would get; then the image of
 launcher and workers is built and pushed, and the specification written that names it by its digest.
-For an image that was built elsewhere, `mqttbeam templates spec` writes one.
+For an image that was built elsewhere, `mqttbeam templates spec` writes one. Its programs are no
+root, and its bill of materials (CycloneDX) is the file /template/sbom.cdx.json in it.
 
 ```sh
 mqttbeam templates check {name}
@@ -60,7 +61,8 @@ By REST:
 {rest}
 ```
 
-By Terraform:
+By Terraform, with the module of this project; [deploy](../../deploy/README.md) has it with all that
+the job needs. The module's own folder is `source`, seen from here:
 
 ```hcl
 {terraform}
@@ -173,14 +175,20 @@ def _terraform(template: Template) -> str:
     parameters = "\n".join(
         f"    {name:{width}} = {json.dumps(value)}" for name, value in values.items()
     )
-    return f"""resource "google_dataflow_flex_template_job" "{template.name}" {{
-  provider                = google-beta
-  name                    = "{template.name}"
-  project                 = "my-project"
-  region                  = "europe-west1"
-  container_spec_gcs_path = "{_SPEC.format(name=template.name)}"
-  enable_streaming_engine = true
-  on_delete               = "drain"
+    name = template.name
+    return f"""module "{name}" {{
+  source = "../../deploy/terraform/modules/dataflow-job"
+
+  project_id            = "my-project"
+  region                = "europe-west1"
+  name                  = "{name}"
+  specification         = "{_SPEC.format(name=name)}"
+  image                 = "{_IMAGE.format(name=name)}"
+  service_account_email = "{name}@my-project.iam.gserviceaccount.com"
+  subnetwork            = "regions/europe-west1/subnetworks/mqttbeam-workers"
+  dataflow_bucket       = "my-bucket"
+  max_workers           = 4
+
   parameters = {{
 {parameters}
   }}

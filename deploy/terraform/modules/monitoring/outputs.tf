@@ -1,0 +1,12 @@
+output "policies" {
+  description = "Names of the alert policies, by alert."
+  value = merge(
+    { for name, policy in google_monitoring_alert_policy.this : name => policy.name },
+    { job-not-running = google_monitoring_alert_policy.job_not_running.name },
+  )
+}
+
+output "dashboard" {
+  description = "The dashboard's id."
+  value       = google_monitoring_dashboard.this.id
+}
