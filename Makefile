@@ -31,7 +31,8 @@ help:
 	@echo 'make test-faults  the long kill and outage runs'
 	@echo 'make bench        the measurements of bench/RESULTS.md'
 	@echo 'make image        the image of the Dataflow templates, tried; without a container engine its'
-	@echo '                    Dockerfile is linted, and its Python part executed and tried'
+	@echo '                    Dockerfile is linted, and its Python part executed and tried; its bill of'
+	@echo '                    materials is then build/sbom.cdx.json'
 	@echo 'make image-lock   templates/images.lock: asks the registries for the digests of base images'
 	@echo 'make lock         the lock files from pyproject.toml (needs uv)'
 	@echo 'make clean        remove what was built and what runs stored'
@@ -55,7 +56,7 @@ test-faults: $(STAMP) prism
 
 # -rs: says plainly where no image was built, and why.
 image: $(STAMP) prism
-	@$(BIN)/python -m pytest -rs tests/templates/image
+	@BILL=build/sbom.cdx.json $(BIN)/python -m pytest -rs tests/templates/image
 
 image-lock: $(STAMP)
 	@$(BIN)/python -m templates.image.pin

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from templates.errors import ImageError
+from templates.image.hashes import normal
 from templates.image.locked import UNRESOLVED, BaseImage, read_lock
 
 # Some have the whole text of their licence where its name belongs.
@@ -40,32 +41,19 @@ class Package:
     sha256: str | None = None
 
 
-def installed(hashes: Mapping[tuple[str, str], str]) -> list[Package]:
-    """Returns what this Python has installed; ``hashes`` are of archives, by name and version."""
+def installed(hashes: Mapping[str, str]) -> list[Package]:
+    """Returns what this Python has installed; ``hashes``: of archives, by ``NAME==VERSION``."""
     packages = {}
     for each in metadata.distributions():
-        name = _normal(each.name)
+        name = normal(each.name)
         packages[name] = Package(
             name=name,
             version=each.version,
             expression=_field(each.metadata, "License-Expression"),
             licence=_licence(each.metadata),
-            sha256=hashes.get((name, each.version)),
+            sha256=hashes.get(f"{name}=={each.version}"),
         )
     return [packages[name] for name in sorted(packages)]
-
-
-def hashes_of(report: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    """Returns the SHA-256 of each archive that pip took, by name and version.
-
-    ``report``: of ``pip install --report``, https://pip.pypa.io/en/stable/reference/installation-report/
-    """
-    return {
-        (_normal(each["metadata"]["name"]), each["metadata"]["version"]): each["download_info"][
-            "archive_info"
-        ]["hashes"]["sha256"]
-        for each in report["install"]
-    }
 
 
 def bill(
@@ -189,21 +177,13 @@ def _field(fields: metadata.PackageMetadata, name: str) -> str | None:
     return fields[name] if name in fields else None  # noqa: SIM401
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the document; gives the exit status."""
     parser = argparse.ArgumentParser(prog="python -m templates.image.bill")
-    for name in ("--project", "--images", "--dpkg", "--output"):
+    for name in ("--project", "--images", "--hashes", "--dpkg", "--output"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--built-from", nargs="+", required=True, metavar="ROLE=DIGEST")
-    parser.add_argument("--pip-report", nargs="+", type=Path, required=True)
     given = parser.parse_args(argv)
-    hashes: dict[tuple[str, str], str] = {}
-    for report in given.pip_report:
-        hashes |= hashes_of(json.loads(report.read_text()))
     try:
         images = read_lock(given.images)
         check_built_from(images, given.built_from)
@@ -213,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     document = bill(
         project=tomllib.loads(given.project.read_text())["project"],
         images=images,
-        packages=installed(hashes),
+        packages=installed(json.loads(given.hashes.read_text())),
         dpkg_status=given.dpkg.read_text(),
     )
     given.output.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

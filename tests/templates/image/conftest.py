@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.harness.fixtures import cloud, own_broker, processes, pubsub
@@ -15,11 +19,14 @@ __all__ = ["cloud", "own_broker", "processes", "pubsub"]
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place() -> Iterator[Place]:
     """The image, built here; where there is no engine, its Python part in an environment."""
     if no_engine() is None:
-        return container()
+        yield container()
+        return
     python = python_of_the_image()
     if python is None:
         pytest.skip("neither an engine nor a Python of the image's version is here")
-    return virtual_environment(tmp_path_factory.mktemp("image"), python)
+    # 850 MB, which pytest would keep for its next runs.
+    with tempfile.TemporaryDirectory(prefix="mqttbeam-image-") as folder:
+        yield virtual_environment(Path(folder), python)

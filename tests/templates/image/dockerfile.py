@@ -110,7 +110,7 @@ class Execution:
                     origin, self._working / target, ignore=_LEFT_OUT, dirs_exist_ok=True
                 )
             else:
-                (self._working / target).mkdir(exist_ok=True)
+                (self._working / target).mkdir(parents=True, exist_ok=True)
                 shutil.copy(origin, self._working / target)
 
     def _shell(self, command: str) -> None:

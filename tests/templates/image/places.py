@@ -30,6 +30,10 @@ class Place(Protocol):
     def prism(self) -> str:
         """Where Prism is there; it is no part of the image."""
 
+    @property
+    def scratch(self) -> str:
+        """A folder of its own that its programs may write to."""
+
     def command(self, *arguments: str, environment: Mapping[str, str] | None = None) -> list[str]:
         """The command, on this machine, that runs its Python with these arguments."""
 
@@ -46,6 +50,10 @@ class Container:
     @property
     def prism(self) -> str:
         return "/prism/prism"
+
+    @property
+    def scratch(self) -> str:
+        return "/tmp"
 
     def run(self, program: str, *arguments: str) -> list[str]:
         mounted = f"--volume={cached_path().parent}:/prism:ro"
@@ -74,6 +82,10 @@ class VirtualEnvironment:
     @property
     def prism(self) -> str:
         return str(cached_path())
+
+    @property
+    def scratch(self) -> str:
+        return str(self.execution.folder)
 
     def command(self, *arguments: str, environment: Mapping[str, str] | None = None) -> list[str]:
         folder = self.execution.folder

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from templates.errors import ImageError
-from templates.image.bill import Package, bill, check_built_from, hashes_of, installed, main
+from templates.image import hashes
+from templates.image.bill import Package, bill, check_built_from, installed, main
 from templates.image.locked import BaseImage, write_lock
 from tests.templates.image.dockerfile import PROJECT
 from tests.templates.image.schema import validated
@@ -106,7 +107,7 @@ def test_the_hash_of_what_pip_took_goes_to_what_is_installed() -> None:
             }
         ]
     }
-    known = {each.name: each.sha256 for each in installed(hashes_of(report))}
+    known = {each.name: each.sha256 for each in installed(hashes.hashes_of(report))}
     assert known["packaging"] == "b" * 64
     assert known["pytest"] is None
 
@@ -119,13 +120,15 @@ def test_another_base_than_the_lock_has_is_refused() -> None:
         check_built_from([IMAGE, NOT_YET], [f"python={DIGEST}"])
 
 
-def test_the_command_of_the_dockerfile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_of_the_dockerfile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_lock([IMAGE], tmp_path / "images.lock")
     (tmp_path / "packages.json").write_text('{"install": []}')
+    kept = tmp_path / "hashes.json"
+    assert hashes.main(["--output", str(kept), str(tmp_path / "packages.json")]) == 0
     (tmp_path / "status").write_text(DPKG)
     command = [
         *("--project", str(PROJECT / "pyproject.toml"), "--images", str(tmp_path / "images.lock")),
-        *("--pip-report", str(tmp_path / "packages.json"), "--dpkg", str(tmp_path / "status")),
+        *("--hashes", str(kept), "--dpkg", str(tmp_path / "status")),
         *("--output", str(tmp_path / "sbom.json"), "--built-from"),
     ]
     assert main([*command, f"python={DIGEST}"]) == 0

@@ -6,21 +6,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
+from google.cloud.pubsub_v1 import PublisherClient
 
 from localcloud.endpoints import Endpoints
 from localcloud.subscriber import topic_path
 from pipelines.prism import cached_path
 from templates.catalog import TEMPLATES, Template
 from templates.promises import examples
-from tests.harness.brokers import Broker
+from tests.harness.brokers import Broker, start_amqtt
 from tests.harness.cloud import RUNNING, Cloud
 from tests.harness.devices import Device, wait_until_subscribed
 from tests.harness.taps import Tap, message_id
 from tests.harness.waiting import wait_until
+from tests.templates.image.dockerfile import PROJECT
 from tests.templates.image.locks import REQUIREMENTS, Pin, pins
 from tests.templates.image.places import Container, Place, no_engine
 from tests.templates.image.schema import validated
@@ -97,6 +101,11 @@ def test_its_bill_of_materials_is_whole(place: Place) -> None:
         if each.get("purl", "").startswith("pkg:pypi/") and "licenses" not in each
     ]
     assert len(unlicensed) < 10, unlicensed
+    # For who asked for it: `make image`.
+    if "BILL" in os.environ:
+        kept = PROJECT / os.environ["BILL"]
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(text)
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
@@ -123,6 +132,38 @@ def test_the_job_of_a_template_is_made(place: Place, template: Template) -> None
     kind, steps = done.stdout.split()
     assert kind == "JOB_TYPE_STREAMING"
     assert int(steps) > 5
+
+
+def test_the_launchers_file_submits_where_broker_and_topics_are_there(
+    place: Place, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoints = Endpoints(broker="", pubsub=cloud.pubsub, bigquery="", bigquery_storage="")
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", cloud.pubsub)
+    # A project as templates take it; the local cloud's own has a shorter name.
+    topics = [f"projects/my-project/topics/{name}-{cloud.suffix}" for name in ("output", "dead")]
+    with PublisherClient() as publisher:
+        for topic in topics:
+            publisher.create_topic(name=topic)
+    broker = start_amqtt(cloud.processes, tmp_path)
+    options = [
+        *("--clientId=telemetry", "--protocol=3.1.1", f"--brokerServer=tcp://{broker.address}"),
+        *(f"--outputTopic={topics[0]}", f"--outputDeadletterTopic={topics[1]}"),
+        *("--runner=DataflowRunner", "--no_auth", "--dataflow_endpoint=http://localhost:1"),
+        f"--template_location={place.scratch}/job.json",
+        *(f"--staging_location={place.scratch}", f"--temp_location={place.scratch}"),
+        *("--project=my-project", "--region=europe-west1", "--job_name=trial"),
+        "--sdk_container_image=registry.example.com/mqttbeam:1",
+    ]
+    program = "/template/templates/mqtt_to_pubsub/main.py"
+    done = run(place, program, *options, **endpoints.environment())
+    assert done.returncode == 0, done.stderr
+    assert broker.process is not None
+    broker.process.stop()
+    # It has looked, so without the broker it fails.
+    options.append("--startTimeoutSeconds=1")
+    done = run(place, program, *options, **endpoints.environment())
+    assert done.returncode == 1
+    assert broker.address in done.stderr
 
 
 def test_a_short_pipeline_runs(place: Place, cloud: Cloud, own_broker: Broker) -> None:
