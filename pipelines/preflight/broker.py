@@ -28,8 +28,6 @@ from transforms.errors import TransformError
 from transforms.mqttio import BrokerSettings
 from transforms.secrets import SecretRef
 
-_SHARE = 0.7
-"""Of the time that there is: an address out of reach is to be told before all of it is over."""
 _LONGEST_SECONDS = 5.0
 """An address that accepts nobody within it is out of reach: nothing here is worth a longer wait."""
 _NO_SHARED_SUBSCRIPTIONS = 0x9E
@@ -45,7 +43,7 @@ def examine_broker(
     can't be reached may well be reached from there.
     """
     settings = need.settings
-    deadline = time.monotonic() + _SHARE * seconds
+    deadline = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="mqttbeam-") as folder:
         try:
             secrets = _Secrets(Path(folder), access)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from mqtt5 import DisconnectPacket, SubAckPacket, SubAckReasonCode, SubscribePacket
 
 from localcloud.endpoints import free_ports
 from mqtt.client import BrokerAddress, Message, Publisher, Subscriber
@@ -18,6 +20,7 @@ from tests.harness.certificates import Authority
 from tests.harness.google_apis import GoogleApis
 from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 from tests.harness.processes import Processes
+from tests.mqtt.client.scripted_broker import ScriptedBroker
 from transforms.mqttio import BrokerSettings
 from transforms.secrets import SecretRef
 
@@ -198,6 +201,26 @@ def test_no_message_is_taken_from_the_pipeline_that_runs(
     finally:
         device.close()
         pipeline.close()
+
+
+def test_the_probe_s_connection_is_its_own_and_leaves_nothing(access: MakeAccess) -> None:
+    with ScriptedBroker() as broker, ThreadPoolExecutor(1) as pool:
+        settings = BrokerSettings(addresses=(broker.address,), username="telemetry")
+        looking = pool.submit(looked, need(settings, FILTER, shared=True), access())
+        broker.welcome()  # the credential; then the filters
+        peer, connect = broker.welcome()
+        subscribe = peer.expect(SubscribePacket)
+        peer.send(SubAckPacket(subscribe.packet_id, [SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]))
+        peer.publish(("devices/d1/telemetry", b"a copy"))
+        assert {finding.outcome for finding in looking.result(10)} == {Outcome.OK}
+        assert (connect.client_id, connect.clean_start) == ("telemetry-preflight", True)
+        assert not connect.session_expiry_interval
+        assert connect.receive_max == 1
+        (asked,) = subscribe.topic_filters
+        # In the pipeline's own group, `telemetry`, it would be dealt messages and take them along.
+        assert asked.pattern == f"$share/telemetry-preflight/{FILTER}"
+        # The copy is not acknowledged, and the goodbye is one without a will.
+        assert isinstance(peer.next(), DisconnectPacket)
 
 
 def test_the_right_to_publish_is_not_tried(settings: BrokerSettings, access: MakeAccess) -> None:
