@@ -263,9 +263,7 @@ def launch(
     if needs:
         _refuse_failures(needs, service_account)
     if not yes:
-        typer.confirm(
-            f"{'Update the running' if update else 'Launch the'} job {job}?", abort=True, err=True
-        )
+        _ask(f"{'Update the running' if update else 'Launch the'} job {job}?")
     try:
         say(send(request, endpoint=endpoint))
     except LaunchError as error:
@@ -297,3 +295,12 @@ def parameters(given: list[str]) -> dict[str, str]:
             fail(f"--param {name}: is given twice", status=2)
         values[name] = value
     return values
+
+
+def _ask(question: str) -> None:
+    """Goes on after a yes. All of it is on standard error: typer's own leaves a space on the other,
+    before the job's id that a script takes from there.
+    """
+    typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        fail("not launched, as the answer was no yes")
