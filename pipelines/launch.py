@@ -221,6 +221,10 @@ def _follow(result: beam.runners.runner.PipelineResult, name: str) -> None:
             with contextlib.suppress(grpc.RpcError):
                 result.cancel()
             ended.wait(_DRAIN_SECONDS)
+            with contextlib.suppress(grpc.RpcError):
+                # Beam raises for this state too.
+                if result.state == PipelineState.CANCELLED:
+                    return
     last = outcome[0] if outcome else PipelineState.CANCELLING
     if isinstance(last, grpc.RpcError):
         raise PipelineFailed(
@@ -228,8 +232,7 @@ def _follow(result: beam.runners.runner.PipelineResult, name: str) -> None:
         ) from last
     if isinstance(last, BaseException):
         raise PipelineFailed(_words(last)) from last
-    wanted = PipelineState.CANCELLED if stop_requested() else PipelineState.DONE
-    if last != wanted:
+    if last != PipelineState.DONE:
         raise PipelineFailed(f"the pipeline ended in state {last}")
 
 
