@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ _ENGINES = {
     "podman": ("podman", "info", "--format", "{{.Version.Version}}"),
 }
 _ANSWER_SECONDS = 30
+# Else docker pushes an index of the image and a record of its build, and the digest is the index's.
+_NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,7 @@ class Engine:
         done = subprocess.run(
             [self.name, *arguments],
             cwd=folder,
+            env=os.environ | _NO_ATTESTATIONS,
             stdout=subprocess.PIPE if answer else sys.stderr.fileno(),
             text=True,
             check=False,

@@ -26,7 +26,11 @@ def digest_of(content: bytes) -> str:
 
 @dataclass(kw_only=True)
 class Registry:
-    """What is served, and how; ``statuses`` gives another status than 200 by path."""
+    """What is served, and how.
+
+    By path, ``statuses`` gives another status than 200 and ``redirects`` another place;
+    ``requests`` and ``tokens`` are what came.
+    """
 
     address: str = ""
     challenge: bool = True
@@ -34,7 +38,9 @@ class Registry:
     blobs: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     false_digest: str | None = None
+    redirects: dict[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    tokens: list[str | None] = field(default_factory=list)
 
     def put_index(self, name: str, *platforms: str) -> str:
         """Serves an index under ``PATH:TAG``; returns its digest."""
@@ -79,6 +85,7 @@ def serving() -> Iterator[Registry]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             registry.requests.append(self.path)
+            registry.tokens.append(self.headers["Authorization"])
             url = urlsplit(self.path)
             if url.path == "/token":
                 self._token(parse_qs(url.query))
@@ -107,7 +114,9 @@ def serving() -> Iterator[Registry]:
         def _content(self, path: str) -> None:
             status = registry.statuses.get(path, 200)
             name, kind, reference = path.removeprefix("/v2/").rsplit("/", 2)
-            if status != 200:
+            if path in registry.redirects:
+                self._answer(307, b"", {"Location": registry.redirects[path]})
+            elif status != 200:
                 self._answer(status, b"{}")
             elif kind == "blobs" and reference in registry.blobs:
                 self._answer(200, registry.blobs[reference])
@@ -132,7 +141,7 @@ def serving() -> Iterator[Registry]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         registry.address = "{}:{}".format(*server.server_address)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield registry

@@ -37,7 +37,7 @@ if (folder / "broken").exists() and command in (folder / "broken").read_text():
 if command in ("version", "info"):
     print("28.2.2")
 if command == "build":
-    print("#1 building")
+    print("#1 building", os.environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS"))
 for each in arguments:
     if each.startswith("--digestfile="):
         pathlib.Path(each.partition("=")[2]).write_text({pushed!r})
@@ -189,7 +189,7 @@ def test_the_command_builds_pushes_and_writes_the_specifications(
     assert done.returncode == 0, done.stderr
     lines = [f"specs/new/{each.name}.json {REPOSITORY}/{each.name}@{PUSHED}" for each in TEMPLATES]
     assert done.stdout.splitlines() == lines
-    assert "#1 building" in done.stderr
+    assert "#1 building 1" in done.stderr
     for each in TEMPLATES:
         spec = json.loads((tmp_path / "specs" / "new" / f"{each.name}.json").read_text())
         assert spec["image"] == f"{REPOSITORY}/{each.name}@{PUSHED}"

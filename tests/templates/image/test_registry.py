@@ -74,6 +74,19 @@ def test_a_registry_that_misnames_what_it_sends_is_refused(registry: Registry) -
     assert f"it calls sha256:{'0' * 64} what is sha256:" in refusal(registry)
 
 
+def test_who_is_redirected_to_gets_no_token(registry: Registry) -> None:
+    digest = registry.put_manifest("library/python:3.11-slim", "linux/amd64")
+    (config,) = registry.blobs
+    path = f"/v2/library/python/blobs/{config}"
+    with serving() as storage:
+        storage.challenge = False
+        storage.blobs = registry.blobs
+        registry.redirects[path] = f"http://{storage.address}{path}"
+        assert digest_of(image(registry)) == digest
+        assert storage.tokens == [None]
+    assert registry.tokens[-1] is not None
+
+
 def test_a_config_that_is_another_is_refused(registry: Registry) -> None:
     registry.put_manifest("library/python:3.11-slim", "linux/amd64")
     (digest,) = registry.blobs
