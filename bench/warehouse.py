@@ -1,9 +1,10 @@
-"""What a row costs the warehouse pipeline: ``python -m bench.warehouse [--rows N]``.
+"""What a row costs: ``python -m bench.warehouse [--rows N] [--pipeline warehouse|direct]``.
 
 CPU seconds of the pipeline's processes, Prism included, for 10,000 rows. A backlog of telemetry of
-200 bytes, as the telemetry pipeline publishes it, is in the subscription before the pipeline
-starts; counted is from its word that it runs until the last row is in the table, so the start of
-an interpreter is not in it. How many rows a second is no figure of ours: the local BigQuery is
+200 bytes waits before the pipeline starts: for the warehouse pipeline in its subscription, as the
+telemetry pipeline publishes it, for the direct one in its session at the broker. Counted is from
+its word that it runs until the last row is in the table, so the start of an interpreter is not in
+it. How many rows a second is no figure of ours: the local BigQuery is
 what limits that here, and it is not Google's.
 """
 
@@ -19,7 +20,9 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.brokers import CLIENT_ID_PREFIX, USER, default_broker
 from bench.load import DEVICES, payload
+from bench.peers.peer import Direction
 from bench.processes import (
     LOOPBACK,
     BenchError,
@@ -33,11 +36,14 @@ from bench.processes import (
 from bench.pubsub import MESSAGES_A_REQUEST, PubSub
 from bench.services import (
     PROJECT,
+    TELEMETRY_FILTER,
     TELEMETRY_SUBSCRIPTION,
     TELEMETRY_TOPIC,
+    serving,
     subscription_path,
     topic_path,
 )
+from bench.throughput import finish, generate
 from bench.usage import UsageSampler
 from localcloud.bigquery import LocalBigQuery
 from localcloud.bigquery.process import BigQueryProcess
@@ -49,38 +55,110 @@ _START_SECONDS = 90.0
 _WORK_SECONDS = 180.0
 _ASK_SECONDS = 0.5
 """How often the table is asked for its rows: more would take cores from the pipeline."""
-_RUNNING = "warehouse: running"
 
 
-def measure(rows: int) -> float:
-    """CPU seconds of the pipeline for 10,000 rows, from a run of ``rows``.
+class _Pipeline:
+    """A pipeline as its user starts it, with its log."""
+
+    def __init__(
+        self, name: str, options: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
+        self._command = [
+            *(sys.executable, "-m", f"pipelines.{name}", "--runner=DirectRunner"),
+            f"--output_table={PROJECT}:{_DATASET}.{TELEMETRY.name}",
+            *options,
+        ]
+        self._running = f"{name}: running"
+        self._environment = environment
+        self._log = log
+
+    def check(self) -> None:
+        """Raises BenchError if it ended by itself."""
+        if self._process.poll() is not None:
+            raise BenchError(f"the pipeline ended:\n{tail(self._log)}")
+
+    def start(self) -> int:
+        """Starts it; returns its process id. Raises BenchError."""
+        self._process = start(self._command, log=self._log, environment=self._environment)
+        return self._process.pid
+
+    def wait_until_it_runs(self) -> None:
+        """Raises BenchError if it doesn't."""
+
+        def running() -> bool:
+            self.check()
+            return self._running in self._log.read_text(errors="replace")
+
+        wait_until(running, seconds=_START_SECONDS, what=self._running)
+
+    def stop(self) -> None:
+        """Asks it to end and waits for that."""
+        stop(self._process)
+
+
+def measure(rows: int, *, pipeline: str = "warehouse") -> float:
+    """CPU seconds of a pipeline, ``warehouse`` or ``direct``, for 10,000 rows, from a run of
+    ``rows``.
 
     Raises:
       BenchError: a process does not start, ends by itself, or is not done in time.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mqttbeam-bench-")))
-        port = free_port()
-        served = start(
-            [sys.executable, "-m", "localcloud.pubsub", "--port", str(port)],
-            log=folder / "pubsub.log",
-        )
-        stack.callback(stop, served, grace_seconds=5.0)
-        wait_for_port(port, served, log=folder / "pubsub.log")
-        warehouse = BigQueryProcess.start(
+        served = BigQueryProcess.start(
             folder / "data", log=folder / "bigquery.log", timeout_seconds=_START_SECONDS
         )
-        stack.callback(warehouse.stop)
-        table = LocalBigQuery(warehouse.rest, project=PROJECT)
-        table.create(_DATASET)
-        address = f"{LOOPBACK}:{port}"
-        _fill(address, rows)
+        stack.callback(served.stop)
+        bigquery = LocalBigQuery(served.rest, project=PROJECT)
+        bigquery.create(_DATASET)
         environment = {
-            "PUBSUB_EMULATOR_HOST": address,
-            "BIGQUERY_EMULATOR_HOST": f"http://{warehouse.rest}",
-            "BIGQUERY_STORAGE_EMULATOR_HOST": warehouse.grpc,
+            "BIGQUERY_EMULATOR_HOST": f"http://{served.rest}",
+            "BIGQUERY_STORAGE_EMULATOR_HOST": served.grpc,
         }
-        return _cpu_seconds(folder / "warehouse.log", environment, table, rows) / rows * 10_000
+        waiting = _waiting_at_the_broker if pipeline == "direct" else _waiting_in_pubsub
+        started = waiting(stack, folder, environment, rows)
+        return _cpu_seconds(started, bigquery, rows) / rows * 10_000
+
+
+def _waiting_in_pubsub(
+    stack: ExitStack, folder: Path, environment: Mapping[str, str], rows: int
+) -> _Pipeline:
+    port = free_port()
+    log = folder / "pubsub.log"
+    served = start([sys.executable, "-m", "localcloud.pubsub", "--port", str(port)], log=log)
+    stack.callback(stop, served, grace_seconds=5.0)
+    wait_for_port(port, served, log=log)
+    address = f"{LOOPBACK}:{port}"
+    _fill(address, rows)
+    return _Pipeline(
+        "warehouse",
+        [f"--input_subscription={subscription_path(TELEMETRY_SUBSCRIPTION)}"],
+        {**environment, "PUBSUB_EMULATOR_HOST": address},
+        folder / "pipeline.log",
+    )
+
+
+def _waiting_at_the_broker(
+    stack: ExitStack, folder: Path, environment: Mapping[str, str], rows: int
+) -> _Pipeline:
+    endpoints = stack.enter_context(serving(default_broker()))
+    options = [
+        f"--broker=mqtt://{LOOPBACK}:{endpoints.broker_port}",
+        f"--client_id={CLIENT_ID_PREFIX}direct",
+        f"--username={USER}",
+        "--password=env:BENCH_PASSWORD",
+        f"--topics={TELEMETRY_FILTER}",
+    ]
+    environment = {**environment, **endpoints.environment()}
+    # A first start makes its session at the broker, which then keeps what is published.
+    first = _Pipeline("direct", options, environment, folder / "first.log")
+    first.start()
+    try:
+        first.wait_until_it_runs()
+    finally:
+        first.stop()
+    finish(generate(endpoints, Direction.TELEMETRY, range(rows), device_properties=True))
+    return _Pipeline("direct", options, environment, folder / "pipeline.log")
 
 
 def _fill(address: str, rows: int) -> None:
@@ -109,38 +187,22 @@ def _message(number: int) -> tuple[bytes, Mapping[str, str]]:
     return telemetry.payload, telemetry.attributes()
 
 
-def _cpu_seconds(
-    log: Path, environment: Mapping[str, str], table: LocalBigQuery, rows: int
-) -> float:
-    command = [
-        *(sys.executable, "-m", "pipelines.warehouse", "--runner=DirectRunner"),
-        f"--input_subscription={subscription_path(TELEMETRY_SUBSCRIPTION)}",
-        f"--output_table={PROJECT}:{_DATASET}.{TELEMETRY.name}",
-    ]
+def _cpu_seconds(pipeline: _Pipeline, bigquery: LocalBigQuery, rows: int) -> float:
     count = f"SELECT COUNT(*) FROM {_DATASET}.{TELEMETRY.name}"
-    pipeline = start(command, log=log, environment=environment)
-
-    def alive() -> None:
-        if pipeline.poll() is not None:
-            raise BenchError(f"the pipeline ended:\n{tail(log)}")
-
-    def running() -> bool:
-        alive()
-        return _RUNNING in log.read_text(errors="replace")
-
+    pid = pipeline.start()
     try:
-        with UsageSampler(pipeline.pid, interval_seconds=0.02) as usage:
-            wait_until(running, seconds=_START_SECONDS, what=_RUNNING)
+        with UsageSampler(pid, interval_seconds=0.02) as usage:
+            pipeline.wait_until_it_runs()
             began = time.time()
             deadline = time.monotonic() + _WORK_SECONDS
-            while table.query(count).rows[0][0] < rows:
-                alive()
+            while bigquery.query(count).rows[0][0] < rows:
+                pipeline.check()
                 if time.monotonic() > deadline:
-                    raise BenchError(f"{rows:,} rows: not in {_WORK_SECONDS:g} s:\n{tail(log)}")
+                    raise BenchError(f"{rows:,} rows: not in {_WORK_SECONDS:g} s")
                 time.sleep(_ASK_SECONDS)
             return usage.cpu_between(began, time.time())
     finally:
-        stop(pipeline)
+        pipeline.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,11 +211,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.warehouse", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the run (default 50000)")
+    parser.add_argument(
+        "--pipeline",
+        choices=("warehouse", "direct"),
+        default="warehouse",
+        help="from Pub/Sub (default), or from MQTT",
+    )
     options = parser.parse_args(arguments)
     if options.rows < 1:
         parser.error(f"--rows {options.rows}: expected a number from 1")
     try:
-        figure = measure(options.rows)
+        figure = measure(options.rows, pipeline=options.pipeline)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
