@@ -41,9 +41,19 @@ mqttbeam templates build {name} --repository {repository} --tag 1.0 --push
 gcloud storage cp {name}.json {spec}
 ```
 
+## Is all there?
+
+What the parameters name, and whether the workers' account may use it: all of it is looked at, and
+each failure has the command that mends it ([more](../../docs/doctor.md)).
+
+```sh
+{doctor}
+```
+
 ## Launch
 
-By `mqttbeam`, which checks all parameters, shows the request and what its workers cost, and asks:
+By `mqttbeam`, which checks all parameters, shows the request and what its workers cost, looks
+whether all is there, and asks:
 
 ```sh
 {mqttbeam}
@@ -90,6 +100,7 @@ def readme(template: Template) -> str:
         parameters=_table(template),
         repository=_IMAGE.partition("/{name}")[0],
         spec=_SPEC.format(name=name),
+        doctor=_doctor(template),
         mqttbeam=_mqttbeam(template),
         gcloud=_gcloud(template),
         rest=_rest(template),
@@ -124,14 +135,28 @@ def _row(parameter: Parameter) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def _doctor(template: Template) -> str:
+    lines = [
+        f"mqttbeam doctor {template.name}",
+        f"  --project my-project --spec {_SPEC.format(name=template.name)}",
+        f"  --service-account {template.name}@my-project.iam.gserviceaccount.com",
+        *_params(template),
+    ]
+    return " \\\n".join(lines)
+
+
 def _mqttbeam(template: Template) -> str:
     lines = [
         f"mqttbeam templates launch {template.name}",
         f"  --project my-project --region europe-west1 --job {template.name}",
         f"  --spec {_SPEC.format(name=template.name)}",
+        *_params(template),
     ]
-    lines += [f"  --param {name}={value}" for name, value in needed(template).items()]
     return " \\\n".join(lines)
+
+
+def _params(template: Template) -> list[str]:
+    return [f"  --param {name}={value}" for name, value in needed(template).items()]
 
 
 def _gcloud(template: Template) -> str:

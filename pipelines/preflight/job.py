@@ -49,9 +49,7 @@ def examine_job(need: Job, access: Access, *, seconds: float) -> Iterator[Findin
         account,
         "lets this account launch jobs that run as it",
         ACT_AS,
-        lambda: access.caller.permissions(
-            "iam", f"v1/projects/-/serviceAccounts/{account}", ACT_AS
-        ),
+        lambda: access.caller.permissions("iam", _path(account), ACT_AS),
         command=lambda: (
             f"gcloud iam service-accounts add-iam-policy-binding {account}"
             f' --member="{access.launcher}" --role=roles/iam.serviceAccountUser'
@@ -92,20 +90,42 @@ def _enabled(api: Api, project: str, services: tuple[str, ...]) -> Finding:
 def _account(api: Api, account: str) -> Finding:
     asked = "exists"
     try:
-        answer = api.get("iam", f"v1/projects/-/serviceAccounts/{account}")
+        answer = api.get("iam", _path(account))
     except CannotAsk as error:
         return untold(account, asked, str(error))
     except ApiRefused as error:
         if error.status != 404:
             return untold(account, asked, str(error))
-        name, _, domain = account.partition("@")
-        project = domain.removesuffix(".iam.gserviceaccount.com")
-        command = f"gcloud iam service-accounts create {name} --project={project}"
-        return failed(account, asked, "there is none of this name", command)
+        project = _project(account)
+        if project is None:
+            return failed(
+                account, asked, "there is none of this name, which is one of Google's own"
+            )
+        command = "gcloud iam service-accounts create"
+        return failed(
+            account,
+            asked,
+            "there is none of this name",
+            f"{command} {account.partition('@')[0]} --project={project}",
+        )
     if answer.get("disabled"):
         command = f"gcloud iam service-accounts enable {account}"
         return failed(account, asked, "it is disabled", command)
     return found(account, asked)
+
+
+def _path(account: str) -> str:
+    return f"v1/projects/{_project(account) or '-'}/serviceAccounts/{account}"
+
+
+def _project(account: str) -> str | None:
+    """The project that an account is of, by its address; None for Google's own."""
+    name, _, domain = account.partition("@")[2].partition(".")
+    if domain == "iam.gserviceaccount.com":
+        return name
+    if domain.endswith(".iam.gserviceaccount.com"):  # of a domain: PROJECT.DOMAIN
+        return f"{domain.removesuffix('.iam.gserviceaccount.com')}:{name}"
+    return None
 
 
 def _bind(project: str, member: str, role: str) -> str:

@@ -47,7 +47,7 @@ def complete(broker: brokers.Broker, apis: GoogleApis, rights: PubSubWithRights)
     names = ("compute", "dataflow", "pubsub", "secretmanager")
     apis.services |= {f"{name}.googleapis.com" for name in names}
     apis.accounts[ACCOUNT] = False
-    project, account = "v3/projects/my-project", f"v1/projects/-/serviceAccounts/{ACCOUNT}"
+    project, account = "v3/projects/my-project", f"v1/projects/my-project/serviceAccounts/{ACCOUNT}"
     apis.rights[CALLER, project] = {"dataflow.jobs.create"}
     apis.rights[CALLER, account] = {"iam.serviceAccounts.actAs"}
     apis.rights[ACCOUNT, project] = {

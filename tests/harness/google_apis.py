@@ -194,7 +194,7 @@ _PATHS: list[tuple[str, Callable[[GoogleApis, str, Any, Any, Any], Answer]]] = [
     (r"v1/(projects/[^/]+/secrets/[^/]+/versions/[^/]+)", _version),
     (r"v1/projects/([^/]+)/services:batchGet", _enabled),
     (
-        r"v1/projects/-/serviceAccounts/([^/]+)",
+        r"v1/projects/[^/]+/serviceAccounts/([^/]+)",
         lambda apis, w, found, q, b: _there(
             found[1] in apis.accounts, {"disabled": apis.accounts.get(found[1], False)}
         ),

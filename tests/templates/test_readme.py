@@ -31,9 +31,10 @@ def test_the_commands_give_what_the_template_takes(template: Template) -> None:
     needed = readme.needed(template)
     template.read(needed)
     blocks = re.findall(r"```sh\n(.*?)```", readme.readme(template), re.DOTALL)
-    by_mqttbeam, by_gcloud, by_rest = (shlex.split(block) for block in blocks[1:])
-    given = [by_mqttbeam[at + 1] for at, word in enumerate(by_mqttbeam) if word == "--param"]
-    assert dict(each.split("=", 1) for each in given) == needed
+    doctor, by_mqttbeam, by_gcloud, by_rest = (shlex.split(block) for block in blocks[1:])
+    for command in (doctor, by_mqttbeam):
+        given = [command[at + 1] for at, word in enumerate(command) if word == "--param"]
+        assert dict(each.split("=", 1) for each in given) == needed
     (parameters,) = (word for word in by_gcloud if word.startswith("--parameters="))
     separated = parameters.removeprefix("--parameters=^~^").split("~")
     assert dict(each.split("=", 1) for each in separated) == needed

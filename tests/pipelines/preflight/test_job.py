@@ -20,7 +20,7 @@ def complete(apis: GoogleApis) -> GoogleApis:
     apis.services |= {f"{name}.googleapis.com" for name in ("compute", "dataflow", "pubsub")}
     apis.accounts[ACCOUNT] = False
     apis.rights[CALLER, PROJECT] = set(LAUNCH)
-    apis.rights[CALLER, f"v1/projects/-/serviceAccounts/{ACCOUNT}"] = set(ACT_AS)
+    apis.rights[CALLER, f"v1/projects/my-project/serviceAccounts/{ACCOUNT}"] = set(ACT_AS)
     apis.rights[ACCOUNT, PROJECT] = set(WORK)
     return apis
 
@@ -71,3 +71,25 @@ def test_a_job_without_an_account_of_its_own_is_warned_of(
     *_, finding = job(access(None))
     assert finding.outcome is Outcome.WARNING
     assert "--service-account" in finding.words
+
+
+@pytest.mark.parametrize(
+    ("account", "project"),
+    [
+        ("w@my-project.iam.gserviceaccount.com", "my-project"),
+        ("w@my-project.example.com.iam.gserviceaccount.com", "example.com:my-project"),
+    ],
+)
+def test_an_account_s_project_is_read_from_its_address(
+    complete: GoogleApis, access: MakeAccess, account: str, project: str
+) -> None:
+    *_, finding = job(access(account))
+    assert str(finding.command).endswith(f" create w --project={project}")
+
+
+def test_an_account_of_google_s_own_can_t_be_made(complete: GoogleApis, access: MakeAccess) -> None:
+    *_, finding = job(access("123-compute@developer.gserviceaccount.com"))
+    assert (finding.outcome, finding.command) == (Outcome.FAILED, None)
+    assert (CALLER, "v1/projects/-/serviceAccounts/123-compute@developer.gserviceaccount.com") in (
+        complete.asked
+    )
