@@ -1,131 +1,25 @@
-"""Who asks Google, and how: as the caller, or as the service account that the workers will be.
-
-``Api`` speaks to Google's REST interfaces. A service is at its own address, or where gcloud's
-variable of the name ``CLOUDSDK_API_ENDPOINT_OVERRIDES_SERVICE`` says (``gcloud topic
-endpoint-override``): a private endpoint, or an emulator. What begins with http:// gets no
-credentials. Storage and BigQuery are also found by the variables of their emulators.
-"""
+"""Who asks Google: the caller, or the service account that the workers will be."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 import google.auth
-from google.auth.credentials import AnonymousCredentials, Credentials
+from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.impersonated_credentials import Credentials as ImpersonatedCredentials
-from google.auth.transport.requests import AuthorizedSession, Request
+from google.auth.transport.requests import Request
 
-from pipelines.errors import ApiRefused, CannotAsk
+from pipelines.errors import CannotAsk
+from pipelines.preflight.api import LOGIN, Api, Endpoints, first_line
 from pipelines.preflight.finding import Finding, failed, found, untold
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LIFETIME_SECONDS = 600
-_LOGIN = "gcloud auth application-default login"
-_EMULATORS = {"storage": "STORAGE_EMULATOR_HOST", "bigquery": "BIGQUERY_EMULATOR_HOST"}
 CALLER = "user:$(gcloud config get-value account)"
 """How a shell names whoever runs the command."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoints:
-    """Where Google's services are.
-
-    ``overrides``: by the service's short name (``pubsub``), its address. ``emulated``: those whose
-    address is an emulator's, which knows no rights.
-    """
-
-    overrides: Mapping[str, str]
-    emulated: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Endpoints:
-        """Reads the environment's variables."""
-        prefix = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
-        overrides = {
-            name.removeprefix(prefix).lower(): value.rstrip("/")
-            for name, value in environment.items()
-            if name.startswith(prefix) and value
-        }
-        emulated = set()
-        for service, variable in _EMULATORS.items():
-            if value := environment.get(variable):
-                address = value if "://" in value else f"http://{value}"
-                overrides[service] = address.rstrip("/")
-                emulated.add(service)
-        return cls(overrides=overrides, emulated=frozenset(emulated))
-
-    def address(self, service: str) -> str:
-        """Returns a service's address, without a slash at its end."""
-        return self.overrides.get(service, f"https://{service}.googleapis.com")
-
-
-class Api:
-    """Google's REST interfaces, as one identity. Safe for threads."""
-
-    def __init__(
-        self, credentials: Callable[[], Credentials], endpoints: Endpoints, *, seconds: float
-    ) -> None:
-        self._credentials = credentials
-        self._endpoints = endpoints
-        self._seconds = seconds
-
-    def emulated(self, service: str) -> bool:
-        """Whether an emulator stands for the service, which knows no rights."""
-        return service in self._endpoints.emulated
-
-    def credentials(self) -> Credentials:
-        """Returns the identity's credentials. Raises CannotAsk."""
-        return self._credentials()
-
-    def get(self, service: str, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:
-        """Returns the answer's JSON. Raises CannotAsk, ApiRefused."""
-        return self._call("GET", service, path, query=query)
-
-    def post(self, service: str, path: str, body: Mapping[str, object]) -> Any:
-        """Returns the answer's JSON. Raises CannotAsk, ApiRefused."""
-        return self._call("POST", service, path, body=body)
-
-    def permissions(self, service: str, path: str, wanted: Sequence[str]) -> set[str]:
-        """Returns which of the permissions this identity has on a resource.
-
-        Raises CannotAsk, ApiRefused.
-        """
-        body = {"permissions": list(wanted)}
-        return set(self.post(service, f"{path}:testIamPermissions", body).get("permissions", ()))
-
-    def _call(
-        self,
-        verb: str,
-        service: str,
-        path: str,
-        *,
-        query: Sequence[tuple[str, str]] = (),
-        body: Mapping[str, object] | None = None,
-    ) -> Any:
-        address = self._endpoints.address(service)
-        plain = address.startswith("http://")
-        # Google's library has no types here.
-        credentials = AnonymousCredentials() if plain else self._credentials()  # type: ignore[no-untyped-call]
-        session: Any = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
-        try:
-            with session:
-                answer = session.request(
-                    verb, f"{address}/{path}", params=list(query), json=body, timeout=self._seconds
-                )
-        except GoogleAuthError as error:
-            raise CannotAsk(f"the credentials were refused: {_first_line(error)}", _LOGIN) from None
-        except OSError as error:  # the HTTP library's errors are
-            raise CannotAsk(f"{address} can't be reached: {_first_line(error)}") from None
-        if answer.status_code == 200:
-            return _json(answer)
-        told = _json(answer).get("error", {})
-        message = told.get("message") if isinstance(told, dict) else None
-        raise ApiRefused(message or answer.reason or "no reason given", status=answer.status_code)
 
 
 class Access:
@@ -205,7 +99,7 @@ class Access:
             credentials.refresh(Request())  # type: ignore[no-untyped-call]
         except GoogleAuthError as error:
             raise CannotAsk(
-                f"there are none that can be used: {_first_line(error)}", _LOGIN
+                f"there are none that can be used: {first_line(error)}", LOGIN
             ) from None
         return credentials
 
@@ -251,14 +145,3 @@ def _told(
     if isinstance(known, CannotAsk):
         return refused(resource, asked, str(known), known.command)
     return found(resource, asked)
-
-
-def _json(answer: Any) -> Any:
-    try:
-        return answer.json()
-    except ValueError:
-        return {}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

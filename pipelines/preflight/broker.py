@@ -21,7 +21,7 @@ from mqtt.client import BrokerAddress
 from mqtt.errors import BrokerUnreachable, ConnectError, ConnectionRefused, SubscriptionRefused
 from pipelines.preflight.access import Access
 from pipelines.preflight.at_start import check_connect, check_subscribe
-from pipelines.preflight.finding import Finding, failed, found, untold
+from pipelines.preflight.finding import Finding, failed, found, untold, warned
 from pipelines.preflight.needs import Broker
 from pipelines.preflight.secret_manager import read_secret
 from transforms.errors import TransformError
@@ -44,6 +44,7 @@ def examine_broker(
     """
     settings = need.settings
     deadline = time.monotonic() + seconds
+    away: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="mqttbeam-") as folder:
         try:
             secrets = _Secrets(Path(folder), access)
@@ -60,7 +61,13 @@ def examine_broker(
         for number, address in enumerate(settings.addresses, start=1):
             left = (deadline - time.monotonic()) / (len(settings.addresses) - number + 1)
             one = _only(local, address, seconds=max(0.5, min(left, _LONGEST_SECONDS)))
-            yield from _address(need, one, str(address), settings, in_network=in_network)
+            try:
+                yield from _address(need, one, str(address), settings)
+            except BrokerUnreachable as error:
+                away[str(address)] = str(error)
+    answered = len(away) < len(settings.addresses)
+    for name, words in away.items():
+        yield _unreachable(name, words, in_network=in_network, answered=answered)
     if need.publishes is not None:
         yield untold(
             need.resource,
@@ -71,14 +78,14 @@ def examine_broker(
 
 
 def _address(
-    need: Broker, one: BrokerSettings, name: str, given: BrokerSettings, *, in_network: bool
+    need: Broker, one: BrokerSettings, name: str, given: BrokerSettings
 ) -> Iterator[Finding]:
+    """Looks at one address. Raises BrokerUnreachable before it has given anything."""
     asked = f"takes the credential of {given.username or 'nobody (no user name)'}"
     try:
         check_connect(one, need.client_id)
-    except BrokerUnreachable as error:
-        yield _unreachable(name, str(error), in_network=in_network)
-        return
+    except BrokerUnreachable:
+        raise
     except ConnectionRefused as error:
         yield _refused(name, asked, error, one, given)
         return
@@ -118,7 +125,9 @@ def _try_filters(
     return None
 
 
-def _unreachable(name: str, words: str, *, in_network: bool) -> Finding:
+def _unreachable(name: str, words: str, *, in_network: bool, answered: bool) -> Finding:
+    if in_network and answered:
+        return warned(name, "is reached", f"{words}; another address answers")
     if in_network:
         return failed(name, "is reached", words)
     return untold(

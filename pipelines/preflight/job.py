@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipelines.errors import ApiRefused, CannotAsk
-from pipelines.preflight.access import Access, Api
+from pipelines.preflight.access import Access
+from pipelines.preflight.api import Api
 from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned
 from pipelines.preflight.needs import Job
 from pipelines.preflight.rights import rights

@@ -12,7 +12,8 @@ from google.iam.v1 import iam_policy_pb2
 from google.pubsub_v1 import types
 
 from pipelines.errors import ApiRefused, CannotAsk
-from pipelines.preflight.access import Access, Api
+from pipelines.preflight.access import Access
+from pipelines.preflight.api import Api
 from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned
 from pipelines.preflight.needs import Subscription, Topic
 from pipelines.preflight.rights import rights

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight import Access, Outcome
-from pipelines.preflight.access import Endpoints
+from pipelines.preflight.api import Endpoints
 from tests.harness.google_apis import CALLER, GoogleApis
 from tests.harness.google_fixtures import ACCOUNT, MakeAccess
 

@@ -138,11 +138,22 @@ def test_what_can_t_be_reached_may_be_from_the_workers_network(
     nobody = BrokerAddress("127.0.0.1", free_ports(1)[0], tls=False)
     both = dataclasses.replace(settings, addresses=(nobody, *settings.addresses))
     findings = list(examine_broker(need(both), access(), seconds=2, in_network=False))
-    # One address that is away does not hide the other, and neither hides the first.
-    assert [str(each.outcome) for each in findings] == ["unknown", "ok", "ok"]
-    assert "--in-network" in findings[0].words
+    # One address that is away does not hide the other.
+    assert [str(each.outcome) for each in findings] == ["ok", "ok", "unknown"]
+    assert findings[-1].resource == str(nobody)
+    assert "--in-network" in findings[-1].words
+
+
+def test_in_the_workers_network_an_address_out_of_reach_fails_if_it_is_the_only_one(
+    settings: BrokerSettings, access: MakeAccess
+) -> None:
+    nobody = BrokerAddress("127.0.0.1", free_ports(1)[0], tls=False)
+    both = dataclasses.replace(settings, addresses=(nobody, *settings.addresses))
     findings = list(examine_broker(need(both), access(), seconds=2, in_network=True))
-    assert [str(each.outcome) for each in findings] == ["failed", "ok", "ok"]
+    assert [str(each.outcome) for each in findings] == ["ok", "ok", "warning"]
+    alone = dataclasses.replace(settings, addresses=(nobody,))
+    (finding,) = examine_broker(need(alone), access(), seconds=1, in_network=True)
+    assert (finding.resource, finding.outcome) == (str(nobody), Outcome.FAILED)
 
 
 def test_a_certificate_of_another_authority_or_for_another_name_is_refused(
