@@ -13,10 +13,12 @@ from google.cloud import pubsub_v1
 
 from localcloud.pubsub.embedded import LocalPubSub
 from schemas.messages import Rejected
+from schemas.tables import TELEMETRY
 from templates.catalog import template_named
 from tests.deploy.modules import read
 from tests.test_dataflow_checklist import parsed
 from tests.test_docs import ROOT, anchors
+from transforms.archive import record
 from transforms.dead_letter import Stored, dead_letter_message
 
 PATH = ROOT / "docs" / "runbook.md"
@@ -157,7 +159,10 @@ def test_its_program_sends_dead_letters_again(monkeypatch: pytest.MonkeyPatch) -
             data, attributes = dead_letter(message)
             publisher.publish(paths["dead-letters"][0], data, **attributes, **more).result(10)
         exec(compile(code, "runbook.md", "exec"), names)
-        assert names["send_again"](paths["dead-letters"][1], paths["telemetry"][0]) == 1
+        sent = names["send_again"](
+            paths["dead-letters"][1], paths["telemetry"][0], quiet_seconds=0.5
+        )
+        assert sent == 1
         answer = subscriber.pull(subscription=paths["telemetry"][1], max_messages=10, timeout=10)
     (received,) = answer.received_messages
     assert received.message.data == b"\x00good"
@@ -176,3 +181,11 @@ def dead_letter(raw: bytes) -> tuple[bytes, dict[str, str]]:
     )
     message: Any = dead_letter_message(rejected, Stored(raw, None, None))
     return message.data, dict(message.attributes)
+
+
+def test_rows_of_the_archive_have_the_columns_of_the_table() -> None:
+    (left_out,) = re.findall(r"SELECT \* EXCEPT \(([\w, ]+)\) FROM iot\.replay", PAGE)
+    columns = [field["name"] for field in record.SCHEMA["fields"]]
+    rows = [name for name in columns if name not in left_out.split(", ")]
+    # INSERT without names goes by the order.
+    assert rows == [field.name for field in TELEMETRY.fields]

@@ -7,13 +7,32 @@ import re
 
 from docs import terraform_tables
 from schemas.tables import TABLES, VIEWS
-from tests.deploy.terraform import Plan
+from tests.deploy.modules import read
+from tests.deploy.terraform import TERRAFORM, Plan
 from tests.test_docs import ROOT
+
+MODULE = TERRAFORM / "modules" / "bigquery"
 
 
 def test_the_definitions_of_tables_are_those_of_the_code() -> None:
     [(path, text)] = terraform_tables.generated()
     assert path.read_text("utf-8") == text, "run python -m docs.generate"
+
+
+def test_the_module_makes_them_of_nothing_else() -> None:
+    resources = {each.name: each.body for each in read(MODULE).resources}
+    table, view = resources["tables"], resources["views"]
+    assert table["schema"] == '${file("${local.repository}/${each.value.schema_file}")}'
+    assert table["clustering"] == "${each.value.clustered_by}"
+    assert table["time_partitioning"][0]["field"] == "${each.value.partitioned_by}"
+    assert view["view"][0]["query"].startswith("${replace(each.value.query, ")
+    assert (table["for_each"], view["for_each"]) == (
+        "${local.definitions.tables}",
+        "${local.definitions.views}",
+    )
+    assert read(MODULE).locals["definitions"] == (
+        '${jsondecode(file("${path.module}/tables.json"))}'
+    )
 
 
 def test_tables_are_those_that_the_code_makes(site: Plan) -> None:

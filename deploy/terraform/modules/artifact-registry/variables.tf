@@ -15,7 +15,7 @@ variable "repository_id" {
 }
 
 variable "keep_versions" {
-  description = "Newest versions of each image that stay, whatever their age: what a roll back needs."
+  description = "Newest versions of each image that stay, whatever their age: what a roll back needs. A job whose image is deleted can't get another worker."
   type        = number
   default     = 20
 

@@ -116,27 +116,25 @@ resource "google_monitoring_alert_policy" "this" {
 }
 
 # A job that ended leaves no figure that could be too high: its silence is what is looked for. One
-# condition a job, as nothing says the name of what is not there.
+# policy a job, as nothing says the name of what is not there.
 resource "google_monitoring_alert_policy" "job_not_running" {
+  for_each = var.jobs
+
   project               = var.project_id
-  display_name          = "${var.name}: job not running"
+  display_name          = "${var.name}: job not running: ${each.key}"
   combiner              = "OR"
   severity              = "CRITICAL"
   notification_channels = var.notification_channels
   user_labels           = var.labels
 
-  dynamic "conditions" {
-    for_each = var.jobs
+  conditions {
+    display_name = "${each.key} is not running"
 
-    content {
-      display_name = "${conditions.value} is not running"
-
-      condition_prometheus_query_language {
-        query                     = "absent_over_time(dataflow_googleapis_com:job_system_lag{monitored_resource=\"dataflow_job\",job_name=\"${conditions.value}\"}[5m])"
-        duration                  = "60s"
-        evaluation_interval       = "60s"
-        disable_metric_validation = true
-      }
+    condition_prometheus_query_language {
+      query                     = "absent_over_time(dataflow_googleapis_com:job_system_lag{monitored_resource=\"dataflow_job\",job_name=\"${each.key}\"}[5m])"
+      duration                  = "60s"
+      evaluation_interval       = "60s"
+      disable_metric_validation = true
     }
   }
 
@@ -146,7 +144,7 @@ resource "google_monitoring_alert_policy" "job_not_running" {
 
   documentation {
     mime_type = "text/markdown"
-    subject   = "${var.name}: job not running"
-    content   = "A job has given no sign for five minutes: it failed, was cancelled or drained.\n\n[What to do](${var.runbook_url}#a-job-is-not-running)"
+    subject   = "${var.name}: job not running: ${each.key}"
+    content   = "${each.key} has given no sign for five minutes: it failed, was cancelled or drained.\n\n[What to do](${var.runbook_url}#a-job-is-not-running)"
   }
 }

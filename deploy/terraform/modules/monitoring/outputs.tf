@@ -2,7 +2,7 @@ output "policies" {
   description = "Names of the alert policies, by alert."
   value = merge(
     { for name, policy in google_monitoring_alert_policy.this : name => policy.name },
-    { job-not-running = google_monitoring_alert_policy.job_not_running.name },
+    { for job, policy in google_monitoring_alert_policy.job_not_running : "job-not-running/${job}" => policy.name },
   )
 }
 
