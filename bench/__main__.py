@@ -15,6 +15,7 @@ from bench import ceiling, latency, report, soak, throughput
 from bench.brokers import BrokerKind, default_broker
 from bench.pace import Pace
 from bench.peers.benthos import Benthos, BenthosDefaults
+from bench.peers.flink import SHARDS, OnFlink
 from bench.peers.mqttbeam import MqttBeam
 from bench.peers.peer import Direction, Peer
 from bench.peers.script import Script
@@ -28,7 +29,7 @@ PEERS: dict[str, type[Peer]] = {
 
 _EXAMPLES = """\
 examples:
-  python -m bench                                   all of it, some 30 minutes
+  python -m bench                                   all of it, some 45 minutes
   python -m bench telemetry --rounds 3
   python -m bench commands --peers mqttbeam,benthos --mode live
   python -m bench soak --seconds 600 --write        and put the figures into bench/RESULTS.md
@@ -97,11 +98,26 @@ def _soak(options: argparse.Namespace) -> str:
     return f"{pace}\n\n{report.soak(runs)}"
 
 
+def _flink(options: argparse.Namespace) -> str:
+    load = Load(
+        messages=options.messages, mode=Mode.BACKLOG, device_properties=options.device_properties
+    )
+    rounds = _rounds(
+        options,
+        Direction.TELEMETRY,
+        lambda peer, services: throughput.measure(peer, load, services),
+        peers=[OnFlink(shards) for shards in options.shards],
+    )
+    what = f"{options.messages:,} messages of 200 bytes, mode {load.mode.value}"
+    return f"{what}\n\n{report.flink(rounds)}"
+
+
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], str]] = {
     "telemetry": partial(_throughput, Direction.TELEMETRY),
     "latency": _latency,
     "commands": partial(_throughput, Direction.COMMANDS),
     "soak": _soak,
+    "flink": _flink,
 }
 
 
@@ -119,11 +135,14 @@ def _rounds(
     direction: Direction,
     measure: Callable[[Peer, Services], Figure],
     measure_without_peer: Callable[[], Figure] | None = None,
+    *,
+    peers: Sequence[Peer] | None = None,
 ) -> list[list[Figure]]:
     """Measures the peers in turn, A B C A B C …, each between services of its own; what there is
     to measure without a peer comes last in each round.
     """
-    peers = [PEERS[name](direction) for name in options.peers]
+    if peers is None:
+        peers = [PEERS[name](direction) for name in options.peers]
     present: list[Peer] = []
     for peer in peers:
         reason = peer.unavailable()
@@ -190,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         help="what serves Pub/Sub, at the port that replaces {port} (default: our own)",
     )
-    kinds = parser.add_subparsers(dest="what", metavar="telemetry|latency|commands|soak|all")
+    kinds = parser.add_subparsers(dest="what", metavar="telemetry|latency|commands|soak|flink|all")
     kinds.add_parser("all", parents=[common], help="everything with its defaults (the default)")
     _throughput_options(
         kinds.add_parser("telemetry", parents=[common], help="messages a second, MQTT to Pub/Sub"),
@@ -218,6 +237,19 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("bench/.build/soak.csv"),
         help="where resident memory goes, each peer's name added (default: %(default)s)",
     )
+    on_flink = kinds.add_parser(
+        "flink", parents=[common], help="messages a second on a Flink cluster, by shards"
+    )
+    on_flink.add_argument("--messages", type=_positive, default=100_000, help="%(default)s")
+    on_flink.add_argument(
+        "--shards",
+        type=_shards,
+        default=SHARDS,
+        metavar="N,…",
+        help=f"default: {','.join(map(str, SHARDS))}",
+    )
+    on_flink.add_argument("--rounds", type=_positive, default=2, help="default: %(default)s")
+    _device_options(on_flink)
     return parser
 
 
@@ -288,6 +320,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
     return value
+
+
+def _shards(text: str) -> tuple[int, ...]:
+    return tuple(map(_positive, text.split(",")))
 
 
 def _peers(text: str) -> list[str]:

@@ -24,6 +24,7 @@ SECTIONS = {
     "latency": "Latency: device to Pub/Sub subscriber",
     "commands": "Commands: Pub/Sub to MQTT",
     "soak": "Memory under a steady load",
+    "flink": "Telemetry on a Flink cluster",
 }
 _PACKAGES = ("apache-beam", "mqtt5", "paho-mqtt", "google-cloud-pubsub", "grpcio", "protobuf")
 _INTRODUCTION = """\
@@ -34,6 +35,10 @@ in every figure, so compare ratios: peers take turns, and a ratio is taken withi
 is measured stands at the top of `bench/throughput.py`, `bench/latency.py` and `bench/soak.py`;
 the peers' settings and their reasons in `bench/scripts/` and `bench/benthos/`.
 """
+
+_FLINK = """\
+CPU is of the whole cluster: ZooKeeper, job manager, job server, two task managers, Python workers.
+It shares its cores with the broker and Pub/Sub, so what more shards bring ends with the cores."""
 
 _CEILING = f"""\
 `{ceiling.NAME}` is no peer but the ceiling of all: what the broker carried with neither a peer nor
@@ -82,8 +87,26 @@ def throughput(rounds: Rounds) -> str:
     The ceiling, where it was measured, has a row in both and a sentence that says what it is.
     """
     peers = [one.peer for one in rounds[0]]
-    by_peer = {peer: [each[place] for each in rounds] for place, peer in enumerate(peers)}
-    figures = table(
+    by_peer = _by_peer(rounds)
+    figures = _rates(by_peer)
+    if len(peers) == 1:
+        return figures
+    note = f"\n\n{_CEILING}" if ceiling.NAME in by_peer else ""
+    return f"{figures}\n\n{_ratios(peers[0], by_peer)}{note}"
+
+
+def flink(rounds: Rounds) -> str:
+    """Rates and cost with each number of shards, and whose the cost is."""
+    return f"{_rates(_by_peer(rounds))}\n\n{_FLINK}"
+
+
+def _by_peer(rounds: Rounds) -> dict[str, list[Throughput]]:
+    peers = [one.peer for one in rounds[0]]
+    return {peer: [each[place] for each in rounds] for place, peer in enumerate(peers)}
+
+
+def _rates(by_peer: dict[str, list[Throughput]]) -> str:
+    return table(
         ["peer", "messages a second", "CPU s per 10,000", "longest pause s", "lost", "duplicates"],
         [
             [
@@ -97,10 +120,6 @@ def throughput(rounds: Rounds) -> str:
             for peer, runs in by_peer.items()
         ],
     )
-    if len(peers) == 1:
-        return figures
-    note = f"\n\n{_CEILING}" if ceiling.NAME in by_peer else ""
-    return f"{figures}\n\n{_ratios(peers[0], by_peer)}{note}"
 
 
 def _ratios(ours: str, by_peer: dict[str, list[Throughput]]) -> str:

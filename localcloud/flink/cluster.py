@@ -10,6 +10,7 @@ job-server       makes Flink jobs of Beam pipelines       FlinkJobServerDriver
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -97,10 +98,13 @@ class FlinkCluster:
     def __enter__(self) -> Self:
         java, jars = check_java(), ensure_jars()
         folder = self.settings.folder.absolute()
+        # A cluster begins without the jobs of an earlier one; checkpoints stay.
+        for name in ("scratch", "zookeeper", "high-availability", "artifacts"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         for name in ("scratch", "zookeeper", "conf"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.ports = Ports(**dict(zip(Ports.__dataclass_fields__, free_ports(9), strict=True)))
-        self.jobs = FlinkJobs(f"{LOOPBACK}:{self.ports.rest}")
+        self.jobs = FlinkJobs(self.address)
         self._plan(java, jars, folder)
         self._children = Children(logs=folder / "logs", interrupted=self._interrupted)
         self._children.__enter__()
@@ -118,6 +122,15 @@ class FlinkCluster:
     def job_endpoint(self) -> str:
         """Where pipelines are submitted."""
         return f"{LOOPBACK}:{self.ports.job_server}"
+
+    @property
+    def address(self) -> str:
+        """Where the job manager's REST API and console are."""
+        return f"{LOOPBACK}:{self.ports.rest}"
+
+    def check(self) -> None:
+        """Raises ChildEnded if a process ended that nobody killed by :meth:`kill`."""
+        self._children.check()
 
     def options(self) -> tuple[str, ...]:
         """The options by which a pipeline runs here."""
