@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from cli.main import app
-from templates.catalog import template_named
+from templates.catalog import TEMPLATES, template_named
 
 PAGE = (Path(__file__).parent.parent / "docs" / "dataflow-checklist.md").read_text("utf-8")
 STEPS = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
@@ -56,7 +56,13 @@ def test_commands_are_taken_by_the_command_line(command: str) -> None:
 @pytest.mark.parametrize(
     "topic",
     ["launch", "update in place", "drain", "at_least_once", "vm is killed", "credential is rotated",
-     "dead letters", "alerts"],
+     "dead letters", "alerts", "make image", "mqttbeam doctor", "archive", "transformnamemappings",
+     "sessions_ended"],
 )  # fmt: skip
 def test_nothing_that_must_be_proved_is_left_out(topic: str) -> None:
     assert topic in PAGE.lower()
+
+
+def test_every_template_is_launched() -> None:
+    launched = {shlex.split(each)[3] for each in COMMANDS if " templates launch " in each}
+    assert launched == {template.name for template in TEMPLATES}
