@@ -17,12 +17,6 @@ PROJECT = Path(__file__).resolve().parent.parent.parent.parent
 DOCKERFILE = PROJECT / "templates" / "Dockerfile"
 
 _DPKG_STATUS = "/var/lib/dpkg/status"
-_SOME_DPKG_STATUS = """\
-Package: libc6
-Status: install ok installed
-Architecture: amd64
-Version: 2.36-9+deb12u10
-"""
 # As .dockerignore has it.
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 
@@ -59,8 +53,8 @@ def stages(text: str) -> dict[str, Stage]:
 class Execution:
     """A stage executed in a virtual environment and a folder, as an engine would in an image.
 
-    Its absolute paths are below ``folder`` here, except dpkg's record: this system's packages are
-    none of the image's.
+    Its absolute paths are below ``folder`` here. dpkg's record is empty: what the base image has
+    installed is not known, and this system's packages are none of its.
     """
 
     def __init__(self, folder: Path, python: Path, arguments: Mapping[str, str]) -> None:
@@ -77,7 +71,7 @@ class Execution:
         self._arguments = arguments
         self._working = folder
         self._dpkg = folder / "dpkg-status"
-        self._dpkg.write_text(_SOME_DPKG_STATUS)
+        self._dpkg.touch()
 
     def run(self, stage: Stage) -> None:
         """Executes every instruction; one that it doesn't know, or that fails, is an error."""
