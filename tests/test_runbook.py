@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 
 from localcloud.pubsub.embedded import LocalPubSub
 from schemas.messages import Rejected
@@ -148,7 +148,7 @@ def test_its_program_sends_dead_letters_again(monkeypatch: pytest.MonkeyPatch) -
     names: dict[str, Any] = {"__name__": "send_again"}
     with LocalPubSub() as pubsub:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.endpoint)
-        publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+        publisher, subscriber = PublisherClient(), SubscriberClient()
         paths = {}
         for name in ("telemetry", "dead-letters"):
             topic = publisher.topic_path("my-project", name)

@@ -12,7 +12,7 @@ from grpc_tools import protoc
 
 from tests.deploy import terraform
 from tests.deploy.provider import HERE, StandIn
-from tests.deploy.terraform import TERRAFORM, Plan, Terraform
+from tests.deploy.terraform import Plan, Terraform, site_plan
 
 
 @pytest.fixture(scope="session")
@@ -44,14 +44,6 @@ def after(protocol: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Terraform that knows what Google would fill in."""
     with StandIn(protocol, unknown=False) as provider:
         yield Terraform(environment=provider.environment, data=tmp_path_factory.mktemp("after"))
-
-
-SITE = TERRAFORM / "examples" / "site"
-
-
-def site_plan(program: Terraform, *arguments: str) -> Plan:
-    variables = SITE / "terraform.tfvars.example"
-    return program.plan(SITE, f"-var-file={variables}", *arguments)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 TERRAFORM = ROOT / "deploy" / "terraform"
 EXAMPLES = sorted(path for path in (TERRAFORM / "examples").iterdir() if path.is_dir())
 MODULES = sorted(path for path in (TERRAFORM / "modules").iterdir() if path.is_dir())
+SITE = TERRAFORM / "examples" / "site"
 
 
 def found() -> bool:
@@ -57,7 +58,9 @@ class Terraform:
     def plan(self, folder: Path, *arguments: str) -> Plan:
         """Returns the plan of a folder's first apply, validated. Raises as ``validate``."""
         file = self.data / "plan"
-        self._run(folder, "plan", "-input=false", "-lock=false", f"-out={file}", *arguments)
+        # Whoever deploys from this checkout has a state in the folder.
+        state = f"-state={self.data / 'nothing.tfstate'}"
+        self._run(folder, "plan", "-input=false", "-lock=false", state, f"-out={file}", *arguments)
         text = self._run(folder, "show", "-json", str(file))
         return Plan(resources=tuple(_resources(json.loads(text)["planned_values"]["root_module"])))
 
@@ -85,6 +88,12 @@ class Terraform:
         told = " ".join((done.stdout + done.stderr).replace("│", " ").split())
         assert done.returncode == 0, told
         return done.stdout
+
+
+def site_plan(program: Terraform, *arguments: str) -> Plan:
+    """Returns the plan of the whole site with the variables of its example."""
+    variables = SITE / "terraform.tfvars.example"
+    return program.plan(SITE, f"-var-file={variables}", *arguments)
 
 
 def _resources(module: dict[str, Any]) -> Iterator[Resource]:

@@ -11,9 +11,8 @@ import pytest
 
 from templates.catalog import TEMPLATES, Template, template_named
 from templates.readme import needed, readme
-from tests.deploy.conftest import site_plan
 from tests.deploy.modules import Block, Module, read, text_of
-from tests.deploy.terraform import EXAMPLES, ROOT, Plan, Resource, Terraform
+from tests.deploy.terraform import EXAMPLES, ROOT, Plan, Resource, Terraform, site_plan
 
 TEMPLATE_OF = re.compile(r"/templates/([a-z-]+?)(?:-[0-9]|-\$|\.json)")
 
