@@ -79,9 +79,10 @@ the job needs. The module's own folder is `source`, seen from here:
 ```
 
 To update a running job in place, launch again with its name and `--update` (gcloud has the same
-flag, REST `"update": true`). The names of the job's steps are a contract, in
-[graph.json](graph.json); `mqttbeam templates launch --update` sends its mapping of renamed steps
-along.
+flag, REST `"update": true`). The steps of the job, with their coders, are a contract, in
+[graph.json](graph.json). `mqttbeam templates launch --update` sends its mapping of renamed steps
+along; where it has some, gcloud takes them by `--transform-name-mappings`, REST by
+`transformNameMappings`.
 """
 
 
