@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import doctor, local, plan, templates
+from cli import archive, doctor, local, plan, templates
 from cli.output import OutputClosed
 
 
@@ -41,6 +41,7 @@ app.command("run")(local.run)
 app.command("send")(local.send)
 app.command("query")(local.query)
 app.command("tail")(local.tail)
+app.command("archive")(archive.archive)
 app.command("plan")(plan.plan)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 

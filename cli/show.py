@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -30,8 +30,12 @@ def plain(value: Any) -> Any:
 def json_rows(result: QueryResult) -> Iterator[str]:
     """Give each row as one JSON object."""
     for row in result.rows:
-        record = {name: plain(value) for name, value in zip(result.columns, row, strict=True)}
-        yield json.dumps(record, ensure_ascii=False)
+        yield json_object(dict(zip(result.columns, row, strict=True)))
+
+
+def json_object(record: Mapping[str, Any]) -> str:
+    """Return a record as one JSON object."""
+    return json.dumps({name: plain(value) for name, value in record.items()}, ensure_ascii=False)
 
 
 def rows_text(result: QueryResult, *, width: int) -> str:

@@ -22,6 +22,7 @@ TOPICS = (TELEMETRY_TOPIC, COMMANDS_TOPIC, RESULTS_TOPIC, DEAD_LETTERS_TOPIC)
 
 STATE_FOLDER = Path(".mqttbeam")
 STATE_FILE = "run.json"
+ARCHIVE = "archive"
 
 
 class NoRunningCloud(Exception):

@@ -94,7 +94,9 @@ def running(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 
 def test_every_command_is_run_by_a_test() -> None:
-    known = re.compile(r"make (run|test)( .*)?|\.venv/bin/mqttbeam (send|query|tail) .*|.* --help")
+    known = re.compile(
+        r"make (run|test)( .*)?|\.venv/bin/mqttbeam (send|query|tail|archive)( .*)?|.* --help"
+    )
     assert COMMANDS
     assert [command for command in COMMANDS if not known.fullmatch(command)] == []
 
@@ -134,7 +136,7 @@ def test_make_run_serves_the_commands_of_the_second_terminal_and_stops_by_ctrl_c
     state = json.loads((folder / ".mqttbeam" / "run.json").read_text())
     tries = [each for each in COMMANDS if each.startswith(".venv/bin/mqttbeam ")]
     tries = [each for each in tries if not each.endswith("--help")]
-    assert len(tries) == 4
+    assert len(tries) == 5
     for command in tries:
         done = _run(command, folder)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
@@ -163,6 +165,9 @@ def test_a_run_with_a_duration_ends_with_its_figures_and_loses_nothing(folder: P
     assert figures["lost"] == 0
     assert figures["published"] == figures["bigquery_distinct"] + figures["dead_letters"]
     assert figures["published"] >= figures["pubsub_messages"] >= figures["bigquery_distinct"] > 0
+    # Dead letters without a row are archived, where they came as far as Pub/Sub.
+    assert figures["archive_lost"] == 0
+    assert figures["published"] >= figures["archive_distinct"] >= figures["bigquery_distinct"]
     assert figures["commands_sent"] > 0
     assert figures["commands_accepted"] == figures["commands_received"] == figures["commands_sent"]
     assert 0 < figures["latency_p50_ms"] <= figures["latency_p99_ms"]

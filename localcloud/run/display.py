@@ -41,6 +41,8 @@ class Snapshot:
     pubsub_messages: int
     bigquery_rows: int
     bigquery_rows_per_second: float
+    archived: int
+    archive_files: int
     dead_letters: int
     last_dead_letter: str
     commands_sent: int
@@ -90,7 +92,8 @@ def progress_line(snapshot: Snapshot) -> str:
         f"{snapshot.seconds:5.0f} s  {snapshot.state}: "
         f"{snapshot.connected}/{snapshot.devices} devices, "
         f"{snapshot.published} published{rate}, "
-        f"{snapshot.bigquery_rows} rows, {snapshot.dead_letters} dead letters, "
+        f"{snapshot.bigquery_rows} rows, {snapshot.archived} archived, "
+        f"{snapshot.dead_letters} dead letters, "
         f"{snapshot.commands_sent} commands ({outcomes or 'no outcome yet'}), "
         f"latency p50 {_milliseconds(snapshot.latency_p50_ms)} "
         f"p99 {_milliseconds(snapshot.latency_p99_ms)}"
@@ -136,6 +139,7 @@ def table(snapshot: Snapshot, *, program: str) -> RenderableType:
         f"{snapshot.bigquery_rows:,}",
         f"{per_second(snapshot.bigquery_rows_per_second)}rows",
     )
+    figures.add_row("archive", f"{snapshot.archived:,}", f"in {snapshot.archive_files:,} files")
     letters = "red" if snapshot.dead_letters else ""
     figures.add_row(
         "dead letters",

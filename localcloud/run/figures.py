@@ -16,6 +16,8 @@ class Figures:
     telemetry topic. `bigquery_rows`, `bigquery_distinct`: rows, and their distinct message ids.
     `lost`: acknowledged message ids that are neither in BigQuery nor among the dead letters.
     `duplicates`: rows beyond the first of each message id. `dead_letters`: distinct dead
+    letters. `archived`, `archive_distinct`: records in the archive's files, and their distinct
+    message ids. `archive_lost`: acknowledged message ids that are neither there nor among the dead
     letters. `commands_sent`: distinct commands on the commands topic; `commands_received`: those
     that devices saw; `commands_accepted`: those whose outcome is accepted or acknowledged.
     Latencies are from the device's publish to Pub/Sub; None where no message came.
@@ -28,6 +30,9 @@ class Figures:
     lost: int
     duplicates: int
     dead_letters: int
+    archived: int
+    archive_distinct: int
+    archive_lost: int
     commands_sent: int
     commands_received: int
     commands_accepted: int
@@ -48,6 +53,7 @@ def judge(
     journal: Journal,
     *,
     copies: Mapping[str, int],
+    archived: Mapping[str, int],
     dead_letters: Set[str],
     pubsub_messages: int,
     commands_sent: int,
@@ -56,7 +62,8 @@ def judge(
 ) -> Figures:
     """Compare what the devices were promised with what is there.
 
-    `copies` maps each message id in BigQuery to the number of its rows.
+    `copies` maps each message id in BigQuery to the number of its rows, `archived` each in the
+    archive to the number of its records.
     """
     rows = sum(copies.values())
     return Figures(
@@ -67,6 +74,9 @@ def judge(
         lost=len(lost_ids(journal, stored=copies, dead=dead_letters)),
         duplicates=rows - len(copies),
         dead_letters=len(dead_letters),
+        archived=sum(archived.values()),
+        archive_distinct=len(archived),
+        archive_lost=len(lost_ids(journal, stored=archived, dead=dead_letters)),
         commands_sent=commands_sent,
         commands_received=len(journal.commands),
         commands_accepted=commands_accepted,

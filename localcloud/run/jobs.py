@@ -23,6 +23,9 @@ from localcloud.subscriber import subscription_path, topic_path
 from schemas.layout import DEFAULT
 from schemas.tables import TELEMETRY
 
+# So long whoever stops a run may have to wait for the last file.
+_ARCHIVE_WINDOW_SECONDS = 5.0
+
 
 def telemetry_command(broker: str, credentials: Credentials) -> list[str]:
     """Return the command line of the telemetry pipeline."""
@@ -45,12 +48,15 @@ def commands_command(broker: str, credentials: Credentials) -> list[str]:
     )
 
 
-def warehouse_command() -> list[str]:
-    """Return the command line of the warehouse pipeline."""
+def warehouse_command(archive: Path) -> list[str]:
+    """Return the command line of the warehouse pipeline, which archives to a folder."""
     return _pipeline(
         "warehouse",
         f"--input_subscription={subscription_path('telemetry-warehouse')}",
         f"--output_table={PROJECT}:{DATASET}.{TELEMETRY.name}",
+        f"--archive_subscription={subscription_path('telemetry-archive')}",
+        f"--archive_folder={archive.absolute()}",
+        f"--archive_window_seconds={_ARCHIVE_WINDOW_SECONDS:g}",
     )
 
 

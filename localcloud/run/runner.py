@@ -25,12 +25,14 @@ from localcloud.devices import journal as journals
 from localcloud.devices.recording import Recording
 from localcloud.devices.sensor import fleet
 from localcloud.endpoints import (
+    ARCHIVE,
     STATE_FILE,
     STATE_FOLDER,
     Endpoints,
     RunningCloud,
     without_endpoints,
 )
+from localcloud.run.archive import Archive, ArchiveCounter
 from localcloud.run.children import Child, Children, Interrupted, own_environment
 from localcloud.run.commander import Commander
 from localcloud.run.display import Display, Snapshot, display_for
@@ -106,11 +108,11 @@ def _tell(figures: Figures | None, settings: RunSettings, tell: Callable[[str], 
     else:
         sys.stderr.write(
             f"stopped: {figures.published} published, {figures.bigquery_rows} rows in BigQuery "
-            f"({figures.duplicates} duplicates), {figures.dead_letters} dead letters, "
-            f"{figures.lost} lost, {figures.commands_accepted} of {figures.commands_sent} "
-            "commands accepted\n"
+            f"({figures.duplicates} duplicates), {figures.archived} in the archive, "
+            f"{figures.dead_letters} dead letters, {figures.lost + figures.archive_lost} lost, "
+            f"{figures.commands_accepted} of {figures.commands_sent} commands accepted\n"
         )
-    return 1 if figures.lost else 0
+    return 1 if figures.lost or figures.archive_lost else 0
 
 
 def _device_ids(settings: RunSettings) -> tuple[str, ...]:
@@ -132,7 +134,8 @@ def _device_ids(settings: RunSettings) -> tuple[str, ...]:
 def _prepare(folder: Path, *, keep: bool) -> None:
     shutil.rmtree(folder / "logs", ignore_errors=True)
     if not keep:
-        shutil.rmtree(folder / "bigquery", ignore_errors=True)
+        for stored in ("bigquery", ARCHIVE):
+            shutil.rmtree(folder / stored, ignore_errors=True)
     (folder / "bigquery").mkdir(exist_ok=True)
 
 
@@ -186,7 +189,10 @@ class _Run:
             broker=broker, pubsub=pubsub, bigquery=bigquery, bigquery_storage=storage
         )
         env |= endpoints.environment()
-        warehouse = self._children.start("warehouse", warehouse_command(), environment=env)
+        self._archive = Archive(self._folder / ARCHIVE)
+        warehouse = self._children.start(
+            "warehouse", warehouse_command(self._folder / ARCHIVE), environment=env
+        )
         pipelines = [telemetry, commands, warehouse]
         # Before it subscribes, the broker has nobody to keep a message for.
         self._children.wait_for_line(
@@ -250,10 +256,12 @@ class _Run:
         }
         pullers = [Puller(endpoints.pubsub, name, take) for name, take in takes.items()]
         self._rows = RowCounter(self._warehouse)
-        self._stack.callback(self._rows.close)
+        archive = ArchiveCounter(self._archive)
+        for counter in (self._rows, archive):
+            self._stack.callback(counter.close)
         for puller in pullers:
             self._stack.callback(puller.close)
-        self._threads += [*pullers, self._rows]
+        self._threads += [*pullers, self._rows, archive]
 
     def _watch(
         self, until: Callable[[], bool], *, timeout_seconds: float = 1e9, ending: bool = False
@@ -292,23 +300,26 @@ class _Run:
 
     def _drain(self, journal: journals.Journal) -> None:
         """Wait until all that was acknowledged is stored, or nothing more comes."""
-        stored = -1
+        stored = -1, -1
         changed_at = asked_at = time.monotonic()
 
         def drained() -> bool:
             nonlocal stored, changed_at, asked_at
             now = time.monotonic()
-            if self._rows.rows + len(self._dead_letter_ids()) != stored:
-                stored = self._rows.rows + len(self._dead_letter_ids())
-                changed_at = now
+            dead = self._dead_letter_ids()
+            counts = self._rows.rows + len(dead), self._archive.messages + len(dead)
+            if counts != stored:
+                stored, changed_at = counts, now
             if now - changed_at > STALLED_SECONDS:
                 return True
-            # Asking for every id costs something, and is no use before there are enough rows.
-            if stored < len(journal.acknowledged) or now - asked_at < ASK_AGAIN_SECONDS:
+            # Asking for every id costs something, and is no use before there are enough.
+            if min(counts) < len(journal.acknowledged) or now - asked_at < ASK_AGAIN_SECONDS:
                 return False
             asked_at = now
-            copies = self._warehouse.copies()
-            return not lost_ids(journal, stored=copies, dead=self._dead_letter_ids())
+            return not any(
+                lost_ids(journal, stored=copies, dead=dead)
+                for copies in (self._warehouse.copies(), self._archive.copies(self._run_id))
+            )
 
         self._watch(drained, timeout_seconds=DRAIN_SECONDS, ending=True)
 
@@ -320,6 +331,7 @@ class _Run:
         return judge(
             journal,
             copies=self._warehouse.copies(),
+            archived=self._archive.copies(self._run_id),
             dead_letters=self._dead_letters.ids | self._warehouse.dead_letters().ids,
             pubsub_messages=self._telemetry.messages,
             commands_sent=len(self._commands.sent),
@@ -355,6 +367,8 @@ class _Run:
                 pubsub_messages=self._telemetry.messages,
                 bigquery_rows=rows,
                 bigquery_rows_per_second=self._rows_rate.per_second(self._rows.counted_at, rows),
+                archived=self._archive.messages,
+                archive_files=self._archive.files,
                 dead_letters=len(self._dead_letter_ids()),
                 last_dead_letter=self._rows.dead_letters.last_reason
                 or self._dead_letters.last_reason,

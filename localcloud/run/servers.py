@@ -19,7 +19,11 @@ from localcloud.subscriber import PubSub
 READY_TIMEOUT_SECONDS = 60.0
 TELEMETRY_CLIENT = "telemetry-pipeline"
 COMMANDS_CLIENT = "command-pipeline"
-PIPELINE_SUBSCRIPTIONS = {"telemetry-warehouse": "telemetry", "commands-mqtt": "commands"}
+PIPELINE_SUBSCRIPTIONS = {
+    "telemetry-warehouse": "telemetry",
+    "telemetry-archive": "telemetry",
+    "commands-mqtt": "commands",
+}
 
 _BROKER_READY = re.compile(r"ready mqtt://(\S+)")
 _PUBSUB_READY = re.compile(r"local Pub/Sub ready on (\S+)")

@@ -57,7 +57,7 @@ def test_what_can_t_be_is_one_line_and_exit_status_2(
     assert_refused(done, message)
 
 
-@pytest.mark.parametrize("command", ["run", "send", "query", "tail"])
+@pytest.mark.parametrize("command", ["run", "send", "query", "tail", "archive"])
 def test_help_shows_examples(command: str, tmp_path: Path) -> None:
     done = mqttbeam(command, "--help", cwd=tmp_path)
     assert done.returncode == 0

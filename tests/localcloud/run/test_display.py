@@ -16,6 +16,8 @@ SNAPSHOT = Snapshot(
     pubsub_messages=1230,
     bigquery_rows=1200,
     bigquery_rows_per_second=98.0,
+    archived=1100,
+    archive_files=2,
     dead_letters=3,
     last_dead_letter="payload is no [JSON]",
     commands_sent=4,
@@ -30,7 +32,8 @@ SNAPSHOT = Snapshot(
 
 def test_a_line_tells_how_things_stand() -> None:
     assert progress_line(SNAPSHOT) == (
-        "   12 s  running: 25/26 devices, 1234 published (100/s), 1200 rows, 3 dead letters, "
+        "   12 s  running: 25/26 devices, 1234 published (100/s), 1200 rows, 1100 archived, "
+        "3 dead letters, "
         "4 commands (3 accepted), latency p50 8.24 ms p99 -"
     )
 

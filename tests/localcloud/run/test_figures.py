@@ -14,12 +14,18 @@ def _journal(*acknowledged: str, malformed: frozenset[str] = frozenset()) -> Jou
     )
 
 
-def _judged(journal: Journal, copies: dict[str, int], dead: set[str]) -> dict[str, object]:
+def _judged(
+    journal: Journal,
+    copies: dict[str, int],
+    dead: set[str],
+    archived: dict[str, int] | None = None,
+) -> dict[str, object]:
     latencies = Latencies()
     latencies.add(12.0)
     figures = judge(
         journal,
         copies=copies,
+        archived=copies if archived is None else archived,
         dead_letters=dead,
         pubsub_messages=7,
         commands_sent=2,
@@ -47,9 +53,16 @@ def test_duplicates_are_the_rows_beyond_the_first() -> None:
     assert figures["duplicates"] == 2
 
 
+def test_the_archive_is_compared_by_itself() -> None:
+    figures = _judged(_journal("a", "b", "c"), {"a": 1, "b": 1}, {"c"}, {"a": 2, "c": 1})
+    assert (figures["lost"], figures["archive_lost"]) == (0, 1)
+    assert (figures["archived"], figures["archive_distinct"]) == (3, 2)
+
+
 def test_the_object_has_the_promised_keys() -> None:
     assert list(_judged(_journal("a"), {"a": 1}, set())) == [
         "published", "pubsub_messages", "bigquery_rows", "bigquery_distinct", "lost",
-        "duplicates", "dead_letters", "commands_sent", "commands_received", "commands_accepted",
+        "duplicates", "dead_letters", "archived", "archive_distinct", "archive_lost",
+        "commands_sent", "commands_received", "commands_accepted",
         "latency_p50_ms", "latency_p99_ms",
     ]  # fmt: skip
