@@ -55,6 +55,10 @@ class Terraform:
         """Raises AssertionError with what Terraform says of a folder that is wrong."""
         self._run(folder, "validate")
 
+    def check_format(self, folder: Path) -> None:
+        """Raises AssertionError with what ``terraform fmt`` would change, also in folders below."""
+        self._run(folder, "fmt", "-check", "-diff", "-recursive")
+
     def plan(self, folder: Path, *arguments: str) -> Plan:
         """Returns the plan of a folder's first apply, validated. Raises as ``validate``."""
         file = self.data / "plan"
@@ -65,7 +69,7 @@ class Terraform:
         return Plan(resources=tuple(_resources(json.loads(text)["planned_values"]["root_module"])))
 
     def _run(self, folder: Path, *arguments: str) -> str:
-        if folder not in self._ready and arguments[0] != "init":
+        if folder not in self._ready and arguments[0] not in ("fmt", "init"):
             self._run(folder, "init", "-backend=false", "-input=false")
             self._ready.add(folder)
         done = subprocess.run(

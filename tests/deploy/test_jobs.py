@@ -128,6 +128,7 @@ def test_the_example_in_a_readme_is_one_to_terraform(
     folder.mkdir(parents=True)
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     (folder / "main.tf").write_text(hcl_of(template), "utf-8")
+    before.check_format(folder)
     (job,) = before.plan(folder).of("google_dataflow_flex_template_job")
     assert job.values["parameters"] == needed(template)
 

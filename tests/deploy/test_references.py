@@ -183,6 +183,16 @@ def _outline(kind: str) -> Any:
     return kind
 
 
+def test_the_page_tells_of_every_module_and_its_links_lead_somewhere() -> None:
+    page = TERRAFORM.parent / "README.md"
+    text = page.read_text("utf-8")
+    told = re.findall(r"^  ([a-z-]+)  +\S", text, re.MULTILINE)
+    assert sorted(told) == [folder.name for folder in MODULES]
+    for name in [page, *(ROOT / "templates").glob("*/README.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", name.read_text("utf-8")):
+            assert (name.parent / target).exists(), f"{name}: {target}"
+
+
 def test_every_local_value_is_read_by_name() -> None:
     # `named` leaves out what the parser adds; else a local of ours could hide in it.
     module = read(TERRAFORM / "modules" / "pubsub")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,8 @@ from tests.deploy import terraform
 from tests.deploy.terraform import EXAMPLES, SITE, TERRAFORM, Plan, Terraform, site_plan
 
 
-@pytest.mark.skipif(not terraform.found(), reason="there is no terraform here")
-def test_everything_is_formatted() -> None:
-    done = subprocess.run(
-        ["terraform", "fmt", "-check", "-diff", "-recursive", str(TERRAFORM)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+def test_everything_is_formatted(before: Terraform) -> None:
+    before.check_format(TERRAFORM)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

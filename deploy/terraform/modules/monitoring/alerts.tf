@@ -116,7 +116,8 @@ resource "google_monitoring_alert_policy" "this" {
 }
 
 # A job that ended leaves no figure that could be too high: its silence is what is looked for. One
-# policy a job, as nothing says the name of what is not there.
+# policy a job, as nothing says the name of what is not there. An update in place is silent for some
+# minutes as well, and should wake nobody.
 resource "google_monitoring_alert_policy" "job_not_running" {
   for_each = var.jobs
 
@@ -131,7 +132,7 @@ resource "google_monitoring_alert_policy" "job_not_running" {
     display_name = "${each.key} is not running"
 
     condition_prometheus_query_language {
-      query                     = "absent_over_time(dataflow_googleapis_com:job_system_lag{monitored_resource=\"dataflow_job\",job_name=\"${each.key}\"}[5m])"
+      query                     = "absent_over_time(dataflow_googleapis_com:job_system_lag{monitored_resource=\"dataflow_job\",job_name=\"${each.key}\"}[8m])"
       duration                  = "60s"
       evaluation_interval       = "60s"
       disable_metric_validation = true
@@ -145,6 +146,6 @@ resource "google_monitoring_alert_policy" "job_not_running" {
   documentation {
     mime_type = "text/markdown"
     subject   = "${var.name}: job not running: ${each.key}"
-    content   = "${each.key} has given no sign for five minutes: it failed, was cancelled or drained.\n\n[What to do](${var.runbook_url}#a-job-is-not-running)"
+    content   = "${each.key} has given no sign for eight minutes: it failed, was cancelled or drained.\n\n[What to do](${var.runbook_url}#a-job-is-not-running)"
   }
 }
