@@ -16,7 +16,7 @@ SERVED = sys.implementation.name == "cpython" and "t" not in sys.abiflags \
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench test-faults image image-lock lock clean prism named
+.PHONY: help run test check bench test-faults test-flink image image-lock lock clean prism named
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,8 @@ help:
 	@echo 'make test         the tests'
 	@echo 'make check        ruff and mypy'
 	@echo 'make test-faults  the long kill and outage runs'
+	@echo 'make test-flink   a Flink cluster whose processes are killed in turn; needs Java and Maven,'
+	@echo '                    and says how to install them'
 	@echo 'make bench        the measurements of bench/RESULTS.md'
 	@echo 'make image        the image of the Dataflow templates, tried; without a container engine its'
 	@echo '                    Dockerfile is linted, and its Python part executed and tried; its bill of'
@@ -49,10 +51,14 @@ run: $(STAMP) prism
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 test: $(STAMP) prism
-	@$(BIN)/python -m pytest -m "not faults and not image" $(TESTS)
+	@$(BIN)/python -m pytest -m "not faults and not flink and not image" $(TESTS)
 
 test-faults: $(STAMP) prism
 	@$(BIN)/python -m pytest -m faults $(TESTS)
+
+test-flink: $(STAMP) prism
+	@$(BIN)/python -m localcloud.flink.jars
+	@$(BIN)/python -m pytest -m flink $(TESTS)
 
 # -rs: says plainly where no image was built, and why.
 image: $(STAMP) prism

@@ -64,5 +64,6 @@ if __name__ == "__main__":
             direct.check,
             name="direct",
             about=direct.__doc__ or "",
+            shards=lambda options: options.shards_before or options.shards,
         )
     )
