@@ -7,13 +7,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import google.auth
 import pytest
-from google.auth.credentials import AnonymousCredentials
 
-from tests.harness.storage import BUCKET, CloudStorage, running_cloud_storage
+from tests.harness.storage import BUCKET, CloudStorage
 from transforms.archive import check_archive
 from transforms.archive.folder import Folder, open_folder
 from transforms.errors import DestinationMissing, DestinationRefused
@@ -31,21 +29,6 @@ google.auth.default = lambda **_: (AnonymousCredentials(), "p")
 from transforms.archive.folder import open_folder
 open_folder("{FOLDER}").write("{NAME}", b"x" * {TWO_CHUNKS})
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[CloudStorage]:
-    with pytest.MonkeyPatch.context() as patch, running_cloud_storage() as running:
-        patch.setenv("STORAGE_EMULATOR_HOST", running.url)
-        # Beam looks for credentials for 20 s before it goes on without.
-        patch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), "p"))  # type: ignore[no-untyped-call]  # of google-auth
-        yield running
-
-
-@pytest.fixture
-def storage(server: CloudStorage) -> Iterator[CloudStorage]:
-    yield server
-    server.clear()
 
 
 @pytest.fixture

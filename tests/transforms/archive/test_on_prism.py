@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import fastavro
 import pytest
 from apache_beam.io.gcp.pubsub import ReadFromPubSub as BeamReadFromPubSub
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -15,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from localcloud.pubsub.clock import SystemClock
 from localcloud.subscriber import PubSub
 from tests.harness.archive import Archive
+from tests.harness.storage import BUCKET, CloudStorage
 from tests.harness.waiting import wait_until
 from tests.transforms.prism import Collected, running
 from tests.transforms.pubsubio.conftest import Place
@@ -189,6 +192,20 @@ def test_a_file_is_closed_by_its_bytes_long_before_its_time(
             wait_until(lambda c=count: len(archive.files) > c, seconds=20, what="a file")  # type: ignore[misc]  # an int
     archive()
     assert len(archive.records) == 40
+
+
+def test_a_pipeline_archives_to_a_bucket(place: Place, storage: CloudStorage) -> None:
+    settings = ArchiveSettings(folder=f"gs://{BUCKET}/archive", window_seconds=0.5)
+    with running(by_hand(place, settings)):
+        publish(place, [GOOD] * 3)
+        wait_until(storage.names, seconds=20, what="an object")
+    records = [
+        record
+        for name in storage.names()
+        for record in fastavro.reader(BytesIO(storage.read(name)))
+    ]
+    assert len(records) == 3
+    assert left(place) == 0
 
 
 def test_a_message_is_leased_until_its_file_is_final(
