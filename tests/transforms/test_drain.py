@@ -108,7 +108,7 @@ def leave(broker: Broker, client_id: str, shard: int = 0) -> list[bytes]:
 def wait_for_mqtt(client_id: str, count: int, shard: int = 0) -> None:
     """Waits until so many messages of a shard are here to be read."""
     _, subscriber = subscription(client_id, shard)
-    wait_until(lambda: subscriber._queued == count, seconds=10, what=f"{count} messages")
+    wait_until(lambda: subscriber._queued == count, seconds=30, what=f"{count} messages")
 
 
 def drained(build: beam.PTransform) -> None:
@@ -120,10 +120,10 @@ def drained(build: beam.PTransform) -> None:
     ended: list[Any] = []
     running = threading.Thread(target=lambda: ended.append(pipeline.run().wait_until_finish()))
     running.start()
-    running.join(20)
+    running.join(60)
     by_itself = list(ended)
     request_stop()
-    running.join(20)
+    running.join(60)
     assert by_itself == [PipelineState.DONE]
     assert READ.items == []
 
@@ -229,7 +229,7 @@ def test_a_pubsub_bundle_that_is_drained_acknowledges_what_it_read_and_nothing_e
             pubsub_read.PubSubSubscription(path),
         )
         puller = pubsub_read._puller(path)
-        wait_until(lambda: puller.oldest_time is not None, seconds=10, what="a message")
+        wait_until(lambda: puller.oldest_time is not None, seconds=30, what="a message")
         assert [message.data for message in bundle.first()] == [b"read"]
         client.publish("topic-middle", b"left", {})
         bundle.drain()
