@@ -147,7 +147,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: ended.set())
     server = grpc.server(
         thread_pool_executor.shared_unbounded_instance(),
-        options=[("grpc.http2.max_pings_without_data", 0), ("grpc.http2.max_ping_strikes", 0)],
+        options=[
+            ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.http2.max_ping_strikes", 0),
+            # Else a second pool would share the port, and the task manager's calls, in silence.
+            ("grpc.so_reuseport", 0),
+        ],
     )
     workers = FlinkWorkers()
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(workers, server)

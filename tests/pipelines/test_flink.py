@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOpt
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.transforms.window import FixedWindows
 
-from pipelines import commands, telemetry, warehouse
+from pipelines import commands, direct, telemetry, warehouse
 from pipelines.errors import PipelineFailed
 from pipelines.flink import FlinkJobOptions, check_fused, on_flink, prepare
 from pipelines.options import OptionError, parse_options
@@ -157,6 +157,11 @@ _PIPELINES: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
             "--archive_subscription=projects/local/subscriptions/archive",
             "--archive_folder=/archive",
         ),
+    ),
+    "direct": (
+        direct.DirectOptions,
+        direct.build,
+        (*_BROKER, "--output_table=local:data.telemetry", "--shards=4"),
     ),
     "commands": (
         commands.CommandsOptions,
