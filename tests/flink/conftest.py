@@ -3,9 +3,9 @@
 import pytest
 
 from localcloud.flink.jars import FlinkUnavailable, cached_jars, check_java
-from tests.harness.fixtures import bigquery, own_broker, processes, pubsub, warehouse_cloud
+from tests.harness.fixtures import bigquery, cloud, own_broker, processes, pubsub, warehouse_cloud
 
-__all__ = ["bigquery", "own_broker", "processes", "pubsub", "warehouse_cloud"]
+__all__ = ["bigquery", "cloud", "own_broker", "processes", "pubsub", "warehouse_cloud"]
 
 
 @pytest.fixture(scope="session", autouse=True)
