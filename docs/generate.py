@@ -26,6 +26,7 @@ PIPELINES = {
     "warehouse": "WarehouseOptions",
     "direct": "DirectOptions",
     "commands": "CommandsOptions",
+    "replay": "ReplayOptions",
 }
 
 _MARKED = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

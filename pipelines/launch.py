@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import apache_beam as beam
 import grpc
+from apache_beam.metrics.metric import MetricResults
 from apache_beam.options.pipeline_options import (
     PipelineOptions,
     PortableOptions,
@@ -65,14 +66,16 @@ def main(
     name: str,
     about: str,
     shards: Callable[[OptionsT], int] = lambda _: 1,
+    figures: Callable[[MetricResults], str] | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Parses, checks, builds and runs; returns the exit status and has said why on stderr.
 
     ``check`` looks for what must be there at the start (broker, topics, tables); ``build`` wires
     the pipeline and returns the PCollection at its end, which stays empty; ``shards`` says how many
-    reads go on side by side. Exit status: 0 ended as asked, 1 failed, 2 wrong options, 130
-    interrupted before it ran.
+    reads go on side by side. A pipeline that comes to an end by itself, as its input does, has
+    ``figures``, which says of its metrics what it did. Exit status: 0 ended as asked, 1 failed, 2
+    wrong options, 130 interrupted before it ran.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     arguments = sys.argv[1:] if argv is None else argv
@@ -86,7 +89,7 @@ def main(
         if flink.on_flink(beam_options):
             flink.prepare(beam_options, shards=shards(options))
         check(options)
-        run(lambda pipeline: build(pipeline, options), beam_options, name=name)
+        run(lambda pipeline: build(pipeline, options), beam_options, name=name, figures=figures)
     except OptionError as error:
         _say(f"{program}: {error}")
         return 2
@@ -118,9 +121,13 @@ def _check_runner(options: PipelineOptions) -> None:
 
 
 def run(
-    build: Callable[[beam.Pipeline], beam.PCollection], options: PipelineOptions, *, name: str
+    build: Callable[[beam.Pipeline], beam.PCollection],
+    options: PipelineOptions,
+    *,
+    name: str,
+    figures: Callable[[MetricResults], str] | None = None,
 ) -> None:
-    """Builds and runs a pipeline.
+    """Builds and runs a pipeline, one that never ends or, with ``figures``, one that does.
 
     On Prism until a signal ends it; on Dataflow it returns when the job is submitted, as a flex
     template's launcher must; on other runners it waits, and a signal cancels the job.
@@ -129,7 +136,7 @@ def run(
       PipelineError: one sentence that says what went wrong and what to do.
     """
     standard = options.view_as(StandardOptions)
-    standard.streaming = True
+    standard.streaming = figures is None
     options.view_as(SetupOptions).save_main_session = False
     # Beam 2.77 ends the stream of job states after this time, and wait_until_finish with it.
     options.view_as(PortableOptions).job_server_timeout = _A_DECADE_SECONDS
@@ -147,7 +154,9 @@ def run(
                 portable.environment_type = "EXTERNAL"
                 portable.environment_config = pool.address
                 result = _submit(lambda pipeline: _with_output(build(pipeline)), options)
-                _supervise(result, name, prism)
+                _supervise(result, name, prism, ends=figures is not None)
+                if figures is not None:
+                    _say(f"{name}: {figures(result.metrics())}")
                 # Prism says that it is done while the last acknowledgements are still under way.
                 settle_seconds = _SETTLE_SECONDS
             finally:
@@ -236,27 +245,36 @@ def _follow(result: beam.runners.runner.PipelineResult, name: str) -> None:
         raise PipelineFailed(f"the pipeline ended in state {last}")
 
 
-def _supervise(result: beam.runners.runner.PipelineResult, name: str, prism: Prism) -> None:
-    """Waits for the end of a local job, passing signals on. Raises PipelineError."""
+def _supervise(
+    result: beam.runners.runner.PipelineResult, name: str, prism: Prism, *, ends: bool
+) -> None:
+    """Waits for the end of a local job, passing signals on; one that ends by itself can't be
+    asked to end before. Raises PipelineError.
+    """
     # Messages make no cycles, and Beam's modules are a quarter of a million objects to look at.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    with _signals(name, "what was read is finished first"):
+    how = "it has not come to its end" if ends else "what was read is finished first"
+    with _signals(name, how):
         ended, outcome = _end_of(result)
         told = False
         while not ended.wait(_TICK_SECONDS) and not stop_requested():
             if not prism.running:
                 break
             check_rivals()
-            if not told and inbox_stands(_TICK_SECONDS):
+            if not told and (ends or inbox_stands(_TICK_SECONDS)):
                 told = True
                 _say(f"{name}: running")
-        if stop_requested() and not ended.wait(_DRAIN_SECONDS):
+        if stop_requested() and not ended.wait(0.0 if ends else _DRAIN_SECONDS):
             with contextlib.suppress(grpc.RpcError):
                 result.cancel()
             raise PipelineFailed(
-                f"not drained within {_DRAIN_SECONDS:g} s; what was not acknowledged comes again"
+                "stopped before its end; what it has done stays done, and a new start does all of"
+                " it again"
+                if ends
+                else f"not drained within {_DRAIN_SECONDS:g} s; what was not acknowledged comes"
+                " again"
             )
     # Its connections break a moment before its end can be seen.
     broke = bool(outcome) and isinstance(outcome[0], grpc.RpcError)

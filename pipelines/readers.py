@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from mqtt.client import BrokerAddress
@@ -12,6 +13,7 @@ from pipelines.forms import Kind, Reader, reads
 from schemas.codec import Codec
 from schemas.layout import LAYOUTS, layout_named
 from schemas.messages import DeviceRegistry
+from schemas.times import parse_time
 from transforms.mqttio.subscriptions import check_client_id, check_filters
 from transforms.secrets import SecretRef
 
@@ -142,6 +144,12 @@ def bigquery_table(text: str) -> str:
     if match is None:
         raise ValueError(f"must be PROJECT:DATASET.TABLE, got {text!r}")
     return ".".join(match.groups())
+
+
+@reads(Kind.TEXT)
+def moment(text: str) -> datetime:
+    """Reads an RFC 3339 time."""
+    return parse_time(text)
 
 
 @reads(Kind.FOLDER)

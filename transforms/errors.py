@@ -3,6 +3,7 @@
     TransformError
     ├── InvalidSetting          our side's fault, found before anything starts
     ├── SecretError             a secret could not be read (`transforms.secrets`)
+    ├── SourceUnreadable        a file could not be read, or is not what it should be
     └── DestinationError        where the data goes, or a subscription that it comes from
         ├── DestinationMissing    it is not there: create it, then start again
         ├── DestinationRefused    it is there and takes nothing from us: rights, columns
@@ -22,6 +23,10 @@ class TransformError(Exception):
 
 class InvalidSetting(TransformError, ValueError):
     """A setting of a transform that can't be right."""
+
+
+class SourceUnreadable(TransformError):
+    """A file could not be read, or is not what it should be; the message names it."""
 
 
 class DestinationError(TransformError):

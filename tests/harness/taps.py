@@ -23,6 +23,7 @@ class Seen:
     data: bytes
     attributes: Mapping[str, str]
     at: float
+    ordering_key: str = ""
 
 
 def message_id(seen: Seen) -> str:
@@ -75,7 +76,7 @@ class Tap:
         for messages in self._stream:
             now = time.monotonic()
             for message in messages:
-                item = Seen(message.data, dict(message.attributes), now)
+                item = Seen(message.data, dict(message.attributes), now, message.ordering_key)
                 self.counts[self._key(item)] += 1
                 self.seen.append(item)
 
