@@ -102,13 +102,17 @@ def _flink(options: argparse.Namespace) -> str:
     load = Load(
         messages=options.messages, mode=Mode.BACKLOG, device_properties=options.device_properties
     )
+    others = report.load_average()
     rounds = _rounds(
         options,
         Direction.TELEMETRY,
         lambda peer, services: throughput.measure(peer, load, services),
         peers=[OnFlink(shards) for shards in options.shards],
     )
-    what = f"{options.messages:,} messages of 200 bytes, mode {load.mode.value}"
+    what = (
+        f"{options.messages:,} messages of 200 bytes, mode {load.mode.value}; load average at the"
+        f" start {others}"
+    )
     return f"{what}\n\n{report.flink(rounds)}"
 
 

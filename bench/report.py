@@ -196,13 +196,18 @@ def machine(broker: BrokerKind) -> str:
         ["cores", str(os.cpu_count())],
         ["processor", _processor()],
         ["system", f"{platform.system()} {platform.release()}"],
-        ["load average at the start", " ".join(f"{value:.1f}" for value in os.getloadavg())],
+        ["load average at the start", load_average()],
         ["Python", platform.python_version()],
         *([name, metadata.version(name)] for name in _PACKAGES),
         ["broker", describe(broker)],
         ["Benthos", benthos.VERSION],
     ]
     return table(["", ""], rows)
+
+
+def load_average() -> str:
+    """What else the machine does: of the last 1, 5 and 15 minutes."""
+    return " ".join(f"{value:.1f}" for value in os.getloadavg())
 
 
 def _processor() -> str:

@@ -130,7 +130,7 @@ def run(
     """Builds and runs a pipeline, one that never ends or, with ``figures``, one that does.
 
     On Prism until a signal ends it; on Dataflow it returns when the job is submitted, as a flex
-    template's launcher must; on other runners it waits, and a signal cancels the job.
+    template's launcher must; on other runners it waits, and a signal ends the wait.
 
     Raises:
       PipelineError: one sentence that says what went wrong and what to do.
@@ -218,26 +218,18 @@ def _end_of(
 
 
 def _follow(result: beam.runners.runner.PipelineResult, name: str) -> None:
-    """Waits for the end of a job that runs elsewhere; a signal cancels it. Raises PipelineError."""
-    with _signals(name, "what is not acknowledged comes again"):
+    """Waits for the end of a job that runs elsewhere, or for a signal. Raises PipelineError."""
+    # Not cancelled: Beam 2.62's job server for Flink says that it has, and the job runs on.
+    with _signals(f"{name}: the job goes on without this command; cancel it at its cluster"):
         ended, outcome = _end_of(result)
         _say(f"{name}: running")
-        while not ended.wait(_TICK_SECONDS) and not stop_requested():
-            pass
-        if stop_requested():
-            # Its workers are other processes and can't be asked to drain; what they have not
-            # acknowledged comes again.
-            with contextlib.suppress(grpc.RpcError):
-                result.cancel()
-            ended.wait(_DRAIN_SECONDS)
-            with contextlib.suppress(grpc.RpcError):
-                # Beam raises for this state too.
-                if result.state == PipelineState.CANCELLED:
-                    return
-    last = outcome[0] if outcome else PipelineState.CANCELLING
+        while not ended.wait(_TICK_SECONDS):
+            if stop_requested():
+                return
+    last = outcome[0]
     if isinstance(last, grpc.RpcError):
         raise PipelineFailed(
-            f"{_words(last)}. The job may go on without it: see the runner's own list of jobs"
+            f"{_words(last)}. The job may go on without it: see the list of jobs at its cluster"
         ) from last
     if isinstance(last, BaseException):
         raise PipelineFailed(_words(last)) from last
@@ -256,7 +248,7 @@ def _supervise(
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     how = "it has not come to its end" if ends else "what was read is finished first"
-    with _signals(name, how):
+    with _signals(f"{name}: stopping; {how}"):
         ended, outcome = _end_of(result)
         told = False
         while not ended.wait(_TICK_SECONDS) and not stop_requested():
@@ -292,13 +284,13 @@ def _supervise(
 
 
 @contextlib.contextmanager
-def _signals(name: str, how: str):  # type: ignore[no-untyped-def]  # a generator for contextmanager
+def _signals(words: str):  # type: ignore[no-untyped-def]  # a generator for contextmanager
     """Turns SIGTERM and SIGINT into a request to stop; the second one ends the process."""
 
     def stop(number: int, frame: object) -> None:
         if stop_requested():
             os._exit(128 + number)
-        os.write(2, f"{name}: stopping; {how}\n".encode())
+        os.write(2, f"{words}\n".encode())
         request_stop()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}

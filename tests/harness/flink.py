@@ -75,10 +75,22 @@ class FlinkJobsOfTest:
             except AssertionError:
                 if attempt == _ATTEMPTS:
                     raise
-                pipeline.stop()
+                self.cancel(pipeline)
             else:
                 return pipeline
         raise AssertionError("no attempt was made")
+
+    def cancel(self, pipeline: Process) -> None:
+        """Cancels a pipeline's job and waits until none of its tasks runs."""
+        job = self.jobs.pop(pipeline.name)
+        self.cluster.jobs.cancel(job.job_id)
+
+        def cancelled() -> bool:
+            states = {found.job_id: found.state for found in self.cluster.jobs.jobs()}
+            return states[job.job_id] == "CANCELED"
+
+        wait_until(cancelled, seconds=_END_SECONDS, what="the job's end", poll_seconds=0.2)
+        pipeline.stop()
 
     def readers(self, broker: Broker) -> list[int]:
         """The number of the task manager of each connection that a worker has to the broker."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.transforms.trigger import AccumulationMode, AfterWatermark
+from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows
 
 from pipelines.flink import prepare
@@ -52,7 +52,7 @@ def main(subscription: str, path: str, *flags: str) -> None:
         | "Key" >> beam.Map(keyed).with_output_types(tuple[int, int])
         | beam.WindowInto(
             FixedWindows(_WINDOW_SECONDS),
-            trigger=AfterWatermark(),
+            trigger=AfterWatermark(late=AfterCount(1)),
             accumulation_mode=AccumulationMode.DISCARDING,
             allowed_lateness=_LATENESS_SECONDS,
         )
