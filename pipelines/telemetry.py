@@ -9,6 +9,7 @@ A device's message is acknowledged to the broker when Pub/Sub has accepted it, o
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 
@@ -86,6 +87,11 @@ class TelemetryOptions(SubscriptionOptions):
         if self.iot_core_device_numbers and not self.iot_core_registry:
             raise OptionError(
                 "--iot_core_registry is missing: --iot_core_device_numbers adds to its attributes"
+            )
+        if not re.fullmatch(pubsub_topic.form.pattern or "", self.dead_letters()):
+            raise OptionError(
+                "--dead_letter_topic is missing: with -dead-letters behind it --output_topic is"
+                " longer than the 255 characters that a topic's name may have"
             )
         if self.dead_letters() == self.output_topic:
             raise OptionError("--dead_letter_topic and --output_topic must be two topics")

@@ -77,6 +77,19 @@ def test_dead_letters_must_not_go_where_telemetry_goes() -> None:
         parse_options(TelemetryOptions, arguments, program="p", about="")
 
 
+def test_a_dead_letter_topic_without_a_name_of_its_own_has_one_that_pubsub_takes() -> None:
+    longest = f"projects/my-project/topics/{'t' * 242}"
+    arguments = ["--broker=mqtt://h", "--client_id=c"]
+    options, _ = parse_options(
+        TelemetryOptions, [*arguments, f"--output_topic={longest}"], program="p", about=""
+    )
+    assert options.dead_letters() == f"{longest}-dead-letters"
+    with pytest.raises(OptionError, match="--dead_letter_topic is missing: with -dead-letters"):
+        parse_options(
+            TelemetryOptions, [*arguments, f"--output_topic={longest}t"], program="p", about=""
+        )
+
+
 def test_several_brokers_are_kept_in_their_order() -> None:
     options = parse("--broker=mqtts://a, mqtt://b:99", "--client_id=c", needed=False)
     assert [str(item) for item in options.broker] == ["mqtts://a:8883", "mqtt://b:99"]
