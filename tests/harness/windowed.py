@@ -1,12 +1,14 @@
 """A pipeline with windows between its read and its sink: ``python -m tests.harness.windowed``.
 
 Not one of ours, which write in the read's own stage: it has what it has read in the runner's state
-for seconds. Its sink appends lines of numbers to a file.
+for seconds. Its sink appends lines of numbers to a file and takes its time with a window's. So do
+checkpoints then: they come to it behind what waits for it, while the read goes on.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from transforms.pubsubio import ReadFromPubSub
 _KEYS = 16
 _WINDOW_SECONDS = 3
 _LATENESS_SECONDS = 3_600
+_SINK_SECONDS = 0.1
 
 
 def keyed(message: PubsubMessage) -> tuple[int, int]:
@@ -36,7 +39,10 @@ class AppendNumbers(beam.DoFn):
         self._path = path
 
     def process(self, element: tuple[int, Iterable[int]]) -> None:
-        _, numbers = element
+        numbers = list(element[1])
+        # What comes late comes one by one.
+        if len(numbers) > 1:
+            time.sleep(_SINK_SECONDS)
         with Path(self._path).open("a") as file:
             file.write("".join(f"{number}\n" for number in numbers))
 
