@@ -198,6 +198,20 @@ def launch(
     subnetwork: Annotated[
         str | None, typer.Option(help="Subnetwork of the workers, regions/R/subnetworks/S.")
     ] = None,
+    staging_location: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder for what the workers fetch when they start, gs://BUCKET/FOLDER: keep it while"
+            " the job runs. Without it, in a bucket that Dataflow makes."
+        ),
+    ] = None,
+    temp_location: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder for temporary files, gs://BUCKET/FOLDER. Without it, in a bucket that"
+            " Dataflow makes."
+        ),
+    ] = None,
     private: Annotated[
         bool, typer.Option("--private", help="Workers without public addresses.")
     ] = False,
@@ -249,6 +263,8 @@ def launch(
                 maximum_workers=max_workers,
                 machine_type=machine_type,
                 subnetwork=subnetwork,
+                staging_location=staging_location,
+                temp_location=temp_location,
                 private=private,
                 exactly_once=exactly_once,
                 update=update,

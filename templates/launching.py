@@ -33,7 +33,7 @@ _MOST_WORKERS = 1_000
 _JOB_NAME = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _PROJECT = re.compile("[a-z][a-z0-9.:-]{4,61}[a-z0-9]")
 _REGION = re.compile("[a-z]+-[a-z]+[0-9]+")
-_SPEC = re.compile("gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/[^ ]+")
+_SPEC = _FOLDER = re.compile("gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/[^ ]+")
 _ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9.:-]+\.gserviceaccount\.com")
 _SUBNETWORK = re.compile("(https://[^ ]+/)?(projects/[^/ ]+/)?regions/[^/ ]+/subnetworks/[^/ ]+")
 
@@ -50,6 +50,8 @@ class Launch:
       maximum_workers: where autoscaling ends.
       machine_type: the workers'; without it Dataflow's choice.
       subnetwork: of the workers; without it the region's default one.
+      staging_location, temp_location: folders of Dataflow's files, ``gs://BUCKET/FOLDER``; without
+        them those of a bucket that Dataflow makes.
       private: whether the workers have no public address.
       exactly_once: whether Dataflow's exactly-once mode is used; ours is at least once in both.
       update: whether the job of that name is replaced in place.
@@ -66,6 +68,8 @@ class Launch:
     maximum_workers: int | None = None
     machine_type: str | None = None
     subnetwork: str | None = None
+    staging_location: str | None = None
+    temp_location: str | None = None
     private: bool = False
     exactly_once: bool = False
     update: bool = False
@@ -78,6 +82,8 @@ class Launch:
             spec=self.spec,
             service_account=self.service_account,
             subnetwork=self.subnetwork,
+            staging_location=self.staging_location,
+            temp_location=self.temp_location,
         )
         if self.maximum_workers is not None and not 1 <= self.maximum_workers <= _MOST_WORKERS:
             raise TemplateError(
@@ -92,6 +98,9 @@ _FORMS = {
     "spec": (_SPEC, "gs://my-bucket/templates/mqtt-to-pubsub.json"),
     "service_account": (_ACCOUNT, "telemetry@my-project.iam.gserviceaccount.com"),
     "subnetwork": (_SUBNETWORK, "regions/europe-west1/subnetworks/workers"),
+    # Beam takes no bucket alone (options/pipeline_options_validator.py).
+    "staging_location": (_FOLDER, "gs://my-bucket/staging"),
+    "temp_location": (_FOLDER, "gs://my-bucket/temp"),
 }
 
 
@@ -123,6 +132,8 @@ def launch_request(
         max_workers=launch.maximum_workers,
         machine_type=launch.machine_type,
         subnetwork=launch.subnetwork,
+        staging_location=launch.staging_location,
+        temp_location=launch.temp_location,
         ip_configuration=(
             WorkerIPAddressConfiguration.WORKER_IP_PRIVATE
             if launch.private

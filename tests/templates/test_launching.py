@@ -42,6 +42,8 @@ def test_a_launch_arrives_as_it_was_shown(dataflow: Dataflow) -> None:
         maximum_workers=3,
         machine_type="n2-standard-2",
         subnetwork="regions/europe-west1/subnetworks/workers",
+        staging_location="gs://my-bucket/staging",
+        temp_location="gs://my-bucket/temp",
         private=True,
     )
     request = launch_request(MQTT, VALUES, launch)
@@ -52,6 +54,8 @@ def test_a_launch_arrives_as_it_was_shown(dataflow: Dataflow) -> None:
     shown = json.loads(request_text(request))["launchParameter"]
     assert shown["environment"]["streamingMode"] == "STREAMING_MODE_AT_LEAST_ONCE"
     assert shown["environment"]["ipConfiguration"] == "WORKER_IP_PRIVATE"
+    assert shown["environment"]["stagingLocation"] == "gs://my-bucket/staging"
+    assert shown["environment"]["tempLocation"] == "gs://my-bucket/temp"
     assert (
         shown["environment"]["maxWorkers"] == body["launchParameter"]["environment"]["maxWorkers"]
     )
@@ -117,6 +121,8 @@ def test_wrong_parameters_are_never_sent() -> None:
         ("spec", "/tmp/spec.json", "--spec '/tmp/spec.json': must be like gs://"),
         ("service_account", "me@example.com", "--service-account 'me@example.com'"),
         ("subnetwork", "workers", "--subnetwork 'workers': must be like regions/"),
+        ("staging_location", "gs://my-bucket", "--staging-location 'gs://my-bucket': must be like"),
+        ("temp_location", "/tmp", "--temp-location '/tmp': must be like gs://my-bucket/temp"),
         ("maximum_workers", 0, "--max-workers 0: must be 1 to 1000"),
     ],
 )
