@@ -125,6 +125,22 @@ def test_the_archive_can_be_restored_and_stays(site: Plan) -> None:
     assert not bucket["retention_policy"]
 
 
+def test_of_dataflow_s_files_only_temporary_ones_are_deleted(site: Plan) -> None:
+    # A new worker of a running job fetches what was staged at its launch.
+    (bucket,) = (
+        each.values
+        for each in site.of("google_storage_bucket")
+        if each.values["name"].endswith("-dataflow")
+    )
+    (rule,) = bucket["lifecycle_rule"]
+    assert rule["action"][0]["type"] == "Delete"
+    assert rule["condition"][0]["matches_prefix"] == ["temp/"]
+    for job in site.of("google_dataflow_flex_template_job"):
+        folder = f"gs://{bucket['name']}"
+        assert job.values["temp_location"] == f"{folder}/temp"
+        assert job.values["staging_location"] == f"{folder}/staging"
+
+
 def test_images_have_tags_that_stay(site: Plan) -> None:
     (repository,) = (each.values for each in site.of("google_artifact_registry_repository"))
     assert repository["docker_config"] == [{"immutable_tags": True}]

@@ -81,8 +81,10 @@ resource "google_storage_bucket" "dataflow" {
     retention_duration_seconds = 0
   }
 
-  # A specification is what a roll back launches, so templates/ stays. What is staged is read when
-  # a job starts and when it is updated; a job that runs for long has read it.
+  # Only temporary files have an age. A specification is what a roll back launches. What is staged is
+  # read for as long as its job lives: each new container of a worker fetches it when it starts, and
+  # a job of months gets a new one whenever a machine is replaced or the job scales out. A launch
+  # stages some hundred kilobytes.
   lifecycle_rule {
     action {
       type = "Delete"
@@ -90,7 +92,7 @@ resource "google_storage_bucket" "dataflow" {
 
     condition {
       age            = 30
-      matches_prefix = ["temp/", "staging/"]
+      matches_prefix = ["temp/"]
     }
   }
 }
