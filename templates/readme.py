@@ -11,6 +11,10 @@ from templates.parameters import Parameter
 from templates.specification import metadata, to_text
 
 _SPEC = "gs://my-bucket/templates/{name}.json"
+_SUBNETWORK = "regions/europe-west1/subnetworks/mqttbeam-workers"
+_ACCOUNT = "{name}@my-project.iam.gserviceaccount.com"
+_BUCKET = "gs://my-bucket"
+_MOST_WORKERS = 4
 _IMAGE = "europe-docker.pkg.dev/my-project/mqttbeam/{name}:1.0"
 
 _PAGE = """# {title}
@@ -51,6 +55,10 @@ each failure has the command that mends it ([more](../../docs/doctor.md)).
 ```
 
 ## Launch
+
+The workers run as the account that was looked at, without public addresses, in a subnetwork with
+Private Google Access. What they fetch when they start is in the staging folder: keep it as long as
+the job runs.
 
 By `mqttbeam`, which checks all parameters, shows the request and what its workers cost, looks
 whether all is there, and asks:
@@ -140,7 +148,7 @@ def _doctor(template: Template) -> str:
     lines = [
         f"mqttbeam doctor {template.name}",
         f"  --project my-project --spec {_SPEC.format(name=template.name)}",
-        f"  --service-account {template.name}@my-project.iam.gserviceaccount.com",
+        f"  --service-account {_ACCOUNT.format(name=template.name)}",
         *_params(template),
     ]
     return " \\\n".join(lines)
@@ -151,6 +159,9 @@ def _mqttbeam(template: Template) -> str:
         f"mqttbeam templates launch {template.name}",
         f"  --project my-project --region europe-west1 --job {template.name}",
         f"  --spec {_SPEC.format(name=template.name)}",
+        f"  --service-account {_ACCOUNT.format(name=template.name)}",
+        f"  --subnetwork {_SUBNETWORK} --private --max-workers {_MOST_WORKERS}",
+        f"  --staging-location {_BUCKET}/staging --temp-location {_BUCKET}/temp",
         *_params(template),
     ]
     return " \\\n".join(lines)
@@ -167,6 +178,9 @@ def _gcloud(template: Template) -> str:
         f"gcloud dataflow flex-template run {template.name}",
         "  --project=my-project --region=europe-west1 --enable-streaming-engine",
         f"  --template-file-gcs-location={_SPEC.format(name=template.name)}",
+        f"  --service-account-email={_ACCOUNT.format(name=template.name)}",
+        f"  --subnetwork={_SUBNETWORK} --disable-public-ips --max-workers={_MOST_WORKERS}",
+        f"  --staging-location={_BUCKET}/staging --temp-location={_BUCKET}/temp",
         f"  --parameters='^~^{values}'",
     ]
     return " \\\n".join(lines)
@@ -178,7 +192,15 @@ def _rest(template: Template) -> str:
             "jobName": template.name,
             "containerSpecGcsPath": _SPEC.format(name=template.name),
             "parameters": needed(template),
-            "environment": {"enableStreamingEngine": True},
+            "environment": {
+                "enableStreamingEngine": True,
+                "serviceAccountEmail": _ACCOUNT.format(name=template.name),
+                "subnetwork": _SUBNETWORK,
+                "ipConfiguration": "WORKER_IP_PRIVATE",
+                "maxWorkers": _MOST_WORKERS,
+                "stagingLocation": f"{_BUCKET}/staging",
+                "tempLocation": f"{_BUCKET}/temp",
+            },
         }
     }
     url = (
@@ -210,10 +232,10 @@ def _terraform(template: Template) -> str:
   name                  = "{name}"
   specification         = "{_SPEC.format(name=name)}"
   image                 = "{_IMAGE.format(name=name)}"
-  service_account_email = "{name}@my-project.iam.gserviceaccount.com"
-  subnetwork            = "regions/europe-west1/subnetworks/mqttbeam-workers"
-  dataflow_bucket       = "my-bucket"
-  max_workers           = 4
+  service_account_email = "{_ACCOUNT.format(name=name)}"
+  subnetwork            = "{_SUBNETWORK}"
+  dataflow_bucket       = "{_BUCKET.removeprefix("gs://")}"
+  max_workers           = {_MOST_WORKERS}
 
   parameters = {{
 {parameters}

@@ -41,3 +41,33 @@ def test_the_commands_give_what_the_template_takes(template: Template) -> None:
     body = json.loads(by_rest[by_rest.index("-d") + 1])
     request = LaunchFlexTemplateRequest.from_json(json.dumps(body), ignore_unknown_fields=False)
     assert dict(request.launch_parameter.parameters) == needed
+
+
+@TEMPLATE
+def test_every_launch_runs_as_the_account_that_doctor_looked_at_and_where_terraform_does(
+    template: Template,
+) -> None:
+    page = readme.readme(template)
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    doctor, by_mqttbeam, by_gcloud, by_rest = (shlex.split(block) for block in blocks[1:])
+    body = json.loads(by_rest[by_rest.index("-d") + 1])
+    by_gcloud = [part for word in by_gcloud for part in word.split("=", 1)]
+    environment = body["launchParameter"]["environment"]
+    account = doctor[doctor.index("--service-account") + 1]
+    for mqttbeam, gcloud, rest, value in (
+        ("service-account", "service-account-email", "serviceAccountEmail", account),
+        ("subnetwork", "subnetwork", "subnetwork", None),
+        ("max-workers", "max-workers", "maxWorkers", None),
+        ("staging-location", "staging-location", "stagingLocation", "gs://my-bucket/staging"),
+        ("temp-location", "temp-location", "tempLocation", "gs://my-bucket/temp"),
+    ):
+        given = {
+            by_mqttbeam[by_mqttbeam.index(f"--{mqttbeam}") + 1],
+            by_gcloud[by_gcloud.index(f"--{gcloud}") + 1],
+            str(environment[rest]),
+        }
+        assert len(given) == 1, mqttbeam
+        assert value is None or given == {value}
+    assert "--private" in by_mqttbeam
+    assert "--disable-public-ips" in by_gcloud
+    assert environment["ipConfiguration"] == "WORKER_IP_PRIVATE"
