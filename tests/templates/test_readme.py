@@ -10,7 +10,7 @@ import pytest
 from google.cloud.dataflow_v1beta3.types import LaunchFlexTemplateRequest
 
 from templates import readme
-from templates.catalog import TEMPLATES, Template
+from templates.catalog import FOLDER, TEMPLATES, Template
 
 TEMPLATE = pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
 
@@ -71,3 +71,11 @@ def test_every_launch_runs_as_the_account_that_doctor_looked_at_and_where_terraf
     assert "--private" in by_mqttbeam
     assert "--disable-public-ips" in by_gcloud
     assert environment["ipConfiguration"] == "WORKER_IP_PRIVATE"
+
+
+def test_the_first_page_leads_to_every_template_and_to_the_check_list() -> None:
+    page = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    for template in TEMPLATES:
+        assert f"(templates/{template.folder.name}/README.md)" in page
+    assert "(docs/dataflow-checklist.md)" in page
+    assert "mqttbeam templates" in page
