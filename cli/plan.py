@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import Field, asdict, fields
+from dataclasses import Field, asdict, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from cli.local import fail
 from cli.output import say
 
 if TYPE_CHECKING:
-    from templates.capacity import Measured, Plan
+    from templates.capacity import Fleet, Measured, Plan
 
 _RESULTS = Path(__file__).parent.parent / "bench" / "RESULTS.md"
 _OPTIONS = {
@@ -90,34 +90,60 @@ def plan(
     if rate is not None and interval is not None:
         fail("--rate and --interval: expected one of the two", status=_WRONG)
     if interval is not None and not 0 < interval < math.inf:
-        fail(f"--interval is {interval:g}: expected seconds, more than 0", status=_WRONG)
+        fail(f"--interval is {_given(interval)}: expected seconds, more than 0", status=_WRONG)
     try:
         given = _changes(changes or [])
-        measured = _measured(results or _RESULTS, given)
+        measured = _measured(results, given)
         fleet = capacity.Fleet(
             devices=devices,
-            messages_per_second=devices / (interval or 60.0) if rate is None else rate,
+            messages_per_second=1.0 if rate is None else rate,
             payload_bytes=payload_bytes,
             peak_factor=peak,
             commands_per_device_per_day=commands,
             retention_days=retention,
             subscriptions=subscriptions,
         )
+        if rate is None:
+            # By now the devices are known to be a number that can be divided.
+            fleet = _each(fleet, interval_seconds=60.0 if interval is None else interval)
         machines = capacity.Machines(**_of(given, capacity.Machines))
         prices = capacity.Prices(**_of(given, capacity.Prices))
         quotas = capacity.Quotas(**_of(given, capacity.Quotas))
         planned = capacity.plan(fleet, measured, machines=machines, prices=prices, quotas=quotas)
     except capacity.InvalidAssumption as error:
         option = _OPTIONS.get(error.name, f"--set {error.name}")
-        fail(f"{option} is {error.value:g}: expected {error.expected}", status=_WRONG)
+        fail(f"{option} is {_given(error.value)}: expected {error.expected}", status=_WRONG)
     except capacity.CapacityError as error:
         fail(str(error), status=_WRONG)
     if as_json:
-        say(json.dumps(_as_json(planned, (measured, machines, prices, quotas)), indent=2))
+        say(
+            json.dumps(
+                _as_json(planned, (measured, machines, prices, quotas)), indent=2, allow_nan=False
+            )
+        )
     else:
         for line in _words(planned, (measured, machines, prices, quotas), sources=sources):
             say(line)
     raise typer.Exit(_EXCEEDED if any(each.exceeded for each in planned.quotas) else 0)
+
+
+def _each(fleet: "Fleet", *, interval_seconds: float) -> "Fleet":
+    """The fleet with a message from each device in so many seconds."""
+    from templates.capacity import InvalidAssumption
+
+    try:
+        return replace(fleet, messages_per_second=fleet.devices / interval_seconds)
+    except InvalidAssumption as error:
+        fail(
+            f"--interval is {_given(interval_seconds)}: of all devices that is "
+            f"{_given(error.value)} messages a second, expected {error.expected}",
+            status=_WRONG,
+        )
+
+
+def _given(value: float) -> str:
+    """A number as it is given: a whole one with all of its digits."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _adjustable() -> dict[str, "Field[Any]"]:
@@ -136,6 +162,8 @@ def _changes(changes: list[str]) -> dict[str, float]:
         name, equals, text = change.partition("=")
         if not equals:
             fail(f"--set {change}: expected NAME=VALUE, such as headroom=0.5", status=_WRONG)
+        if name in _OPTIONS:
+            fail(f"--set {name}: it has an option of its own, {_OPTIONS[name]}", status=_WRONG)
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
@@ -156,18 +184,17 @@ def _of(given: Mapping[str, float], kind: Any) -> dict[str, Any]:
     return {item.name: given[item.name] for item in fields(kind) if item.name in given}
 
 
-def _measured(results: Path, given: Mapping[str, float]) -> "Measured":
-    from dataclasses import replace
-
+def _measured(results: Path | None, given: Mapping[str, float]) -> "Measured":
     from templates.capacity import Measured, measured_from
 
+    page = "bench/RESULTS.md" if results is None else f"--results {results}"
     try:
-        text = results.read_text(encoding="utf-8")
+        text = (results or _RESULTS).read_text(encoding="utf-8")
     except OSError as error:
-        fail(
-            f"--results {results}: {error.strerror}; it is what `make bench` writes", status=_WRONG
-        )
-    return replace(measured_from(text), **_of(given, Measured))
+        fail(f"{page}: {error.strerror}; it is what `make bench` writes", status=_WRONG)
+    except UnicodeDecodeError:
+        fail(f"{page}: no text in UTF-8; it is what `make bench` writes", status=_WRONG)
+    return replace(measured_from(text, page=page), **_of(given, Measured))
 
 
 def _words(planned: "Plan", used: tuple[Any, ...], *, sources: bool) -> Iterator[str]:

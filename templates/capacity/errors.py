@@ -13,7 +13,7 @@ class CapacityError(Exception):
 class InvalidAssumption(CapacityError):
     """A value out of its range. `name` is the field's, as `Fleet` and the others spell it."""
 
-    def __init__(self, name: str, value: object, expected: str) -> None:
+    def __init__(self, name: str, value: float, expected: str) -> None:
         super().__init__(f"{name} is {value}: expected {expected}")
         self.name = name
         self.value = value

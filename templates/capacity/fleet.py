@@ -1,6 +1,5 @@
 """What is asked of the system, and what is assumed of the machines under it."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -9,11 +8,30 @@ from templates.capacity.errors import InvalidAssumption
 
 _Check = tuple[Callable[[float], bool], str]
 
-POSITIVE: _Check = (lambda value: value > 0, "a number above 0")
-NOT_NEGATIVE: _Check = (lambda value: value >= 0, "a number from 0")
-AT_LEAST_ONE: _Check = (lambda value: value >= 1, "a number from 1")
+_LEAST, _MOST = 1e-9, 1e12
+_DEVICES = 1_000_000_000
+MOST_PAYLOAD_BYTES = 10_000_000
+"""What Pub/Sub takes as the data of a message, as `transforms.pubsubio` holds it."""
+MOST_SUBSCRIPTIONS = 10_000
+"""Of a topic (https://cloud.google.com/pubsub/quotas#resource_limits)."""
+_MINUTES_A_DAY = 1_440
+_SECONDS_A_DAY = 86_400
+
+
+def between(low: float, high: float) -> _Check:
+    """A check for numbers from `low` to `high`; no comparison with NaN holds."""
+    return (lambda value: low <= value <= high, f"a number from {low:,} to {high:,}")
+
+
+# Far from the ends of a float on both sides: no product or quotient of a plan leaves it.
+POSITIVE: _Check = (
+    lambda value: _LEAST <= value <= _MOST,
+    "a number above 0, from 1e-9 to 1e12",
+)
+NOT_NEGATIVE: _Check = (lambda value: 0 <= value <= _MOST, "a number from 0 to 1e12")
+AT_LEAST_ONE = between(1, 1_000_000_000)
 SHARE: _Check = (lambda value: 0 <= value < 1, "a share from 0 to below 1")
-SPEED: _Check = (lambda value: 0 < value <= 10, "a number above 0, at most 10")
+SPEED: _Check = (lambda value: 0.001 <= value <= 10, "a number above 0, from 0.001 to 10")
 
 
 def assumed(default: Any, check: _Check, about: str, source: str) -> Any:
@@ -34,7 +52,7 @@ def check_fields(checked: Any) -> None:
         if value is None or "check" not in metadata:
             continue
         holds, expected = metadata["check"]
-        if not math.isfinite(value) or not holds(value):
+        if not holds(value):
             raise InvalidAssumption(item.name, value, expected)
 
 
@@ -45,22 +63,35 @@ class Fleet:
     Raises InvalidAssumption.
     """
 
-    devices: int = required(AT_LEAST_ONE, "devices connected at once")
+    devices: int = required(between(1, _DEVICES), "devices connected at once")
     messages_per_second: float = required(POSITIVE, "messages a second of all devices, mean")
     payload_bytes: int = assumed(
-        200, NOT_NEGATIVE, "payload of a message, bytes", "the bench's payload"
+        200,
+        between(0, MOST_PAYLOAD_BYTES),
+        "payload of a message, bytes",
+        "the bench's payload",
     )
+    # All of a day's messages in one minute.
     peak_factor: float = assumed(
-        2.0, AT_LEAST_ONE, "busiest minute to mean", "assumption: no fleet was measured"
+        2.0,
+        between(1, _MINUTES_A_DAY),
+        "busiest minute to mean",
+        "assumption: no fleet was measured",
     )
     commands_per_device_per_day: float = assumed(
-        1.0, NOT_NEGATIVE, "commands to a device a day", "assumption: no fleet was measured"
+        1.0,
+        between(0, _SECONDS_A_DAY),
+        "commands to a device a day",
+        "assumption: no fleet was measured",
     )
     retention_days: float = assumed(
-        90.0, NOT_NEGATIVE, "days that rows are kept in BigQuery", "assumption: your choice"
+        90.0, between(0, 36_500), "days that rows are kept in BigQuery", "assumption: your choice"
     )
     subscriptions: int = assumed(
-        1, AT_LEAST_ONE, "subscriptions of the telemetry topic", "1: the warehouse"
+        1,
+        between(1, MOST_SUBSCRIPTIONS),
+        "subscriptions of the telemetry topic",
+        "1: the warehouse",
     )
 
     def __post_init__(self) -> None:
@@ -74,7 +105,7 @@ class Fleet:
     @property
     def commands_per_second(self) -> float:
         """Commands, mean."""
-        return self.devices * self.commands_per_device_per_day / 86_400
+        return self.devices * self.commands_per_device_per_day / _SECONDS_A_DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from templates.capacity.errors import UnreadableResults
+from templates.capacity.errors import InvalidAssumption, UnreadableResults
 from templates.capacity.fleet import POSITIVE, assumed, check_fields, required
 
 WAREHOUSE_CPU_SECONDS = 0.33
@@ -44,22 +44,30 @@ class Measured:
         check_fields(self)
 
 
-def measured_from(results: str) -> Measured:
-    """Read the medians out of the text of bench/RESULTS.md. Raises UnreadableResults."""
-    telemetry, commands = _row(results, "telemetry"), _row(results, "commands")
-    return Measured(
-        telemetry_messages_per_second=telemetry[0],
-        telemetry_cpu_seconds=telemetry[1],
-        commands_messages_per_second=commands[0],
-        commands_cpu_seconds=commands[1],
-    )
+def measured_from(results: str, *, page: str = "bench/RESULTS.md") -> Measured:
+    """Read the medians out of the text of a page that the bench wrote, which errors name.
+
+    Raises UnreadableResults.
+    """
+    telemetry, commands = _row(results, "telemetry", page), _row(results, "commands", page)
+    try:
+        return Measured(
+            telemetry_messages_per_second=telemetry[0],
+            telemetry_cpu_seconds=telemetry[1],
+            commands_messages_per_second=commands[0],
+            commands_cpu_seconds=commands[1],
+        )
+    except InvalidAssumption as error:
+        raise UnreadableResults(f"{page}: {error}: run `make bench`") from error
 
 
-def _row(results: str, section: str) -> tuple[float, float]:
+def _row(results: str, section: str, page: str) -> tuple[float, float]:
     """The rate and the CPU seconds of our own row in a section's first table."""
     found = re.search(rf"<!-- {section} -->(.*?)<!-- /{section} -->", results, re.DOTALL)
     if found is None:
-        raise UnreadableResults(f"bench/RESULTS.md has no section {section!r}: run `make bench`")
+        raise UnreadableResults(
+            f"{page} has no section {section!r}: run `make bench`, which writes such a page"
+        )
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split("|")]
         for line in found[1].splitlines()
@@ -73,7 +81,7 @@ def _row(results: str, section: str) -> tuple[float, float]:
         number = _NUMBER.match(text)
         if number is None:
             raise UnreadableResults(
-                f"bench/RESULTS.md, section {section!r}: no {head!r} of {_PEER}: "
+                f"{page}, section {section!r}: no {head!r} of {_PEER}: "
                 f"run `python -m bench {section} --write`"
             )
         values.append(float(number[0].replace(",", "")))

@@ -1,12 +1,16 @@
 """`mqttbeam plan` as a person meets it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from tests.cli.commandline import PROJECT
+
+README = str(PROJECT / "README.md")
 
 
 def run(*arguments: str) -> Result:
@@ -100,6 +104,24 @@ def test_your_own_measurements_take_the_place_of_ours(tmp_path: Path) -> None:
             "--set headroom is given twice",
         ),
         (["--devices", "9", "--results", "none.md"], "--results none.md: No such file"),
+        (["--devices", "9" * 25], f"--devices is {'9' * 25}: expected a number from 1 to 1,000,0"),
+        (["--devices", "9" * 400], f"--devices is {'9' * 400}: expected a number from 1 to"),
+        (["--devices", "9", "--rate", "1e300"], "--rate is 1e+300: expected a number above 0"),
+        (["--devices", "9", "--peak", "1e308"], "--peak is 1e+308: expected a number from 1 to"),
+        (["--devices", "9", "--bytes", "20000000"], "--bytes is 20000000: expected a number from"),
+        (["--devices", "9", "--retention", "1e308"], "--retention is 1e+308: expected a number"),
+        (["--devices", "9", "--interval", "1e-12"], "--interval is 1e-12: of all devices that is"),
+        (["--devices", "9", "--interval", "1e-320"], "that is inf messages a second, expected a"),
+        (["--devices", "9", "--set", "vcpu_speed=1e-320"], "--set vcpu_speed is 9.99989e-321: exp"),
+        (
+            ["--devices", "9", "--set", "devices=3"],
+            "--set devices: it has an option of its own, --",
+        ),
+        (
+            ["--devices", "9", "--results", sys.executable],
+            f"--results {sys.executable}: no text in",
+        ),
+        (["--devices", "9", "--results", README], f"--results {README} has no section 'telemetry'"),
     ],
 )
 def test_what_is_wrong_is_one_line_that_names_the_option(
@@ -111,6 +133,19 @@ def test_what_is_wrong_is_one_line_that_names_the_option(
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_the_largest_numbers_of_all_together_still_have_a_plan_in_json() -> None:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"JSON has no {constant}")
+
+    largest = "--rate 1e12 --bytes 10000000 --peak 1440 --commands 86400 --retention 36500"
+    slowest = ("vcpu_speed=0.001", "headroom=0.9999999999999999", "ack_seconds=1e12")
+    dearest = ("pubsub_tib=1e12", "dataflow_jobs=1e-9", "broker_messages_per_second=1e-9")
+    changed = [part for change in (*slowest, *dearest) for part in ("--set", change)]
+    done = run("--devices", "1000000000", *largest.split(), *changed, "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout, parse_constant=refuse)["cost"]["total"] > 1e40
 
 
 def test_devices_must_be_given() -> None:

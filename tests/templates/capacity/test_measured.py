@@ -54,3 +54,8 @@ def test_what_is_missing_is_named_with_the_command_that_writes_it(results: str, 
     with pytest.raises(UnreadableResults, match=told) as refused:
         measured_from(results)
     assert "run `" in str(refused.value)
+
+
+def test_a_figure_that_no_machine_has_is_the_page_s() -> None:
+    with pytest.raises(UnreadableResults, match=r"^mine\.md: telemetry_cpu_seconds is 0\.0: "):
+        measured_from(page(cpu="0.00"), page="mine.md")
