@@ -109,6 +109,24 @@ def test_google_s_commands_are_well_formed(words: list[str]) -> None:
         assert "--region=$REGION" in words
 
 
+def test_a_launch_puts_its_files_where_the_workers_may_write() -> None:
+    launches = [line for line in OURS if " templates launch " in line]
+    assert launches
+    for line in launches:
+        values = parsed(shlex.split(line)[1:])
+        assert values["staging_location"] == "gs://$BUCKET/staging"
+        assert values["temp_location"] == "gs://$BUCKET/temp"
+
+
+def test_an_upload_fails_where_a_specification_is_there_already() -> None:
+    uploads = [line for line in LINES if "gcloud storage cp " in line]
+    assert uploads
+    for line in uploads:
+        # Kept in silence, one that somebody else made would be launched under the release's name.
+        assert "--if-generation-match=0 " in line
+        assert "--no-clobber" not in line
+
+
 @pytest.mark.parametrize("command", TERRAFORMS, ids=lambda line: line[:60])
 def test_terraform_is_given_what_the_site_has(command: str) -> None:
     site = read(SITE)

@@ -8,13 +8,38 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.modules import read, text_of
-from tests.deploy.terraform import EXAMPLES, MODULES, Plan
+from tests.deploy.terraform import EXAMPLES, MODULES, Plan, Terraform, site_plan
 
-# Dataflow's rights can be given on a project only; so could a custom role's, made of single ones.
-PROJECT_ROLES = {"roles/dataflow.worker", "roles/dataflow.developer"}
-CUSTOM_PERMISSIONS = {
-    "bigquery.tables.get",
-    "bigquery.tables.updateData",
+# Google's roles that a person's account has on the project; no worker has one.
+LAUNCHER_ROLES = {"roles/dataflow.developer"}
+# roles/dataflow.worker, as docs.cloud.google.com/iam/docs/roles-permissions/dataflow lists it.
+DATAFLOW_WORKER = {
+    "autoscaling.sites.readRecommendations",
+    "autoscaling.sites.writeMetrics",
+    "autoscaling.sites.writeState",
+    "compute.instanceGroupManagers.update",
+    "compute.instances.delete",
+    "compute.instances.setDiskAutoDelete",
+    "dataflow.jobs.get",
+    "dataflow.shuffle.read",
+    "dataflow.shuffle.write",
+    "dataflow.streamingWorkItems.ImportState",
+    "dataflow.streamingWorkItems.commitWork",
+    "dataflow.streamingWorkItems.getData",
+    "dataflow.streamingWorkItems.getWork",
+    "dataflow.streamingWorkItems.getWorkerMetadata",
+    "dataflow.workItems.lease",
+    "dataflow.workItems.sendMessage",
+    "dataflow.workItems.update",
+    "logging.logEntries.create",
+    "logging.logEntries.route",
+    "monitoring.timeSeries.create",
+    "storage.buckets.get",
+    "storage.objects.create",
+    "storage.objects.get",
+}
+EVERY_BUCKET = {each for each in DATAFLOW_WORKER if each.startswith("storage.")}
+SUBMITTER = {
     "dataflow.jobs.create",
     "dataflow.jobs.get",
     "dataflow.jobs.list",
@@ -26,17 +51,41 @@ PIPELINES = ("telemetry", "warehouse", "commands", "direct")
 
 
 @pytest.mark.parametrize("folder", [*MODULES, *EXAMPLES], ids=lambda path: path.name)
-def test_rights_on_a_project_are_dataflow_s_own_or_single_ones(folder: Path) -> None:
+def test_nobody_is_given_a_wide_role_or_a_whole_policy(folder: Path) -> None:
     for block in read(folder).resources:
         role = text_of(block.body.get("role"))
         assert role not in PRIMITIVE, block.name
         assert role is None or "admin" not in role.lower(), block.name
         # Whoever sets a whole policy takes away what others were given.
         assert not block.type.endswith(("_iam_policy", "_iam_binding")), block.name
-        if block.type == "google_project_iam_member":
-            assert role in PROJECT_ROLES or "google_project_iam_custom_role" in block.body["role"]
-        if block.type == "google_project_iam_custom_role":
-            assert {text_of(each) for each in block.body["permissions"]} <= CUSTOM_PERMISSIONS
+
+
+def project_permissions(plan: Plan) -> dict[str, set[str]]:
+    """What each account has on the project: single permissions, and names of Google's roles."""
+    custom = {
+        f"projects/my-project/roles/{each.values['role_id']}": set(each.values["permissions"])
+        for each in plan.of("google_project_iam_custom_role")
+    }
+    result: dict[str, set[str]] = defaultdict(set)
+    for each in plan.of("google_project_iam_member"):
+        name = each.values["member"].removeprefix("serviceAccount:").partition("@")[0]
+        result[name] |= custom.get(each.values["role"], {each.values["role"]})
+    return result
+
+
+def test_a_worker_has_the_rights_of_dataflow_s_role_on_the_project_but_on_no_bucket(
+    site: Plan,
+) -> None:
+    given = project_permissions(site)
+    for name in PIPELINES:
+        assert given.pop(f"iot-{name}") == DATAFLOW_WORKER - EVERY_BUCKET | SUBMITTER
+    assert given == {"iot-launcher": LAUNCHER_ROLES}
+
+
+def test_google_s_own_role_for_workers_is_only_for_who_asks_for_it(after: Terraform) -> None:
+    given = project_permissions(site_plan(after, "-var=predefined_worker_role=true"))
+    for name in PIPELINES:
+        assert given[f"iot-{name}"] == {"roles/dataflow.worker", *SUBMITTER}
 
 
 def test_every_pipeline_has_its_own_account(site: Plan) -> None:
@@ -58,7 +107,11 @@ def test_a_pipeline_may_use_what_its_job_is_given_and_nothing_else(site: Plan) -
                 given[name].add((role.rpartition("/")[2], each.values[kind].rpartition("/")[2]))
         if each.type == "google_storage_bucket_iam_member" and name in PIPELINES:
             given[name].add((role, each.values["bucket"].removeprefix("my-project-iot-")))
-    every = {("storage.objectViewer", "dataflow"), ("storage.objectUser", "dataflow")}
+    every = {
+        ("storage.objectViewer", "dataflow"),
+        ("storage.objectUser", "dataflow"),
+        ("projects/my-project/roles/mqttbeam_bucket_viewer_iot", "dataflow"),
+    }
     rows = {("mqttbeam_appender_iot", table) for table in ("telemetry", "dead_letters")}
 
     def secrets(name: str) -> set[tuple[str, str]]:
@@ -97,7 +150,14 @@ def test_no_worker_may_change_a_specification(site: Plan) -> None:
         for each in site.of("google_storage_bucket_iam_member")
         if each.values["bucket"].endswith("-dataflow")
         and each.values["role"] != "roles/storage.objectViewer"
+        and not each.values["role"].endswith("/mqttbeam_bucket_viewer_iot")
     ]
+    (sees,) = (
+        each.values["permissions"]
+        for each in site.of("google_project_iam_custom_role")
+        if each.values["role_id"] == "mqttbeam_bucket_viewer_iot"
+    )
+    assert sees == ["storage.buckets.get"]
     workers = [each for each in grants if "launcher" not in each["member"]]
     assert len(workers) == len(PIPELINES)
     for each in workers:

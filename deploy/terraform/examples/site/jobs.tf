@@ -4,11 +4,12 @@ module "service_accounts" {
   source     = "../../modules/service-accounts"
   depends_on = [google_project_service.this]
 
-  project_id       = var.project_id
-  prefix           = "iot"
-  repository       = module.artifact_registry.repository
-  dataflow_bucket  = module.storage.dataflow_bucket
-  launcher_members = var.launcher_members
+  project_id             = var.project_id
+  prefix                 = "iot"
+  repository             = module.artifact_registry.repository
+  dataflow_bucket        = module.storage.dataflow_bucket
+  launcher_members       = var.launcher_members
+  predefined_worker_role = var.predefined_worker_role
 
   pipelines = {
     telemetry = {

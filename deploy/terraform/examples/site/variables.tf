@@ -117,6 +117,12 @@ variable "launcher_members" {
   default     = []
 }
 
+variable "predefined_worker_role" {
+  description = "Whether workers get roles/dataflow.worker, which reads and makes objects in every bucket of the project, in place of its permissions without storage (deploy/README.md)."
+  type        = bool
+  default     = false
+}
+
 variable "first_secret_rotation" {
   description = "When the first reminder to rotate the passwords comes, RFC 3339, in the future at the first apply."
   type        = string

@@ -21,13 +21,43 @@ resource "google_service_account" "workers" {
   description  = "Workers and launcher machine of the ${each.key} pipeline"
 }
 
-# What every job needs of the project.
+# What every job needs of the project: the permissions of Google's own role for it, dataflow.worker,
+# without those to read and make objects in every bucket of the project. Those are given below, on
+# the buckets that a pipeline uses.
+resource "google_project_iam_custom_role" "worker" {
+  project     = var.project_id
+  role_id     = "mqttbeam_worker_${local.role_suffix}"
+  title       = "Works for Dataflow jobs (${var.prefix})"
+  description = "What roles/dataflow.worker holds, without its rights on every bucket"
+  permissions = [
+    "autoscaling.sites.readRecommendations",
+    "autoscaling.sites.writeMetrics",
+    "autoscaling.sites.writeState",
+    "compute.instanceGroupManagers.update",
+    "compute.instances.delete",
+    "compute.instances.setDiskAutoDelete",
+    "dataflow.jobs.get",
+    "dataflow.shuffle.read",
+    "dataflow.shuffle.write",
+    "dataflow.streamingWorkItems.ImportState",
+    "dataflow.streamingWorkItems.commitWork",
+    "dataflow.streamingWorkItems.getData",
+    "dataflow.streamingWorkItems.getWork",
+    "dataflow.streamingWorkItems.getWorkerMetadata",
+    "dataflow.workItems.lease",
+    "dataflow.workItems.sendMessage",
+    "dataflow.workItems.update",
+    "logging.logEntries.create",
+    "logging.logEntries.route",
+    "monitoring.timeSeries.create",
+  ]
+}
 
 resource "google_project_iam_member" "workers" {
   for_each = var.pipelines
 
   project = var.project_id
-  role    = "roles/dataflow.worker"
+  role    = var.predefined_worker_role ? "roles/dataflow.worker" : google_project_iam_custom_role.worker.name
   member  = google_service_account.workers[each.key].member
 }
 
@@ -79,6 +109,23 @@ resource "google_storage_bucket_iam_member" "dataflow_read" {
 
   bucket = var.dataflow_bucket
   role   = "roles/storage.objectViewer"
+  member = google_service_account.workers[each.key].member
+}
+
+# A bucket's own settings, which Google's roles for objects leave out and dataflow.worker has.
+resource "google_project_iam_custom_role" "bucket_viewer" {
+  project     = var.project_id
+  role_id     = "mqttbeam_bucket_viewer_${local.role_suffix}"
+  title       = "Sees a bucket's settings (${var.prefix})"
+  description = "For Dataflow and Beam, which look at the bucket of their files before they write"
+  permissions = ["storage.buckets.get"]
+}
+
+resource "google_storage_bucket_iam_member" "dataflow_bucket" {
+  for_each = var.pipelines
+
+  bucket = var.dataflow_bucket
+  role   = google_project_iam_custom_role.bucket_viewer.name
   member = google_service_account.workers[each.key].member
 }
 

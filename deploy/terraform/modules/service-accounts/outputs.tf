@@ -14,6 +14,7 @@ output "workers" {
     google_pubsub_topic_iam_member.viewers,
     google_secret_manager_secret_iam_member.readers,
     google_service_account_iam_member.workers_as_themselves,
+    google_storage_bucket_iam_member.dataflow_bucket,
     google_storage_bucket_iam_member.dataflow_read,
     google_storage_bucket_iam_member.dataflow_write,
     google_storage_bucket_iam_member.writers,

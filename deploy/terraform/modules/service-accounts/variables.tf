@@ -60,6 +60,12 @@ variable "dataflow_bucket" {
   type        = string
 }
 
+variable "predefined_worker_role" {
+  description = "Whether workers get roles/dataflow.worker in place of its permissions without storage: for a project whose launches Google refuses otherwise. Every worker may then read and make objects in every bucket of the project, specifications too."
+  type        = bool
+  default     = false
+}
+
 variable "launcher_members" {
   description = "Who may act as the launcher, such as group:oncall@example.com or the account of a build."
   type        = set(string)
