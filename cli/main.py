@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import archive, doctor, local, plan, templates
-from cli.output import OutputClosed
+from cli.output import OutputClosed, OutputFailed, told_apart
 
 
 class _Commands(TyperGroup):
@@ -69,10 +69,16 @@ def broker_serve(
 
 def main() -> None:
     """Entry point of the command `mqttbeam`."""
+    # None: it was closed before we began, and nothing is printed to it.
+    if sys.stdout is not None:
+        sys.stdout = told_apart(sys.stdout)
     try:
         app()
     except OutputClosed:
         sys.exit(0)
+    except OutputFailed as error:
+        typer.echo(f"error: standard output: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

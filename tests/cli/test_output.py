@@ -1,4 +1,4 @@
-"""Pipes that break: that of standard output is quiet, any other is not."""
+"""Standard output that ends: a pipe's end is quiet, a full disk is told, and so is another pipe."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -13,6 +14,8 @@ from localcloud.endpoints import STATE_FOLDER, TOPICS, Endpoints, RunningCloud
 from localcloud.run.children import Children, own_environment
 from localcloud.subscriber import PubSub
 from tests.cli.commandline import PROGRAM
+
+FULL = Path("/dev/full")
 
 
 def _start(code: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
@@ -88,3 +91,45 @@ def test_a_broken_pipe_of_our_own_is_an_error(tmp_path: Path) -> None:
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
     assert "a connection to another process broke" in stderr
+
+
+PRINTING = pytest.mark.parametrize(
+    "arguments", [["plan", "--devices", "10"], ["plan", "--help"], ["--help"]], ids=" ".join
+)
+
+
+@PRINTING
+def test_a_reader_that_has_seen_enough_is_no_error(arguments: list[str], tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as output:
+        done = _run(arguments, output, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="has no file that is always full")
+@PRINTING
+def test_a_full_disk_is_told_in_one_line(arguments: list[str], tmp_path: Path) -> None:
+    with FULL.open("wb") as output:
+        done = _run(arguments, output, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output: No space left on device\n"
+
+
+def test_without_standard_output_a_command_runs(tmp_path: Path) -> None:
+    code = "import os; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    program = ["-c", f"{PROGRAM}main()", "plan", "--devices", "10"]
+    process = _start(code, *program, cwd=tmp_path)
+    assert (*process.communicate(timeout=60), process.returncode) == ("", "", 0)
+
+
+def _run(arguments: list[str], output: BinaryIO, *, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM + "main()", *arguments],
+        cwd=cwd,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
