@@ -98,15 +98,33 @@ def test_there_are_commands_of_each_kind() -> None:
 @pytest.mark.parametrize("words", GOOGLES, ids=lambda words: " ".join(words)[:60])
 def test_google_s_commands_are_well_formed(words: list[str]) -> None:
     groups = {
-        "gcloud": {"auth", "config", "dataflow", "logging", "pubsub", "secrets", "storage"},
+        "gcloud": {
+            "auth", "config", "dataflow", "logging", "pubsub", "secrets", "services", "storage",
+        },
         "bq": {"load", "query", "rm"},
-    }
+    }  # fmt: skip
     assert words[1] in groups[words[0]]
     for word in words[1:]:
         # -f is bq's, for not asking.
         assert re.fullmatch(r"--[a-z][a-z_-]+(=.+)?|-f|[^-].*", word), word
     if words[0] == "gcloud" and words[1:3] == ["dataflow", "jobs"]:
         assert "--region=$REGION" in words
+
+
+def test_what_terraform_itself_needs_is_enabled_before_the_first_apply() -> None:
+    first = next(index for index, line in enumerate(LINES) if " apply " in line)
+    (enabled,) = (line.split() for line in LINES[:first] if line.startswith("gcloud services "))
+    assert set(enabled[3:]) == {
+        "cloudresourcemanager.googleapis.com",
+        "serviceusage.googleapis.com",
+    }
+
+
+def test_the_plan_is_of_the_load_that_its_devices_make() -> None:
+    (command,) = (line for line in OURS if line.startswith("mqttbeam plan "))
+    planned = parsed(shlex.split(command)[1:])
+    # --rate is of all devices together: with 0.1 of it any fleet would need one shard.
+    assert (planned["devices"], planned["interval"], planned["rate"]) == (100_000, 10, None)
 
 
 def test_a_launch_puts_its_files_where_the_workers_may_write() -> None:

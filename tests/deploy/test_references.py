@@ -6,6 +6,7 @@ The names and types of Google's resources are those of google.json.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,25 @@ from tests.deploy.modules import Block, Module, named, read, text_of
 from tests.deploy.provider import SCHEMAS
 from tests.deploy.terraform import EXAMPLES, MODULES, TERRAFORM
 from tests.test_docs import ROOT
+
+# The services that Google asks of a project before a resource can be made, by how its type begins;
+# the longest that fits. A right on a project is Resource Manager's, and so is the project that
+# google_project_service looks at.
+SERVICES = {
+    "google_artifact_registry_": {"artifactregistry"},
+    "google_bigquery_": {"bigquery"},
+    "google_compute_": {"compute"},
+    # Workers log, and who launches becomes the launcher's account.
+    "google_dataflow_": {"dataflow", "iamcredentials", "logging"},
+    "google_monitoring_": {"monitoring"},
+    "google_project_iam_": {"cloudresourcemanager", "iam"},
+    "google_project_service": {"cloudresourcemanager", "serviceusage"},
+    "google_pubsub_": {"pubsub"},
+    "google_secret_manager_": {"secretmanager"},
+    "google_service_account": {"iam"},
+    "google_storage_": {"storage"},
+}
+SITE = TERRAFORM / "examples" / "site"
 
 FOLDER = pytest.mark.parametrize(
     "folder", [*MODULES, *EXAMPLES], ids=lambda path: str(path.relative_to(TERRAFORM))
@@ -156,6 +176,30 @@ def test_every_module_has_an_example_and_the_site_uses_all() -> None:
     for module in MODULES:
         assert module in uses[module.name]
     assert uses["site"] == set(MODULES)
+
+
+def services_needed(types: Iterable[str]) -> set[str]:
+    """The services behind resources. Raises KeyError for a type that nobody has looked up."""
+    result: set[str] = set()
+    for each in types:
+        prefixes = [prefix for prefix in SERVICES if each.startswith(prefix)]
+        result |= SERVICES[max(prefixes, key=len, default=each)]
+    return result
+
+
+def test_the_site_enables_what_its_resources_are_made_by() -> None:
+    blocks = [each for folder in (SITE, *MODULES) for each in read(folder).resources]
+    (enabled,) = (each.body["for_each"] for each in blocks if each.type == "google_project_service")
+    there = set(re.findall(r"[\"']([a-z]+)\.googleapis\.com[\"']", str(enabled)))
+    assert there == services_needed(each.type for each in blocks)
+
+
+def test_the_site_makes_nothing_before_its_service_is_enabled() -> None:
+    module = read(SITE)
+    for block in [*module.calls, *module.resources]:
+        # A job's module waits for those whose outputs it is given.
+        if block.type != "google_project_service" and "count" not in block.body:
+            assert block.body["depends_on"] == ["${google_project_service.this}"], block.name
 
 
 @FOLDER

@@ -4,17 +4,23 @@ locals {
   labels = { application = "mqttbeam", environment = var.environment }
 }
 
-# The provider asks for an API's use only when something of it is made, and some take minutes.
+# The provider asks for an API's use only when something of it is made, and some take minutes. The
+# provider needs cloudresourcemanager and serviceusage itself to enable any: the runbook enables
+# those two before the first apply.
 resource "google_project_service" "this" {
   for_each = toset([
     "artifactregistry.googleapis.com",
     "bigquery.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
     "compute.googleapis.com",
     "dataflow.googleapis.com",
     "iam.googleapis.com",
+    "iamcredentials.googleapis.com",
+    "logging.googleapis.com",
     "monitoring.googleapis.com",
     "pubsub.googleapis.com",
     "secretmanager.googleapis.com",
+    "serviceusage.googleapis.com",
     "storage.googleapis.com",
   ])
 
