@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Dataflow flex templates of the pipelines.")
 
 _PREFLIGHT_SECONDS = 30.0
+_INTERRUPTED = 130
 
 _Name = Annotated[str, typer.Argument(help="Template, such as mqtt-to-pubsub.", metavar="NAME")]
 
@@ -201,8 +202,8 @@ def launch(
     staging_location: Annotated[
         str | None,
         typer.Option(
-            help="Folder for what the workers fetch when they start, gs://BUCKET/FOLDER: keep it while"
-            " the job runs. Without it, in a bucket that Dataflow makes."
+            help="Folder for what the workers fetch when they start, gs://BUCKET/FOLDER: keep it"
+            " while the job runs. Without it, in a bucket that Dataflow makes."
         ),
     ] = None,
     temp_location: Annotated[
@@ -244,12 +245,14 @@ def launch(
     """
     from templates.cost import cost_estimate
     from templates.errors import LaunchError, TemplateError
-    from templates.launching import Launch, launch_request, request_text, send
+    from templates.launching import Launch, check_settings, launch_request, request_text
     from templates.preflight import launch_needs
+    from templates.sending import send, unknown
 
     template = named(name)
     values = parameters(param or [])
     try:
+        check_settings(endpoint=endpoint)
         needs = () if skip_preflight else launch_needs(template, values, project=project, spec=spec)
         request = launch_request(
             template,
@@ -284,6 +287,8 @@ def launch(
         say(send(request, endpoint=endpoint))
     except LaunchError as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        fail(unknown(request, "stopped while it was sent"), status=_INTERRUPTED)
 
 
 def _refuse_failures(needs: Sequence["Need"], service_account: str | None) -> None:

@@ -7,6 +7,7 @@
     ├── UnknownTemplate   there is no template of that name
     ├── ImageError        the image can't be built, or its base images not be pinned
     └── LaunchError       Dataflow, or the way to it, refused the launch
+        └── LaunchUnknown     no answer tells whether it was launched
 """
 
 from __future__ import annotations
@@ -29,4 +30,8 @@ class ImageError(TemplateError):
 
 
 class LaunchError(TemplateError):
-    """No job was started; the message says what to do."""
+    """No job was started, but for LaunchUnknown; the message says what to do."""
+
+
+class LaunchUnknown(LaunchError):
+    """A job may have been started; the message says how to see whether one was."""

@@ -1,4 +1,4 @@
-"""The request that launches a template on Dataflow, made and checked here, and sent.
+"""The request that launches a template on Dataflow, made and checked here.
 
 https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch
 """
@@ -9,11 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import GoogleAPICallError
-from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import GoogleAuthError
-from google.cloud.dataflow_v1beta3 import FlexTemplatesServiceClient
 from google.cloud.dataflow_v1beta3.types import (
     FlexTemplateRuntimeEnvironment,
     LaunchFlexTemplateParameter,
@@ -23,7 +18,7 @@ from google.cloud.dataflow_v1beta3.types import (
 )
 
 from templates.catalog import Template
-from templates.errors import LaunchError, TemplateError
+from templates.errors import TemplateError
 from templates.graph import contract_of, steps_of
 from templates.job import translate
 from templates.promises import IMAGE
@@ -35,6 +30,9 @@ _PROJECT = re.compile("[a-z][a-z0-9.:-]{4,61}[a-z0-9]")
 _REGION = re.compile("[a-z]+-[a-z]+[0-9]+")
 _SPEC = _FOLDER = re.compile("gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/[^ ]+")
 _ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9.:-]+\.gserviceaccount\.com")
+_HOST = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_ENDPOINT = re.compile(rf"(http://)?{_HOST}([.]{_HOST})*(:({_PORT}))?")
 _SUBNETWORK = re.compile("(https://[^ ]+/)?(projects/[^/ ]+/)?regions/[^/ ]+/subnetworks/[^/ ]+")
 
 
@@ -100,6 +98,7 @@ _FORMS = {
     "subnetwork": (_SUBNETWORK, "regions/europe-west1/subnetworks/workers"),
     # Beam takes no bucket alone (options/pipeline_options_validator.py).
     "staging_location": (_FOLDER, "gs://my-bucket/staging"),
+    "endpoint": (_ENDPOINT, "http://127.0.0.1:8080 or dataflow.example.com:443"),
     "temp_location": (_FOLDER, "gs://my-bucket/temp"),
 }
 
@@ -170,31 +169,3 @@ def request_text(request: LaunchFlexTemplateRequest) -> str:
         indent=2,
     )
     return f'{{"launchParameter": {body}}}'
-
-
-def send(request: LaunchFlexTemplateRequest, *, endpoint: str | None = None) -> str:
-    """Launches, with this environment's credentials; returns the job's id.
-
-    ``endpoint``: another server than Google's; one that begins with http:// gets no credentials.
-
-    Raises:
-      LaunchError: there are no credentials, or the request was refused.
-    """
-    plain = endpoint is not None and endpoint.startswith("http://")
-    try:
-        client = FlexTemplatesServiceClient(
-            transport="rest" if plain else None,
-            # Google's library has no types here.
-            credentials=AnonymousCredentials() if plain else None,  # type: ignore[no-untyped-call]
-            client_options=ClientOptions(api_endpoint=endpoint) if endpoint else None,
-        )
-        answer = client.launch_flex_template(request=request, timeout=120.0)
-    except GoogleAuthError as error:
-        raise LaunchError(
-            "not launched: there are no Google credentials here; run"
-            " `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
-        ) from error
-    except GoogleAPICallError as error:
-        raise LaunchError(f"not launched: {error.message or error}") from error
-    job_id: str = answer.job.id
-    return job_id

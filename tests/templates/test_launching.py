@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,10 +10,11 @@ from google.cloud.dataflow_v1beta3.types import StreamingMode, WorkerIPAddressCo
 
 from templates import launching
 from templates.catalog import template_named
-from templates.errors import LaunchError, ParameterError, TemplateError
+from templates.errors import ParameterError, TemplateError
 from templates.graph import Contract
-from templates.launching import Launch, launch_request, request_text, send
-from tests.templates.dataflow import Dataflow, running_dataflow
+from templates.launching import Launch, check_settings, launch_request, request_text
+from templates.sending import send
+from tests.templates.dataflow import running_dataflow
 
 MQTT = template_named("pubsub-to-bigquery")
 VALUES = {
@@ -29,13 +29,7 @@ NEEDED: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def dataflow() -> Iterator[Dataflow]:
-    with running_dataflow() as server:
-        yield server
-
-
-def test_a_launch_arrives_as_it_was_shown(dataflow: Dataflow) -> None:
+def test_a_launch_arrives_as_it_was_shown() -> None:
     launch = Launch(
         **NEEDED,
         service_account="warehouse@my-project.iam.gserviceaccount.com",
@@ -47,7 +41,8 @@ def test_a_launch_arrives_as_it_was_shown(dataflow: Dataflow) -> None:
         private=True,
     )
     request = launch_request(MQTT, VALUES, launch)
-    assert send(request, endpoint=dataflow.endpoint) == "2026-11-23_job"
+    with running_dataflow() as dataflow:
+        assert send(request, endpoint=dataflow.endpoint) == "2026-11-23_job"
     ((path, body),) = dataflow.requests
     assert path == "/v1b3/projects/my-project/locations/europe-west1/flexTemplates:launch"
     assert body["launchParameter"]["parameters"] == VALUES
@@ -61,21 +56,6 @@ def test_a_launch_arrives_as_it_was_shown(dataflow: Dataflow) -> None:
     )
     assert set(shown) == set(body["launchParameter"])
     assert set(shown["environment"]) == set(body["launchParameter"]["environment"])
-
-
-def test_a_refusal_is_told_in_dataflow_s_words(dataflow: Dataflow) -> None:
-    dataflow.answer = (403, {"error": {"code": 403, "message": "no right to launch"}})
-    with pytest.raises(LaunchError, match=r"not launched: .*no right to launch"):
-        send(launch_request(MQTT, VALUES, Launch(**NEEDED)), endpoint=dataflow.endpoint)
-
-
-def test_without_credentials_it_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    # The least patient way to have none: a file that isn't there.
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    with pytest.raises(LaunchError, match="no Google credentials here; run `gcloud auth"):
-        send(launch_request(MQTT, VALUES, Launch(**NEEDED)))
 
 
 def test_the_streaming_mode_and_public_addresses_are_the_operator_s_choice() -> None:
@@ -130,3 +110,10 @@ def test_a_wrong_setting_is_named(setting: str, value: object, words: str) -> No
     with pytest.raises(TemplateError) as refused:
         Launch(**{**NEEDED, setting: value})
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("endpoint", ["http://", "http://127.0.0.1:1/path", "a:65536", "ftp://a"])
+def test_an_endpoint_is_looked_at_before_anybody_is_asked(endpoint: str) -> None:
+    check_settings(endpoint="http://127.0.0.1:65535")
+    with pytest.raises(TemplateError, match=r"--endpoint '.*': must be like http://127"):
+        check_settings(endpoint=endpoint)
