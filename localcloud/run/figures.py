@@ -43,9 +43,19 @@ class Figures:
         """Return one JSON object in one line."""
         return json.dumps(asdict(self))
 
+    def in_words(self) -> str:
+        """Return what a person is told at the end, in one line."""
+        return (
+            f"{self.published} published, {self.bigquery_rows} rows in BigQuery "
+            f"({self.duplicates} duplicates), {self.archived} in the archive, "
+            f"{self.dead_letters} dead letters, {self.lost} lost, "
+            f"{self.archive_lost} not in the archive, "
+            f"{self.commands_accepted} of {self.commands_sent} commands accepted"
+        )
+
 
 def lost_ids(journal: Journal, *, stored: Collection[str], dead: Set[str]) -> set[str]:
-    """Return the acknowledged message ids that are nowhere."""
+    """Return the acknowledged message ids that are neither stored nor dead letters."""
     return set(journal.acknowledged.difference(stored, dead))
 
 

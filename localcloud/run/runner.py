@@ -73,7 +73,7 @@ def run(
     folder: Path = STATE_FOLDER,
     program: str = "mqttbeam",
 ) -> int:
-    """Run a local cloud; return the exit status: 0, or 1 if anything was lost.
+    """Run a local cloud; return the exit status: 0, or 1 if BigQuery or the archive lacks any.
 
     `tell` gets the figures as a line of JSON, if there is a duration. Raises RunFailed,
     ChildEnded, PrismUnavailable, RecordingError and what the run's own clients raise.
@@ -106,12 +106,7 @@ def _tell(figures: Figures | None, settings: RunSettings, tell: Callable[[str], 
     if settings.duration_seconds is not None:
         tell(figures.to_json())
     else:
-        sys.stderr.write(
-            f"stopped: {figures.published} published, {figures.bigquery_rows} rows in BigQuery "
-            f"({figures.duplicates} duplicates), {figures.archived} in the archive, "
-            f"{figures.dead_letters} dead letters, {figures.lost + figures.archive_lost} lost, "
-            f"{figures.commands_accepted} of {figures.commands_sent} commands accepted\n"
-        )
+        sys.stderr.write(f"stopped: {figures.in_words()}\n")
     return 1 if figures.lost or figures.archive_lost else 0
 
 
@@ -159,6 +154,7 @@ class _Run:
         self._started, self._began = time.monotonic(), time.time()
         self._end: float | None = None
         self._state, self._ending = "starting", False
+        self._awaited: list[str] = []
         self._run_id = secrets.token_hex(4)
         self._telemetry = TelemetryTap(self._run_id)
         self._commands = CommandsTap()
@@ -300,6 +296,10 @@ class _Run:
 
     def _drain(self, journal: journals.Journal) -> None:
         """Wait until all that was acknowledged is stored, or nothing more comes."""
+        stores: dict[str, Callable[[], dict[str, int]]] = {
+            "BigQuery": self._warehouse.copies,
+            "the archive": lambda: self._archive.copies(self._run_id),
+        }
         stored = -1, -1
         changed_at = asked_at = time.monotonic()
 
@@ -313,13 +313,19 @@ class _Run:
             if now - changed_at > STALLED_SECONDS:
                 return True
             # Asking for every id costs something, and is no use before there are enough.
-            if min(counts) < len(journal.acknowledged) or now - asked_at < ASK_AGAIN_SECONDS:
+            if min(counts) < len(journal.acknowledged):
+                each = zip(stores, counts, strict=True)
+                self._awaited = [name for name, n in each if n < len(journal.acknowledged)]
+                return False
+            if now - asked_at < ASK_AGAIN_SECONDS:
                 return False
             asked_at = now
-            return not any(
-                lost_ids(journal, stored=copies, dead=dead)
-                for copies in (self._warehouse.copies(), self._archive.copies(self._run_id))
-            )
+            self._awaited = [
+                name
+                for name, copies in stores.items()
+                if lost_ids(journal, stored=copies(), dead=dead)
+            ]
+            return not self._awaited
 
         self._watch(drained, timeout_seconds=DRAIN_SECONDS, ending=True)
 
@@ -342,6 +348,8 @@ class _Run:
     def _state_in_words(self) -> str:
         if self._state == "running" and self._devices.count("recording_ended"):
             return "running, the recording is at its end"
+        if self._state == "draining" and self._awaited:
+            return f"draining, waiting for {' and '.join(self._awaited)}"
         return self._state
 
     def _show(self) -> None:

@@ -1,7 +1,7 @@
 import json
 
 from localcloud.devices.journal import Journal
-from localcloud.run.figures import judge
+from localcloud.run.figures import Figures, judge
 from localcloud.run.latency import Latencies
 
 
@@ -14,15 +14,15 @@ def _journal(*acknowledged: str, malformed: frozenset[str] = frozenset()) -> Jou
     )
 
 
-def _judged(
+def _figures(
     journal: Journal,
     copies: dict[str, int],
     dead: set[str],
     archived: dict[str, int] | None = None,
-) -> dict[str, object]:
+) -> Figures:
     latencies = Latencies()
     latencies.add(12.0)
-    figures = judge(
+    return judge(
         journal,
         copies=copies,
         archived=copies if archived is None else archived,
@@ -32,7 +32,15 @@ def _judged(
         commands_accepted=1,
         latencies=latencies,
     )
-    decoded: dict[str, object] = json.loads(figures.to_json())
+
+
+def _judged(
+    journal: Journal,
+    copies: dict[str, int],
+    dead: set[str],
+    archived: dict[str, int] | None = None,
+) -> dict[str, object]:
+    decoded: dict[str, object] = json.loads(_figures(journal, copies, dead, archived).to_json())
     return decoded
 
 
@@ -57,6 +65,14 @@ def test_the_archive_is_compared_by_itself() -> None:
     figures = _judged(_journal("a", "b", "c"), {"a": 1, "b": 1}, {"c"}, {"a": 2, "c": 1})
     assert (figures["lost"], figures["archive_lost"]) == (0, 1)
     assert (figures["archived"], figures["archive_distinct"]) == (3, 2)
+
+
+def test_what_only_the_archive_lacks_is_not_called_lost() -> None:
+    told = _figures(_journal("a", "b", "c"), {"a": 1, "b": 2}, {"c"}, {"a": 1}).in_words()
+    assert told == (
+        "3 published, 3 rows in BigQuery (1 duplicates), 1 in the archive, 1 dead letters, "
+        "0 lost, 1 not in the archive, 1 of 2 commands accepted"
+    )
 
 
 def test_the_object_has_the_promised_keys() -> None:
