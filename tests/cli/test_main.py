@@ -48,6 +48,31 @@ def test_without_a_running_cloud_the_way_to_one_is_told(command: list[str], tmp_
         (["send", "d", "n", "--expires-in", "-1"], "error: expires in -1: expected seconds"),
         (["send", "d", "n", "--expires-in", "1e300"], "error: expires in 1e+300 seconds"),
         (["broker", "serve", "--config", "none.yaml"], "error: "),
+        (["broker", "serve"], "error: missing option '--config'; see `"),
+        (["--nope"], "error: no such option: --nope; see `"),
+        (["nope"], "error: no such command 'nope'; see `"),
+        (["quer"], "error: no such command 'quer'; did you mean 'query'?"),
+        (["templates", "nope"], "error: no such command 'nope'; see `"),
+        (["plan", "9"], "error: missing option '--devices'; see `"),
+        (["plan", "--devices"], "error: option '--devices' requires an argument"),
+        (
+            ["run", "--seed", "x"],
+            "error: invalid value for '--seed': expected a valid integer, got",
+        ),
+        (
+            ["tail"],
+            "error: missing argument 'topic'; choose from: telemetry, commands, dead-letters",
+        ),
+        (["tail", "x"], "error: invalid value for 'topic': 'x' is not one of 'telemetry',"),
+        (
+            ["tail", "telemetry", "--count", "0"],
+            "error: invalid value for '--count': expected a number greater than or equal to 1, got "
+            "'0'; see `",
+        ),
+        (
+            ["send", "d", "n", "--timeout", "abc"],
+            "error: invalid value for '--timeout': expected a valid number, got 'abc'; see `",
+        ),
     ],
 )
 def test_what_can_t_be_is_one_line_and_exit_status_2(
@@ -62,6 +87,13 @@ def test_help_shows_examples(command: str, tmp_path: Path) -> None:
     done = mqttbeam(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"mqttbeam {command}" in done.stdout.split("Example")[1]
+
+
+@pytest.mark.parametrize("command", ["broker", "templates"])
+def test_a_group_alone_prints_its_help(command: str, tmp_path: Path) -> None:
+    done = mqttbeam(command, cwd=tmp_path)
+    assert "Commands" in done.stdout
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("module", ["cli", "cli.main"])
