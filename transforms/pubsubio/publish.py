@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections import Counter, deque
@@ -20,9 +21,12 @@ from transforms.pubsubio.limits import (
 )
 from transforms.pubsubio.wire import framed_message, request_header, unframed
 
+_LOGGER = logging.getLogger(__name__)
+
 _CALL_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
+_LOG_EVERY_SECONDS = 10.0
 _IN_FLIGHT = 4
 """Requests on their way while the next is built."""
 
@@ -70,6 +74,7 @@ class BatchPublisher:
         self._refused = refused
         self._open: dict[str, _Request] = {}
         self._flying: deque[_Request] = deque()
+        self._logged = -_LOG_EVERY_SECONDS
 
     def add(self, message: PubsubMessage) -> None:
         """Takes a message, or refuses it; sends a request when one is full.
@@ -160,10 +165,14 @@ class BatchPublisher:
             if isinstance(failure, PubSubInvalid):
                 self._divide(request, failure)
                 return
-            waited = time.monotonic() - request.started
+            now = time.monotonic()
+            waited = now - request.started
             if not isinstance(failure, PubSubUnavailable) or waited > self._retry_seconds:
                 raise failure
             self.counters["retries"] += 1
+            if now - self._logged >= _LOG_EVERY_SECONDS:
+                self._logged = now
+                _LOGGER.warning("not published: %s; trying again for %.0f s", failure, waited)
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
             pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
             self._call(request)

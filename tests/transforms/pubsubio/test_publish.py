@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections import defaultdict
 from typing import Any
@@ -8,6 +9,7 @@ import grpc
 import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
+from tests.harness.waiting import wait_until
 from tests.transforms.pubsubio.conftest import Place
 from transforms.errors import DestinationMissing, DestinationUnavailable
 from transforms.pubsubio import PubSubFailed, PubSubNotFound, PubSubUnavailable, publish
@@ -113,6 +115,28 @@ def test_a_service_that_is_away_is_waited_for(channel: grpc.Channel, place: Plac
     assert {item.data for item in place.received(2)} == {b"before", b"meanwhile"}
     assert sink.counters["retries"] > 0
     assert refusals == []
+
+
+def test_an_outage_is_told_at_once_and_then_at_intervals(
+    channel: grpc.Channel,
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(publish, "_LOG_EVERY_SECONDS", 1.0)
+    sink, _ = publisher(channel, place.topic)
+    with place.service.refusing_connections():
+        sink.add(message(b"x"))
+        flushing = threading.Thread(target=sink.flush)
+        flushing.start()
+        wait_until(lambda: len(caplog.messages) == 2, seconds=10, what="told and told again")
+    flushing.join(10)
+    assert not flushing.is_alive()
+    assert sink.counters["retries"] > len(caplog.messages)
+    told_first, told_next = caplog.messages[:2]
+    assert place.topic in told_first
+    assert told_first.endswith("trying again for 0 s")
+    assert re.search(r"trying again for [1-9] s$", told_next)
 
 
 def test_a_service_that_stays_away_is_an_error(channel: grpc.Channel, place: Place) -> None:
