@@ -10,6 +10,7 @@ What happens on ``kill -9`` is then short to tell:
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -28,6 +29,10 @@ from transforms.archive.record import SCHEMA, RecordEncoder, published_time
 from transforms.archive.settings import MOST_BYTES, MOST_MESSAGES, ArchiveSettings
 from transforms.errors import DestinationUnavailable
 from transforms.stop import stop_requested, wait_for_stop
+
+_LOGGER = logging.getLogger(__name__)
+
+_LOG_EVERY_SECONDS = 10.0
 
 
 class Held(Protocol):
@@ -208,17 +213,25 @@ def write_file(folder: Folder, name: str, data: bytes, *, retry_seconds: float) 
       DestinationUnavailable: it could not be written; names the file and the last reason.
     """
     backoff = Backoff(initial_seconds=0.1, maximum_seconds=2.0)
-    deadline = time.monotonic() + retry_seconds
+    started = time.monotonic()
+    logged = started - _LOG_EVERY_SECONDS
     while True:
         try:
             folder.write(name, data)
         except Exception as error:  # each file system has its own; the last one is told
-            if stop_requested() or time.monotonic() >= deadline:
+            now = time.monotonic()
+            if stop_requested() or now - started >= retry_seconds:
                 raise DestinationUnavailable(
                     f"the archive can't be written: {folder.path(name)}:"
                     f" {type(error).__name__}: {error}; its messages are not acknowledged and"
                     " come again"
                 ) from error
+            if now - logged >= _LOG_EVERY_SECONDS:
+                logged = now
+                _LOGGER.warning(
+                    "archive: %s: %s: %s; trying again for %.0f s",
+                    *(folder.path(name), type(error).__name__, error, now - started),
+                )
             wait_for_stop(backoff.next_pause_seconds())
         else:
             return

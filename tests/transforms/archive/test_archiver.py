@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from io import BytesIO
@@ -176,6 +177,23 @@ def test_a_folder_that_is_away_for_a_while_costs_nothing(folder: MemoryFolder, t
     folder.failures = 2
     assert len(tested.close_due(everything=True)) == 1
     assert held.said == ["acknowledged"]
+
+
+def test_a_folder_that_is_away_is_told_at_once_and_then_at_intervals(
+    folder: MemoryFolder,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(archiver_module, "_LOG_EVERY_SECONDS", 1.0)
+    tested = archiver(folder, time)
+    tested.add(HeldList(message(1)))
+    folder.failures = 7  # a second or two of pauses
+    (file,) = tested.close_due(everything=True)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told[0] == f"archive: {file.path}: OSError: no space left; trying again for 0 s"
+    assert 2 <= len(told) <= 3
+    assert re.search(r"trying again for [1-3] s$", told[1])
 
 
 def test_what_can_not_be_written_is_given_back_with_all_that_waits(
