@@ -41,6 +41,8 @@ _CALL_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _STANDS_AFTER_SECONDS = 3.0
+_LOG_EVERY_SECONDS = 60.0
+"""One failure after another, with one reason: nothing is read, and the pipeline looks well."""
 
 _ORDERING_KEY = attrgetter("message.ordering_key")
 
@@ -245,6 +247,7 @@ class Puller:
 
     def _pull(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
+        logged = -math.inf
         while not self._closing.is_set():
             ended = threading.Event()
             try:
@@ -260,8 +263,10 @@ class Puller:
                 if self._closing.is_set():
                     return
                 failure = told(error, self._subscription)
-                if str(failure) != str(self._error):
-                    _LOGGER.warning("streaming pull ended: %s", failure)
+                now = time.monotonic()
+                if str(failure) != str(self._error) or now - logged >= _LOG_EVERY_SECONDS:
+                    logged = now
+                    _LOGGER.warning("streaming pull ended: %s; trying again", failure)
                 self._error = failure
                 self.counters.add("reconnects")
             finally:

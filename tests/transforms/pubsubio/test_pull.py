@@ -10,6 +10,7 @@ from localcloud.subscriber import PubSub
 from tests.harness.waiting import wait_until
 from tests.transforms.pubsubio.conftest import Place
 from transforms.pubsubio import PubSubNotFound, PubSubUnavailable
+from transforms.pubsubio import pull as pull_module
 from transforms.pubsubio.channel import open_channel
 from transforms.pubsubio.pull import PulledBatch, Puller
 
@@ -149,6 +150,26 @@ def test_messages_come_again_soon_after_an_outage(place: Place, pull: Pull) -> N
         wait_until(lambda: puller.counters["reconnects"] > 1, seconds=10, what="two attempts")
     publish(place, b"1")
     assert data(take(puller, 1)) == [b"1"]
+
+
+def test_a_subscription_that_is_gone_is_told_at_intervals_until_it_is_there_again(
+    place: Place, pull: Pull, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> int:
+        return sum(f"{place.subscription} does not exist" in line for line in caplog.messages)
+
+    monkeypatch.setattr(pull_module, "_LOG_EVERY_SECONDS", 1.0)
+    topic, name = (path.rpartition("/")[2] for path in (place.topic, place.subscription))
+    publish(place, b"1")
+    puller = pull()
+    puller.acknowledge(take(puller, 1))
+    with PubSub(place.service.endpoint) as client:
+        client.delete_subscription(name)
+        wait_until(lambda: told() == 3, seconds=15, what="told, and two reminders")
+        assert puller.counters["reconnects"] > 3
+        client.create_subscription(name, topic=topic)
+    publish(place, b"2")
+    assert data(take(puller, 1)) == [b"2"]
 
 
 def test_closing_sends_the_acknowledgements_that_wait(place: Place, pull: Pull) -> None:
