@@ -107,14 +107,18 @@ class Access:
         caller = self._known["caller"]
         assert isinstance(caller, Credentials), "asked for the account before the caller"
         account = str(self.service_account)
-        override = self._endpoints.overrides.get("iamcredentials")
+        override = "iamcredentials" in self._endpoints.overrides and self._endpoints.address(
+            "iamcredentials"
+        )
         credentials = ImpersonatedCredentials(  # type: ignore[no-untyped-call]
             source_credentials=caller,
             target_principal=account,
             target_scopes=[_SCOPE],
             lifetime=_LIFETIME_SECONDS,
-            iam_endpoint_override=override
-            and f"{override}/v1/projects/-/serviceAccounts/{quote(account)}:generateAccessToken",
+            iam_endpoint_override=f"{override}/v1/projects/-/serviceAccounts/{quote(account)}"
+            ":generateAccessToken"
+            if override
+            else None,
         )
         try:
             credentials.refresh(Request())  # type: ignore[no-untyped-call]

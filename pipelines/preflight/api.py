@@ -8,6 +8,7 @@ also found by the variables of their emulators.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from pipelines.errors import ApiRefused, CannotAsk
 
 LOGIN = "gcloud auth application-default login"
 
+_PREFIX = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
+_ADDRESS = re.compile(r"https?://[^/\s]+(/\S*)?")
 _EMULATORS = {"storage": "STORAGE_EMULATOR_HOST", "bigquery": "BIGQUERY_EMULATOR_HOST"}
 
 
@@ -37,11 +40,10 @@ class Endpoints:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Endpoints:
         """Reads the environment's variables."""
-        prefix = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
         overrides = {
-            name.removeprefix(prefix).lower(): value.rstrip("/")
+            name.removeprefix(_PREFIX).lower(): value.rstrip("/")
             for name, value in environment.items()
-            if name.startswith(prefix) and value
+            if name.startswith(_PREFIX) and value
         }
         emulated = set()
         for service, variable in _EMULATORS.items():
@@ -52,8 +54,21 @@ class Endpoints:
         return cls(overrides=overrides, emulated=frozenset(emulated))
 
     def address(self, service: str) -> str:
-        """Returns a service's address, without a slash at its end."""
-        return self.overrides.get(service, f"https://{service}.googleapis.com")
+        """Returns a service's address, without a slash at its end.
+
+        Raises:
+          CannotAsk: a variable says another one, which is no address.
+        """
+        address = self.overrides.get(service, f"https://{service}.googleapis.com")
+        if not _ADDRESS.fullmatch(address):
+            named = (
+                _EMULATORS[service] if service in self.emulated else f"{_PREFIX}{service.upper()}"
+            )
+            raise CannotAsk(
+                f"{named} is {address!r}: must be like https://{service}.example.com, with https://"
+                " or http:// before the host"
+            )
+        return address
 
 
 class Api:
@@ -75,11 +90,11 @@ class Api:
         return self._credentials()
 
     def get(self, service: str, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:
-        """Returns the answer's JSON. Raises CannotAsk, ApiRefused."""
+        """Returns the answer's JSON object. Raises CannotAsk, ApiRefused."""
         return self._call("GET", service, path, query=query)
 
     def post(self, service: str, path: str, body: Mapping[str, object]) -> Any:
-        """Returns the answer's JSON. Raises CannotAsk, ApiRefused."""
+        """Returns the answer's JSON object. Raises CannotAsk, ApiRefused."""
         return self._call("POST", service, path, body=body)
 
     def permissions(self, service: str, path: str, wanted: Sequence[str]) -> set[str]:
@@ -113,18 +128,23 @@ class Api:
             raise CannotAsk(f"the credentials were refused: {first_line(error)}", LOGIN) from None
         except OSError as error:  # the HTTP library's errors are
             raise CannotAsk(f"{address} can't be reached: {first_line(error)}") from None
+        record = _record(answer)
         if answer.status_code == 200:
-            return _json(answer)
-        told = _json(answer).get("error", {})
+            if record is None:
+                raise CannotAsk(f"{address} answered what is no JSON object: is a proxy between?")
+            return record
+        told = (record or {}).get("error")
         message = told.get("message") if isinstance(told, dict) else None
         raise ApiRefused(message or answer.reason or "no reason given", status=answer.status_code)
 
 
-def _json(answer: Any) -> Any:
+def _record(answer: Any) -> dict[str, Any] | None:
+    """Returns the answer's JSON object; None for anything else, which none of Google's is."""
     try:
-        return answer.json()
+        record = answer.json()
     except ValueError:
-        return {}
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def first_line(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 """Everything that a pipeline needs, looked at at once: no failure hides another.
 
 Each need is examined in a thread of its own. What has not answered in time is told as unknown and
-left behind: its thread is a daemon, and ends with its own call.
+left behind: its thread is a daemon, and ends with its own call. A look that ends by an error nobody
+foresaw is told as unknown, with the error's type and words: it says nothing of the other needs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from pipelines.preflight.access import Access
+from pipelines.preflight.api import first_line
 from pipelines.preflight.bigquery import examine_table
 from pipelines.preflight.broker import examine_broker
 from pipelines.preflight.finding import Finding, untold
@@ -71,8 +73,12 @@ def examine(
             number, answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
-        if isinstance(answer, BaseException):
+        if isinstance(answer, BaseException) and not isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, Exception):
+            words = f"an unforeseen {type(answer).__name__}: {first_line(answer)}"
+            found[number].append(untold(wanted[number].resource, "is looked at to its end", words))
+            answer = None
         if answer is None:
             unfinished.remove(number)
             progress(len(wanted) - len(unfinished), len(wanted))
@@ -92,7 +98,7 @@ def _examine_into(
     try:
         for finding in findings:
             answers.put((number, finding))
-    except BaseException as error:  # noqa: BLE001  # raised by whoever waits for the answers
+    except BaseException as error:  # noqa: BLE001  # told, or raised, by whoever waits for it
         answers.put((number, error))
     else:
         answers.put((number, None))

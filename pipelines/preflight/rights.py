@@ -29,8 +29,8 @@ def rights(
     """
     try:
         given = held()
-    except CannotAsk:
-        return untold(resource, asked, f"{who} could not be asked for its rights")
+    except CannotAsk as error:
+        return untold(resource, asked, f"{who} could not be asked for its rights: {error}")
     except ApiRefused as error:
         return untold(resource, asked, f"its rights were not told: {error}")
     missing = [each for each in wanted if each not in given]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -80,6 +84,47 @@ def test_a_service_that_is_away_can_t_be_asked() -> None:
         who.caller.get("storage", "storage/v1/b/b")
     # In the clear no credentials are sent, so none were looked for.
     assert who.findings() == []
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """A server that answers everything with 200 and the body; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the library's name
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), name="proxy")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in</html>", b"", b"[1, 2]"])
+def test_an_answer_that_none_of_google_s_services_gives_is_no_answer(body: bytes) -> None:
+    with answering(body) as url:
+        environment = {"CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": url}
+        who = Access(service_account=None, environment=environment, seconds=5)
+        with pytest.raises(CannotAsk, match=f"{url} answered what is no JSON object: is a proxy"):
+            who.caller.get("storage", "storage/v1/b/b")
+
+
+@pytest.mark.parametrize("address", ["localhost:4443", "https://", "ftp://storage.example.com"])
+def test_an_override_that_is_no_address_is_told_by_its_variable(address: str) -> None:
+    variable = "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"
+    who = Access(service_account=None, environment={variable: address}, seconds=5)
+    with pytest.raises(CannotAsk, match=rf"{variable} is '.+': must be like https://storage\."):
+        who.caller.get("storage", "storage/v1/b/b")
 
 
 def test_addresses_are_those_that_gcloud_and_the_emulators_go_by() -> None:

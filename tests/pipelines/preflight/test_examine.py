@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import time
 
-import pytest
-
 from pipelines.preflight import (
     Access,
     File,
@@ -22,7 +20,6 @@ from pipelines.preflight import (
 from schemas.tables import TELEMETRY
 from tests.harness.google_fixtures import MakeAccess
 from tests.harness.pubsub_rights import PubSubWithRights
-from transforms.errors import InvalidSetting
 from transforms.secrets import SecretRef
 
 NEEDS: tuple[Need, ...] = (
@@ -76,8 +73,11 @@ def test_what_does_not_answer_in_time_is_unknown_and_holds_up_nobody(
     assert topic.outcome is Outcome.FAILED
 
 
-def test_a_defect_is_raised_and_not_told_as_a_finding(access: MakeAccess) -> None:
-    with pytest.raises(InvalidSetting, match="table 'no-table' is none"):
-        examine(
-            [Table(name="no-table", definition=TELEMETRY)], access(), seconds=5, in_network=False
-        )
+def test_an_error_nobody_foresaw_is_unknown_for_its_need_and_the_others_are_told(
+    rights: PubSubWithRights, access: MakeAccess
+) -> None:
+    needs = (Table(name="no-table", definition=TELEMETRY), NEEDS[1])
+    table, topic = examine(needs, access(), seconds=5, in_network=False)[-2:]
+    assert (table.resource, table.outcome) == ("no-table", Outcome.UNKNOWN)
+    assert table.words.startswith("an unforeseen InvalidSetting: table 'no-table' is none")
+    assert (topic.resource, topic.outcome) == (NEEDS[1].resource, Outcome.FAILED)
