@@ -8,7 +8,8 @@ message is acknowledged when the file that holds it is final.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import apache_beam as beam
 
@@ -89,11 +90,24 @@ class ArchiveOptions:
                 f"--archive_{missing} is missing: --archive_folder and --archive_subscription go"
                 " together"
             )
+        idle = [] if self.archive_folder is not None else list(self._not_defaults())
+        if idle:
+            raise OptionError(
+                f"{' and '.join(f'--{name}' for name in idle)}"
+                f" {'needs' if len(idle) == 1 else 'need'} --archive_folder and"
+                " --archive_subscription: without them there is no archive"
+            )
         if self.archive_subscription == input_subscription:
             raise OptionError(
                 "--archive_subscription and --input_subscription must be two subscriptions: what"
                 " one reader takes from a subscription no other gets"
             )
+
+    def _not_defaults(self) -> Iterator[str]:
+        """Names what would do something to an archive; a default that is spelt out does nothing."""
+        for item in fields(ArchiveOptions):
+            if getattr(self, item.name) != item.default:
+                yield item.name
 
 
 def needs(options: ArchiveOptions) -> tuple[Need, ...]:

@@ -19,7 +19,8 @@ _UNKNOWN = re.compile(r"unknown option '--([a-z]+[A-Z][A-Za-z]*)'")
 def check_together(parameters: Sequence[Parameter], values: Mapping[str, str]) -> None:
     """Raises ParameterError for a value that does nothing, as what it belongs to isn't given.
 
-    A default is let through: the console may send it along for a field that it doesn't show.
+    A default is let through: the console may send it along for a field that it doesn't show. What
+    is missing the options tell themselves.
     """
     named = {parameter.name: parameter for parameter in parameters}
     for name, value in values.items():
@@ -28,8 +29,6 @@ def check_together(parameters: Sequence[Parameter], values: Mapping[str, str]) -
             continue
         other, triggers = parameter.only_with
         given = values.get(other, named[other].default)
-        if given is None:
-            raise named[other].error(f"is missing: {name} is of use only with it")
         if triggers and given not in triggers:
             raise ParameterError(f"{name}: is of use only with {other}={' or '.join(triggers)}")
 

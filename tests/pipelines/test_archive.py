@@ -26,6 +26,10 @@ def test_without_a_folder_there_is_no_archive() -> None:
     assert parse().archives() is None
 
 
+def test_a_default_that_is_spelt_out_needs_no_archive() -> None:
+    assert parse("--archive_codec=deflate", "--archive_window_seconds=60").archives() is None
+
+
 def test_an_archive_is_set_up_by_its_options() -> None:
     options = parse(
         f"--archive_subscription={ARCHIVE}",
@@ -48,6 +52,14 @@ def test_an_archive_is_set_up_by_its_options() -> None:
         (
             ["--archive_folder=/a", f"--archive_subscription={INPUT}"],
             ["--archive_subscription and --input_subscription must be two"],
+        ),
+        (
+            ["--archive_codec=null"],
+            ["--archive_codec needs --archive_folder and --archive_subscription"],
+        ),
+        (
+            ["--archive_shards=4", "--archive_window_seconds=300"],
+            ["--archive_window_seconds and --archive_shards need --archive_folder"],
         ),
         (["--archive_codec=snappy"], ["--archive_codec", "null, deflate, zstandard"]),
         (["--archive_window_seconds=0"], ["--archive_window_seconds", "1 to 600 seconds"]),

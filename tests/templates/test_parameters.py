@@ -274,8 +274,8 @@ HIDDEN = "projects/my-project/subscriptions/telemetry-archive"
         (
             "pubsub-to-bigquery",
             {"archiveWindowSeconds": "300"},
-            "archiveSubscription: is missing: archiveWindowSeconds is of use only with it; an"
-            f" example is archiveSubscription={HIDDEN}",
+            "archiveWindowSeconds needs outputDirectory and archiveSubscription: without them there"
+            " is no archive",
         ),
         (
             "mqtt-to-pubsub",
