@@ -25,6 +25,7 @@ from localcloud.endpoints import DATASET
 from pipelines.options import parse_options
 from tests.harness.cloud import start_bigquery
 from tests.test_architecture import MAY_IMPORT
+from transforms import dead_letter
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -176,6 +177,12 @@ def test_every_metric_of_the_code_has_an_entry_and_no_other_has() -> None:
     # Named by variables.
     counted |= {"accepted", "no_subscriber", "rejected"}
     assert told == counted
+
+
+def test_every_attribute_of_a_dead_letter_is_told() -> None:
+    named = set(re.findall(r"deadLetter[A-Z]\w*", dead_letter.__doc__ or ""))
+    assert len(named) == 8
+    assert named - quoted(ROOT / "docs" / "guarantees.md") == set()
 
 
 @pytest.mark.parametrize(
