@@ -51,6 +51,58 @@ def commands_of(line: str) -> Iterator[list[str]]:
             words.append(word)
 
 
+def by_shell() -> Iterator[tuple[str, str]]:
+    """The commands behind "At hand", each with the shell that the page sends it to."""
+    shell = "launcher"
+    text = re.sub(r" *\\\n *", " ", PAGE[PAGE.index("\n## Launch") :])
+    block: str | None = None
+    for line in map(str.strip, text.splitlines()):
+        if opened := re.fullmatch(r"(?:\d+\. )?```(\w*)", line):
+            if line[0].isdigit():
+                shell = "launcher"
+            block = opened[1] or None
+        elif block == "text":
+            yield shell, line
+        elif block is None:
+            if re.match(r"#|\d+\. |\*\*Owner:", line):
+                shell = "owner" if "**Owner:**" in line else "launcher"
+            if "the launcher's shell" in line:
+                shell = "launcher"
+
+
+# What the roles of service-accounts give the launcher, and what needs no rights.
+OF_THE_LAUNCHER = (
+    "gcloud dataflow ",
+    "gcloud logging read ",
+    "gcloud storage ls ",
+    "mqttbeam plan ",
+    "mqttbeam templates check",
+    "mqttbeam templates launch ",
+)
+
+
+def test_each_command_is_for_the_shell_of_an_account_that_may_run_it() -> None:
+    found = list(by_shell())
+    assert {shell for shell, _ in found} == {"launcher", "owner"}
+    for shell, line in found:
+        if shell == "launcher":
+            assert line.startswith(OF_THE_LAUNCHER), line
+        else:
+            # A job is launched by the account that may do nothing else.
+            assert not line.startswith("mqttbeam templates launch "), line
+
+
+def test_the_launcher_s_account_is_kept_out_of_the_owner_s_shell() -> None:
+    block = next(
+        each
+        for each in re.findall(r"^```text\n(.*?)^```$", PAGE, re.M | re.S)
+        if "impersonate" in each
+    )
+    # gcloud's folder and google-auth's; Terraform reads no credentials from it.
+    assert block.startswith("export CLOUDSDK_CONFIG=$HOME/.config/gcloud-iot-launcher\n")
+    assert "impersonate" not in PAGE.replace(block, "")
+
+
 GOOGLES = [words for line in LINES for words in commands_of(line) if words[0] in ("gcloud", "bq")]
 TERRAFORMS = [line for line in LINES if line.startswith("terraform ")]
 

@@ -11,7 +11,7 @@ from tests.deploy.modules import read, text_of
 from tests.deploy.terraform import EXAMPLES, MODULES, Plan, Terraform, site_plan
 
 # Google's roles that a person's account has on the project; no worker has one.
-LAUNCHER_ROLES = {"roles/dataflow.developer"}
+LAUNCHER_ROLES = {"roles/dataflow.developer", "roles/logging.viewer", "roles/monitoring.viewer"}
 # roles/dataflow.worker, as docs.cloud.google.com/iam/docs/roles-permissions/dataflow lists it.
 DATAFLOW_WORKER = {
     "autoscaling.sites.readRecommendations",

@@ -228,9 +228,12 @@ resource "google_service_account" "launcher" {
   description  = "Launches, updates, drains and cancels the Dataflow jobs"
 }
 
+# The viewers are for a job's log and its dashboard, which are where an alert leads.
 resource "google_project_iam_member" "launcher" {
+  for_each = toset(["roles/dataflow.developer", "roles/logging.viewer", "roles/monitoring.viewer"])
+
   project = var.project_id
-  role    = "roles/dataflow.developer"
+  role    = each.key
   member  = google_service_account.launcher.member
 }
 
