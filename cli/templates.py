@@ -245,7 +245,7 @@ def launch(
     """
     from templates.cost import cost_estimate
     from templates.errors import LaunchError, TemplateError
-    from templates.launching import Launch, check_settings, launch_request, request_text
+    from templates.launching import Launch, check_settings, launch_request, request_text, warnings
     from templates.preflight import launch_needs
     from templates.sending import send, unknown
 
@@ -254,29 +254,28 @@ def launch(
     try:
         check_settings(endpoint=endpoint)
         needs = () if skip_preflight else launch_needs(template, values, project=project, spec=spec)
-        request = launch_request(
-            template,
-            values,
-            Launch(
-                project=project,
-                region=region,
-                job_name=job,
-                spec=spec,
-                service_account=service_account,
-                maximum_workers=max_workers,
-                machine_type=machine_type,
-                subnetwork=subnetwork,
-                staging_location=staging_location,
-                temp_location=temp_location,
-                private=private,
-                exactly_once=exactly_once,
-                update=update,
-            ),
+        settings = Launch(
+            project=project,
+            region=region,
+            job_name=job,
+            spec=spec,
+            service_account=service_account,
+            maximum_workers=max_workers,
+            machine_type=machine_type,
+            subnetwork=subnetwork,
+            staging_location=staging_location,
+            temp_location=temp_location,
+            private=private,
+            exactly_once=exactly_once,
+            update=update,
         )
+        request = launch_request(template, values, settings)
     except TemplateError as error:
         fail(str(error), status=2)
     typer.echo(f"{project}, {region}: {request_text(request)}", err=True)
     typer.echo(cost_estimate(machine_type, max_workers), err=True)
+    for warning in warnings(template, values, settings):
+        typer.echo(f"warning: {warning}", err=True)
     if not yes and not sys.stdin.isatty():
         fail("nobody is here to be asked: give --yes to launch", status=2)
     if needs:

@@ -6,7 +6,7 @@ https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.fl
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from google.cloud.dataflow_v1beta3.types import (
@@ -21,6 +21,7 @@ from templates.catalog import Template
 from templates.errors import TemplateError
 from templates.graph import contract_of, steps_of
 from templates.job import translate
+from templates.machines import refusal
 from templates.promises import IMAGE
 
 # Of a flex template: FlexTemplateRuntimeEnvironment.max_workers.
@@ -87,8 +88,18 @@ class Launch:
             raise TemplateError(
                 f"--max-workers {self.maximum_workers}: must be 1 to {_MOST_WORKERS}"
             )
+        wrong = None if self.machine_type is None else refusal(self.machine_type)
+        if wrong is not None:
+            raise TemplateError(f"--machine-type {self.machine_type!r}: {wrong}")
+        its_region = _ITS_REGION.search(self.subnetwork or "")
+        if its_region is not None and its_region[1] != self.region:
+            raise TemplateError(
+                f"--subnetwork {self.subnetwork!r}: must be of --region {self.region}, where the"
+                " workers are"
+            )
 
 
+_ITS_REGION = re.compile("(?:^|/)regions/([^/ ]+)/")
 _FORMS = {
     "project": (_PROJECT, "my-project"),
     "region": (_REGION, "europe-west1"),
@@ -158,6 +169,18 @@ def _mapping(template: Template, values: Mapping[str, str]) -> dict[str, str]:
     if not contract.renamed:
         return {}
     return contract.mapping_to(steps_of(translate(template, values, image=IMAGE)))
+
+
+def warnings(template: Template, values: Mapping[str, str], launch: Launch) -> Iterator[str]:
+    """Gives what can be launched and is hardly meant. The parameters are right ones."""
+    defaults = {parameter.name: parameter.default for parameter in template.parameters}
+    shards = values.get("shards", defaults.get("shards"))
+    most = launch.maximum_workers
+    if shards is not None and most is not None and int(shards) > most:
+        yield (
+            f"--max-workers {most} for shards={shards}: a worker carries one shard at the rate that"
+            " `mqttbeam plan` reckons with, and these would share"
+        )
 
 
 def request_text(request: LaunchFlexTemplateRequest) -> str:

@@ -44,9 +44,21 @@ def test_a_launch_shows_the_request_and_never_goes_unasked(tmp_path: Path) -> No
     done = _templates(*LAUNCH, "--param", "outputTableSpec=my-project:d.t", cwd=tmp_path)
     assert done.returncode == 2
     assert '"outputTableSpec": "my-project:d.t"' in done.stderr
+    assert "\nwarning: " not in done.stderr
     assert "\ncost: $" in done.stderr
     assert done.stderr.endswith("error: nobody is here to be asked: give --yes to launch\n")
     assert done.stdout == ""
+
+
+def test_what_is_hardly_meant_is_warned_of_before_the_question(tmp_path: Path) -> None:
+    done = _templates(
+        *("launch", "mqtt-to-pubsub", "--project", "my-project", "--region", "europe-west1"),
+        *("--job", "telemetry", "--spec", "gs://my-bucket/spec.json", "--max-workers", "1"),
+        *("--param", "brokerServer=mqtts://broker.example.com", "--param", "clientId=telemetry"),
+        *("--param", "outputTopic=projects/my-project/topics/telemetry", "--param", "shards=4"),
+        cwd=tmp_path,
+    )
+    assert "\nwarning: --max-workers 1 for shards=4: a worker carries one" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,11 @@ def test_a_larger_machine_costs_what_its_cpus_and_memory_cost() -> None:
     assert cost_estimate("n2-standard-4", 1).startswith(f"cost: ${dollars:.3f} an hour")
 
 
-def test_without_a_bound_it_is_said_what_bounds_it() -> None:
-    assert "--max-workers bounds how many" in cost_estimate("n1-standard-2", None)
+def test_without_a_bound_it_is_dataflow_s_own() -> None:
+    dollars = worker_dollars_per_hour(Machines(), Prices())
+    words = cost_estimate("n1-standard-2", None)
+    assert "at most 100 (Dataflow's own bound; --max-workers sets another)" in words
+    assert f": ${dollars * 100:.2f} an hour" in words
 
 
 @pytest.mark.parametrize("machine", ["m3-ultramem-32", "n1-standard", "custom-2-4096"])

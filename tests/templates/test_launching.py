@@ -12,7 +12,8 @@ from templates import launching
 from templates.catalog import template_named
 from templates.errors import ParameterError, TemplateError
 from templates.graph import Contract
-from templates.launching import Launch, check_settings, launch_request, request_text
+from templates.launching import Launch, check_settings, launch_request, request_text, warnings
+from templates.readme import needed
 from templates.sending import send
 from tests.templates.dataflow import running_dataflow
 
@@ -103,6 +104,15 @@ def test_wrong_parameters_are_never_sent() -> None:
         ("subnetwork", "workers", "--subnetwork 'workers': must be like regions/"),
         ("staging_location", "gs://my-bucket", "--staging-location 'gs://my-bucket': must be like"),
         ("temp_location", "/tmp", "--temp-location '/tmp': must be like gs://my-bucket/temp"),
+        (
+            "subnetwork",
+            "projects/p/regions/us-central1/subnetworks/s",
+            "must be of --region europe-west1, where the workers are",
+        ),
+        ("machine_type", "n1 standard", "--machine-type 'n1 standard': must be like n1-standard-2"),
+        ("machine_type", "", "--machine-type '': must be like n1-standard-2"),
+        ("machine_type", "n1-standard-0", "n1-standard has 1, 2, 4, 8, 16, 32, 64, 96 vCPUs"),
+        ("machine_type", "n1-standard-999", "n1-standard has 1, 2, 4, 8, 16, 32, 64, 96 vCPUs"),
         ("maximum_workers", 0, "--max-workers 0: must be 1 to 1000"),
     ],
 )
@@ -110,6 +120,36 @@ def test_a_wrong_setting_is_named(setting: str, value: object, words: str) -> No
     with pytest.raises(TemplateError) as refused:
         Launch(**{**NEEDED, setting: value})
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    ["n1-standard-96", "c3-standard-22", "n2-custom-4-16384-ext", "custom-2-4096"],
+)
+def test_machines_of_any_family_are_let_through(machine: str) -> None:
+    assert Launch(**NEEDED, machine_type=machine).machine_type == machine
+
+
+@pytest.mark.parametrize(
+    ("name", "shards", "workers", "warned"),
+    [
+        ("mqtt-to-pubsub", {"shards": "8"}, 1, True),
+        ("mqtt-to-bigquery", {"shards": "8"}, 7, True),
+        ("mqtt-to-pubsub", {"shards": "8"}, 8, False),
+        ("mqtt-to-pubsub", {"shards": "8"}, None, False),
+        ("mqtt-to-pubsub", {}, 1, False),
+        ("pubsub-to-bigquery", {}, 1, False),
+    ],
+)
+def test_shards_that_would_share_a_worker_are_warned_of(
+    name: str, shards: dict[str, str], workers: int | None, warned: bool
+) -> None:
+    template = template_named(name)
+    launch = Launch(**NEEDED, maximum_workers=workers)
+    told = list(warnings(template, {**needed(template), **shards}, launch))
+    assert [each.startswith(f"--max-workers {workers} for shards=8: ") for each in told] == (
+        [True] if warned else []
+    )
 
 
 @pytest.mark.parametrize("endpoint", ["http://", "http://127.0.0.1:1/path", "a:65536", "ftp://a"])
