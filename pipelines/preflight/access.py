@@ -75,13 +75,14 @@ class Access:
         return result
 
     def _callers(self) -> Credentials:
-        return self._once("caller", self._open_caller)
+        return self._once("caller", self._open_caller, "no credentials")
 
     def _accounts(self) -> Credentials:
         self._callers()
-        return self._once("account", self._open_account)
+        short = f"this account may not act for {self.service_account}"
+        return self._once("account", self._open_account, short)
 
-    def _once(self, name: str, make: Callable[[], Credentials]) -> Credentials:
+    def _once(self, name: str, make: Callable[[], Credentials], short: str) -> Credentials:
         with self._lock:
             if name not in self._known:
                 try:
@@ -90,7 +91,8 @@ class Access:
                     self._known[name] = error
             known = self._known[name]
         if isinstance(known, CannotAsk):
-            raise CannotAsk(str(known), known.command)
+            # Why stands in a finding of its own; here it would be said again of every resource.
+            raise CannotAsk(short, known.command)
         return known
 
     def _open_caller(self) -> Credentials:
@@ -99,7 +101,7 @@ class Access:
             credentials.refresh(Request())  # type: ignore[no-untyped-call]
         except GoogleAuthError as error:
             raise CannotAsk(
-                f"there are none that can be used: {first_line(error)}", LOGIN
+                f"no credentials that can be used: {first_line(error)}", LOGIN
             ) from None
         return credentials
 

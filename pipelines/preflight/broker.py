@@ -56,7 +56,8 @@ def examine_broker(
                 key=secrets.here(settings.key),
             )
         except TransformError as error:
-            yield untold(need.resource, "takes the credential", str(error))
+            words = f"not tried: {error}; that a secret is there does not say that it can be read"
+            yield untold(need.resource, "takes the credential", words)
             return
         for number, address in enumerate(settings.addresses, start=1):
             left = (deadline - time.monotonic()) / (len(settings.addresses) - number + 1)
@@ -146,11 +147,23 @@ def _refused(
     if error.reason_code in _BAD_CREDENTIAL and given.password is not None:
         assert one.password is not None, "a copy of it"
         command = _new_version(given.password, "-", before='printf %s "$PASSWORD" | ')
-        if one.password.read().endswith((b"\n", b"\r")):
-            words += "; the secret ends with a line end, which is sent along"
+        words += _odd(one.password.read())
     if not error.permanent:
         return untold(name, asked, words)
     return failed(name, asked, words, command)
+
+
+def _odd(password: bytes) -> str:
+    """Returns what is hardly meant about a password that was refused, as words to add."""
+    if not password:
+        return "; the secret is empty"
+    try:
+        password.decode()
+    except UnicodeDecodeError:
+        return "; the secret is no UTF-8 text, and is sent byte by byte as it is"
+    if password.endswith((b"\n", b"\r")):
+        return "; the secret ends with a line end, which is sent along"
+    return ""
 
 
 def _new_version(reference: SecretRef | None, file: str, *, before: str = "") -> str | None:

@@ -20,7 +20,7 @@ _PROJECTS = "cloudresourcemanager"
 
 
 def examine_job(need: Job, access: Access, *, seconds: float) -> Iterator[Finding]:
-    """Whether the services are enabled, the caller may launch and the account may work."""
+    """Whether the services are enabled, the caller may launch, the account may submit and work."""
     project = need.project
     path = f"v3/projects/{project}"
     yield _enabled(access.caller, project, (*SERVICES, *need.services))
@@ -63,6 +63,26 @@ def examine_job(need: Job, access: Access, *, seconds: float) -> Iterator[Findin
         WORK,
         lambda: access.account.permissions(_PROJECTS, path, WORK),
         command=lambda: _bind(project, access.member, "dataflow.worker"),
+    )
+    # A flex template's launcher is a machine that runs as the workers do, and submits their job.
+    yield rights(
+        account,
+        need.resource,
+        f"lets {account} submit the job",
+        LAUNCH,
+        lambda: access.account.permissions(_PROJECTS, path, LAUNCH),
+        command=lambda: _bind(project, access.member, "dataflow.developer"),
+    )
+    yield rights(
+        account,
+        account,
+        "lets itself submit jobs that run as it",
+        ACT_AS,
+        lambda: access.account.permissions("iam", _path(account), ACT_AS),
+        command=lambda: (
+            f"gcloud iam service-accounts add-iam-policy-binding {account}"
+            f' --member="{access.member}" --role=roles/iam.serviceAccountUser'
+        ),
     )
 
 

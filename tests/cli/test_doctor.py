@@ -50,7 +50,9 @@ def complete(broker: brokers.Broker, apis: GoogleApis, rights: PubSubWithRights)
     project, account = "v3/projects/my-project", f"v1/projects/my-project/serviceAccounts/{ACCOUNT}"
     apis.rights[CALLER, project] = {"dataflow.jobs.create"}
     apis.rights[CALLER, account] = {"iam.serviceAccounts.actAs"}
+    apis.rights[ACCOUNT, account] = {"iam.serviceAccounts.actAs"}
     apis.rights[ACCOUNT, project] = {
+        "dataflow.jobs.create",
         "dataflow.workItems.lease",
         "dataflow.workItems.sendMessage",
         "dataflow.workItems.update",

@@ -46,10 +46,11 @@ def test_a_refused_impersonation_names_the_command_that_grants_it(
 ) -> None:
     apis.may_impersonate.clear()
     who = access()
-    with pytest.raises(CannotAsk, match=f"acting for {ACCOUNT} was refused"):
+    with pytest.raises(CannotAsk, match=f"this account may not act for {ACCOUNT}"):
         who.account.permissions("cloudresourcemanager", PATH, WANTED)
     _, finding = who.findings()
     assert finding.outcome is Outcome.UNKNOWN
+    assert finding.words.startswith(f"acting for {ACCOUNT} was refused")
     assert finding.command == (
         f"gcloud iam service-accounts add-iam-policy-binding {ACCOUNT}"
         f' --member="serviceAccount:{CALLER}" --role=roles/iam.serviceAccountTokenCreator'
@@ -63,9 +64,11 @@ def test_nobody_asks_without_credentials(
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     who = access()
-    with pytest.raises(CannotAsk):
+    # Why is told once, and not again of every resource.
+    with pytest.raises(CannotAsk, match=r"^no credentials$"):
         who.account.permissions("cloudresourcemanager", PATH, WANTED)
     (finding,) = who.findings()
+    assert "none.json" in finding.words
     assert finding.outcome is Outcome.FAILED
     assert finding.command == "gcloud auth application-default login"
     assert apis.asked == []

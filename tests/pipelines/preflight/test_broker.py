@@ -97,24 +97,37 @@ def test_each_filter_that_is_refused_is_named_and_the_others_are_not(
     assert findings[-1].outcome is Outcome.OK
 
 
-@pytest.mark.parametrize("end", [b"", b"\n"], ids=["wrong", "with a line end"])
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (b"hunter2", ""),
+        (b"{password}\n", "; the secret ends with a line end, which is sent along"),
+        (b"", "; the secret is empty"),
+        (b"\xff\xfeh\x00", "; the secret is no UTF-8 text, and is sent byte by byte as it is"),
+    ],
+    ids=["wrong", "with a line end", "empty", "no text"],
+)
 def test_a_password_that_is_refused_is_mended_by_another_version_of_its_secret(
     apis: GoogleApis,
     access: MakeAccess,
     running: tuple[brokers.Broker, BrokerAddress, Authority],
     settings: BrokerSettings,
-    end: bytes,
+    wrong: bytes,
+    why: str,
 ) -> None:
     password = running[0].passwords["telemetry"].encode()
     apis.rights[ACCOUNT, f"v1/{SECRET}"] = {"secretmanager.versions.access"}
     managed = dataclasses.replace(settings, password=SecretRef.parse(SECRET))
     apis.secrets[f"{SECRET}/versions/latest"] = ("ENABLED", password)
     assert looked(need(managed), access())[0].outcome is Outcome.OK
-    apis.secrets[f"{SECRET}/versions/latest"] = ("ENABLED", password + end if end else b"hunter2")
+    apis.secrets[f"{SECRET}/versions/latest"] = (
+        "ENABLED",
+        wrong.replace(b"{password}", password),
+    )
     (finding,) = looked(need(managed), access())
     assert finding.outcome is Outcome.FAILED
     assert "wrong user name or password" in finding.words
-    assert ("ends with a line end" in finding.words) is bool(end)
+    assert finding.words.partition("; the secret")[1:] == why.partition("; the secret")[1:]
     assert finding.command == (
         'printf %s "$PASSWORD" | gcloud secrets versions add mqtt-password --project=my-project'
         " --data-file=-"

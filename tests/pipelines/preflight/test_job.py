@@ -21,12 +21,13 @@ def complete(apis: GoogleApis) -> GoogleApis:
     apis.accounts[ACCOUNT] = False
     apis.rights[CALLER, PROJECT] = set(LAUNCH)
     apis.rights[CALLER, f"v1/projects/my-project/serviceAccounts/{ACCOUNT}"] = set(ACT_AS)
-    apis.rights[ACCOUNT, PROJECT] = set(WORK)
+    apis.rights[ACCOUNT, PROJECT] = {*WORK, *LAUNCH}
+    apis.rights[ACCOUNT, f"v1/projects/my-project/serviceAccounts/{ACCOUNT}"] = set(ACT_AS)
     return apis
 
 
 def test_a_project_that_is_ready(complete: GoogleApis, access: MakeAccess) -> None:
-    assert [finding.outcome for finding in job(access())] == [Outcome.OK] * 5
+    assert [finding.outcome for finding in job(access())] == [Outcome.OK] * 7
 
 
 def test_each_thing_that_is_missing_has_its_command(
@@ -34,9 +35,9 @@ def test_each_thing_that_is_missing_has_its_command(
 ) -> None:
     complete.services -= {"dataflow.googleapis.com"}
     complete.rights.clear()
-    services, launch, there, act_as, work = job(access())
+    services, launch, there, act_as, work, submit, as_itself = job(access())
     assert there.outcome is Outcome.OK
-    for finding in (services, launch, act_as, work):
+    for finding in (services, launch, act_as, work, submit, as_itself):
         assert finding.outcome is Outcome.FAILED
     assert services.command == "gcloud services enable dataflow.googleapis.com --project=my-project"
     bind = "gcloud projects add-iam-policy-binding my-project"
@@ -50,6 +51,14 @@ def test_each_thing_that_is_missing_has_its_command(
     )
     assert work.command == (
         f'{bind} --member="serviceAccount:{ACCOUNT}" --role=roles/dataflow.worker --condition=None'
+    )
+    assert submit.command == (
+        f'{bind} --member="serviceAccount:{ACCOUNT}" --role=roles/dataflow.developer'
+        " --condition=None"
+    )
+    assert as_itself.command == (
+        f"gcloud iam service-accounts add-iam-policy-binding {ACCOUNT}"
+        f' --member="serviceAccount:{ACCOUNT}" --role=roles/iam.serviceAccountUser'
     )
 
 
