@@ -155,6 +155,16 @@ def moment(text: str) -> datetime:
 @reads(Kind.FOLDER)
 def folder(text: str) -> str:
     """Reads a folder, gs:// or local."""
+    scheme, separator, _ = text.partition("://")
+    if not text or (separator and scheme != "gs"):
+        raise ValueError(
+            "must be gs://BUCKET/FOLDER, or the path of a local folder without a scheme, got"
+            f" {text!r}"
+        )
+    if set(text) & set("*?[]"):
+        raise ValueError(
+            f"must not hold any of * ? [ ], which are taken for patterns, got {text!r}"
+        )
     return text
 
 

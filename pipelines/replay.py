@@ -3,15 +3,15 @@
     ReadArchive -> WriteToPubSub                 (ends by itself when all of it is published)
 
 Data, attributes and ordering keys are those that the messages had, and so are their message ids:
-who keeps the first of each has none twice. What reads the topic gets them like any others, another
-archive too.
+who keeps the first of each has none twice. Between files no order is kept. What reads the topic
+gets them like any others, its archive too: leave the time of a replay out of the range of the next.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import apache_beam as beam
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
@@ -20,7 +20,8 @@ from pipelines.launch import main
 from pipelines.options import OptionError, option
 from pipelines.preflight import Need, Topic, require
 from pipelines.readers import folder, moment, pubsub_topic, seconds
-from transforms.archive.reading import ReadArchive, files_of, hours_of
+from transforms.archive import ReadArchive
+from transforms.archive.reading import files_of, folders_of
 from transforms.errors import SourceUnreadable
 from transforms.pubsubio import WriteToPubSub, fail_refused
 
@@ -35,14 +36,14 @@ class ReplayOptions:
         example="gs://my-bucket/archive",
     )
     since: datetime = option(
-        "Replay what Pub/Sub first took from then on.",
+        "Replay what Pub/Sub took from then on.",
         parse=moment,
-        example="2026-11-23T06:00:00Z",
+        example="2026-10-31T06:00:00Z",
     )
     until: datetime = option(
-        "Replay what Pub/Sub first took before then.",
+        "Replay what Pub/Sub took before then: not after now.",
         parse=moment,
-        example="2026-11-23T09:30:00Z",
+        example="2026-10-31T09:30:00Z",
     )
     output_topic: str = option(
         "Pub/Sub topic to publish to.",
@@ -67,12 +68,17 @@ def needs(options: ReplayOptions) -> tuple[Need, ...]:
 
 
 def check(options: ReplayOptions) -> None:
-    """Looks for what it needs. Raises what ``require`` raises, and SourceUnreadable where the
-    folder has nothing of that time.
+    """Looks for what it needs. Raises what ``require`` raises, OptionError for a time that is not
+    over, and SourceUnreadable where the folder has nothing of that time.
     """
+    if options.until > datetime.now(UTC):
+        raise OptionError(
+            f"--until={options.until} is not over yet: what is replayed may be archived, too, and"
+            " would be replayed again; give a time that is over"
+        )
     require(needs(options), timeout_seconds=options.start_timeout_seconds)
-    hours = hours_of(options.since, options.until)
-    if not any(files_of(hour, options.archive_folder) for hour in hours):
+    folders = folders_of(options.since, options.until)
+    if not any(files_of(pattern, options.archive_folder) for pattern in folders):
         raise SourceUnreadable(
             f"{options.archive_folder} holds no file of the archive from {options.since} until"
             f" {options.until}: look at --archive_folder, --since and --until (they are times at"

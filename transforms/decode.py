@@ -88,8 +88,8 @@ class DecodeMqtt(beam.PTransform):
       layout: which topic means what.
       default_schema_id: as for `DecodeTelemetry`.
 
-    Input: PCollection of MessageList[MqttMessage].
-    Output: DecodedTelemetry.
+    Input: PCollection of MqttMessage, or of MessageList[MqttMessage].
+    Output: DecodedTelemetry: `rows` and `rejected`.
     """
 
     def __init__(self, *, layout: Layout, default_schema_id: str | None = None) -> None:

@@ -84,6 +84,13 @@ def test_a_time_without_files_is_told(cloud: Cloud, tmp_path: Path) -> None:
     assert "Traceback" not in run.said()
 
 
+def test_a_time_that_is_not_over_is_refused(cloud: Cloud, tmp_path: Path) -> None:
+    run = replay(cloud, tmp_path, datetime.now(UTC) - HOUR, datetime.now(UTC) + HOUR)
+    assert run.wait_for_end(seconds=30) == 2
+    assert "--until=" in run.said()
+    assert "is not over yet" in run.said()
+
+
 @pytest.mark.parametrize("kind", ["another schema", "no Avro"])
 def test_a_file_that_is_none_of_the_archive_ends_it(
     cloud: Cloud, tmp_path: Path, kind: str

@@ -14,6 +14,7 @@ from pipelines.readers import (
     bigquery_table,
     boolean,
     choice,
+    folder,
     integer,
     pubsub_subscription,
     pubsub_topic,
@@ -218,3 +219,14 @@ def test_a_reader_takes(reader: Any, text: str, value: object) -> None:
 def test_a_reader_refuses(reader: Any, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         reader(text)
+
+
+@pytest.mark.parametrize("text", ["", "file:///var/archive", "s3://bucket/archive", "/a/ar[1]"])
+def test_a_folder_that_would_not_be_found_again_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must "):
+        folder(text)
+
+
+@pytest.mark.parametrize("text", ["gs://bucket", "gs://bucket/a b", "/var/archive", "archive"])
+def test_a_folder_is_local_or_of_cloud_storage(text: str) -> None:
+    assert folder(text) == text

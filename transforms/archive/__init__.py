@@ -1,4 +1,5 @@
-"""`ArchivePubSub`: a subscription with telemetry to Avro files, by the hour.
+"""`ArchivePubSub`: a subscription with telemetry to Avro files, by the hour. `ReadArchive`: what
+they hold, as messages (`reading`).
 
 Guarantee
   At least once. A message is acknowledged to Pub/Sub when the file that holds it is final: whole,
@@ -40,6 +41,7 @@ from transforms.archive.archiver import ArchivedFile, Archiver
 from transforms.archive.container import AvroCodec
 from transforms.archive.folder import open_folder
 from transforms.archive.grouped import ArchiveBatches
+from transforms.archive.reading import ReadArchive
 from transforms.archive.record import RecordEncoder
 from transforms.archive.settings import (
     HELD_SECONDS,
@@ -63,6 +65,7 @@ __all__ = [
     "ArchiveSettings",
     "ArchivedFile",
     "AvroCodec",
+    "ReadArchive",
     "check_archive",
 ]
 

@@ -43,15 +43,11 @@ def is_late(hour: int, *, now: datetime, late_after_seconds: float) -> bool:
     return now > over + timedelta(seconds=late_after_seconds)
 
 
-def folder_of(hour: int) -> str:
-    """Returns the folder of an hour since the epoch, with `/` between its parts."""
-    return f"{datetime.fromtimestamp(hour * HOUR_SECONDS, UTC):year=%Y/month=%m/day=%d/hour=%H}"
-
-
 def file_name(place: Place, *, begun: datetime, writer: str, number: int, shards: int) -> str:
     """Returns a file's name below the archive's folder, with `/` between its parts."""
+    hour = datetime.fromtimestamp(place.hour * HOUR_SECONDS, UTC)
     return (
-        f"{folder_of(place.hour)}/"
+        f"{hour:year=%Y/month=%m/day=%d/hour=%H}/"
         f"{'late' if place.late else 'telemetry'}-{begun.astimezone(UTC):%Y%m%dT%H%M%SZ}"
         f"-{writer}-{number:06}-{place.shard:05}-of-{shards:05}.avro"
     )

@@ -11,28 +11,31 @@ Types
   Out: PubsubMessage with the data, attributes and ordering key that it had.
 Errors
   A file that can't be read, or is none of the archive's, raises SourceUnreadable with its name:
-  there are no half-written files, so something else is wrong, and it is not passed over.
+  there are no half-written files, so something else is wrong, and it is not passed over. A folder
+  without files of that time is no error: there is nothing to read.
 Metrics
-  Namespace `archive`: files_read, messages_read.
+  Namespace `archive`: files_read (with messages of that time in them), messages_read.
 """
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import apache_beam as beam
 import fastavro
-from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.metrics import Metrics
 
-from transforms.archive.naming import folder_of, hour_of
+from transforms.archive.naming import HOUR_SECONDS, hour_of
 from transforms.archive.record import SCHEMA
 from transforms.errors import SourceUnreadable
 
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Nothing was archived before; a year is a list request."""
 _NEEDED = frozenset({"raw", "attributes", "ordering_key", "published_time"})
 
 
@@ -44,7 +47,8 @@ class ReadArchive(beam.PTransform):
       since, until: times with a zone.
 
     Raises:
-      ValueError: when built, if there is no time between the two, or they have no zone.
+      ValueError: when built, if there is no time between the two, they have no zone, or the folder
+        is none that can be listed.
 
     Output: PCollection of PubsubMessage.
     """
@@ -55,14 +59,14 @@ class ReadArchive(beam.PTransform):
             raise ValueError("since and until: must have a time zone")
         if since >= until:
             raise ValueError(f"since {since} must be before until {until}")
-        self._folder = folder
+        self._folder = check_listed(folder)
         self._since, self._until = since.astimezone(UTC), until.astimezone(UTC)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        """Builds the read: an hour's folder, its files, their records."""
+        """Builds the read: folders of hours, their files, their records."""
         return (
             pbegin
-            | "Hours" >> beam.Create(hours_of(self._since, self._until))
+            | "Folders" >> beam.Create(folders_of(self._since, self._until))
             | "Files" >> beam.FlatMap(files_of, self._folder).with_output_types(str)
             | "Shuffle" >> beam.Reshuffle()
             | "Records"
@@ -83,19 +87,51 @@ class _Records(beam.DoFn):
         for message in messages_of(element, since=self._since, until=self._until):
             count += 1
             yield message
-        self._files.inc()
-        self._messages.inc(count)
+        if count:
+            self._files.inc()
+            self._messages.inc(count)
 
 
-def hours_of(since: datetime, until: datetime) -> range:
-    """Returns the hours since the epoch that hold the times from ``since`` to before ``until``."""
-    return range(hour_of(since), hour_of(until - timedelta(microseconds=1)) + 1)
+def check_listed(folder: str) -> str:
+    """Returns the folder. Raises ValueError for one that would be taken for a pattern."""
+    if not folder or set(folder) & set("*?[]"):
+        raise ValueError(f"folder {folder!r}: must not be empty, nor hold any of * ? [ ]")
+    return folder
 
 
-def files_of(hour: int, folder: str) -> list[str]:
-    """Returns the archive's files of an hour, sorted."""
-    pattern = FileSystems.join(folder, *folder_of(hour).split("/"), "*.avro")
-    (found,) = FileSystems.match([pattern])
+def folders_of(since: datetime, until: datetime) -> list[str]:
+    """Returns patterns of folders for the hours that hold the times from ``since`` to before
+    ``until``: whole years, months and days where there are some, so that few are listed.
+    """
+    hour = hour_of(max(since, _FIRST))
+    end = hour_of(until - timedelta(microseconds=1)) + 1
+    patterns = []
+    while hour < end:
+        begin = datetime.fromtimestamp(hour * HOUR_SECONDS, UTC)
+        for span, pattern in _spans(begin):
+            if hour + span <= end:
+                patterns.append(pattern)
+                hour += span
+                break
+    return patterns
+
+
+def _spans(begin: datetime) -> Iterator[tuple[int, str]]:
+    """Gives the spans that begin at an hour, in hours, the longest first, with their patterns."""
+    if begin.hour == 0:
+        if begin.day == 1:
+            if begin.month == 1:
+                year = 366 if calendar.isleap(begin.year) else 365
+                yield 24 * year, f"{begin:year=%Y}/month=*/day=*/hour=*"
+            month = calendar.monthrange(begin.year, begin.month)[1]
+            yield 24 * month, f"{begin:year=%Y/month=%m}/day=*/hour=*"
+        yield 24, f"{begin:year=%Y/month=%m/day=%d}/hour=*"
+    yield 1, f"{begin:year=%Y/month=%m/day=%d/hour=%H}"
+
+
+def files_of(pattern: str, folder: str) -> list[str]:
+    """Returns the archive's files in the folders of a pattern, sorted."""
+    (found,) = FileSystems.match([FileSystems.join(folder, *pattern.split("/"), "*.avro")])
     return sorted(item.path for item in found.metadata_list)
 
 
@@ -118,7 +154,9 @@ def messages_of(path: str, *, since: datetime, until: datetime) -> Iterator[Pubs
                         record["attributes"],
                         ordering_key=record["ordering_key"],
                     )
-    except (BeamIOError, OSError, EOFError, ValueError, TypeError, KeyError) as error:
+    except SourceUnreadable:
+        raise
+    except Exception as error:  # a damaged file can make the decoder fail in any way
         raise SourceUnreadable(
             f"{path} can't be read as a file of the archive: {type(error).__name__}: {error}"
         ) from error
