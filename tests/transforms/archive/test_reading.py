@@ -10,9 +10,11 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.harness.storage import BUCKET, CloudStorage
 from tests.transforms.archive.messages import message
 from transforms.archive import ReadArchive
 from transforms.archive.container import AvroCodec, Container
+from transforms.archive.folder import open_folder
 from transforms.archive.naming import Place, file_name, hour_of
 from transforms.archive.reading import files_of, folders_of, messages_of
 from transforms.archive.record import SCHEMA, RecordEncoder
@@ -109,6 +111,23 @@ def test_only_messages_of_the_time_are_given_and_as_they_were(tmp_path: Path) ->
     wanted = [(item.data, item.attributes) for item in (first,)]
     read = messages_of(found, since=NOON, until=NOON + timedelta(microseconds=1))
     assert [(item.data, item.attributes) for item in read] == wanted
+
+
+def test_an_archive_in_a_bucket_is_read(storage: CloudStorage, tmp_path: Path) -> None:
+    data = archived(tmp_path / "x.avro", message(1, published=NOON)).read_bytes()
+    for moment in (NOON, NOON + HOUR, NOON + 48 * HOUR):
+        open_folder(f"gs://{BUCKET}/archive").write(f"{folder(moment)}/telemetry-1.avro", data)
+    since = NOON.replace(hour=0)
+    files = [
+        path
+        for pattern in folders_of(since, since + 24 * HOUR)
+        for path in files_of(pattern, f"gs://{BUCKET}/archive")
+    ]
+    assert files == [
+        f"gs://{BUCKET}/archive/{folder(moment)}/telemetry-1.avro" for moment in (NOON, NOON + HOUR)
+    ]
+    (read,) = messages_of(files[0], since=NOON, until=NOON + HOUR)
+    assert read.attributes["messageId"] == "m-1"
 
 
 def test_a_damaged_file_is_told_by_its_name_whatever_is_wrong_with_it(tmp_path: Path) -> None:
