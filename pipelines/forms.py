@@ -36,14 +36,18 @@ class Form:
     """The form of an option's text.
 
     ``pattern`` is a regular expression for the whole text, without look-around and references, so
-    that every engine takes it; None: any text. ``words`` are all that there are, in their order.
+    that every engine takes it; None: any text. ``says`` is what it asks for in words, which follow
+    "must be": nobody reads such an expression. ``words`` are all that there are, in their order.
     """
 
     kind: Kind = Kind.TEXT
     pattern: str | None = None
+    says: str | None = None
     words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if (self.pattern is None) != (self.says is None):
+            raise ValueError("pattern and says: an expression, and nothing else, is put in words")
         if bool(self.words) != (self.kind is Kind.WORD):
             raise ValueError("words: a word, and nothing else, has some to choose from")
 
@@ -62,10 +66,14 @@ class Reader(Generic[ValueT]):
 
 
 def reads(
-    kind: Kind, *, pattern: str | None = None, words: tuple[str, ...] = ()
+    kind: Kind,
+    *,
+    pattern: str | None = None,
+    says: str | None = None,
+    words: tuple[str, ...] = (),
 ) -> Callable[[Callable[[str], ValueT]], Reader[ValueT]]:
     """Returns a decorator that gives a function that reads a text its form."""
-    form = Form(kind=kind, pattern=pattern, words=words)
+    form = Form(kind=kind, pattern=pattern, says=says, words=words)
     return lambda read: Reader(read, form)
 
 

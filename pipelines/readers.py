@@ -27,7 +27,7 @@ _LEVELS = r"([+]|[^+#/,]*)"
 _FILTER = rf"(({_LEVELS}/)+([+#]|[^+#/,]*)|[+#]|[^+#/,]+)"
 
 
-@reads(Kind.BOOLEAN, pattern="true|false")
+@reads(Kind.BOOLEAN, pattern="true|false", says="true or false")
 def boolean(text: str) -> bool:
     """Reads true or false."""
     if text not in ("true", "false"):
@@ -40,11 +40,16 @@ def integer(low: int, high: int) -> Reader[int]:
     digits = max(len(str(abs(low))), len(str(abs(high))))
     sign, first = ("-?", "") if low < 0 else ("", "[1-9]" if low > 0 else "")
     rest = f"[0-9]{{{0 if first else 1},{digits - bool(first)}}}"
+    said = f"a whole number from {low} to {high}"
 
-    @reads(Kind.NUMBER, pattern=f"{sign}{first}{rest}")
+    @reads(
+        Kind.NUMBER,
+        pattern=f"{sign}{first}{rest}",
+        says=f"{said} in the digits 0 to 9, without a zero before it",
+    )
     def parse(text: str) -> int:
         if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}, got {text!r}")
+            raise ValueError(f"must be {said}, got {text!r}")
         return int(text)
 
     return parse
@@ -52,15 +57,20 @@ def integer(low: int, high: int) -> Reader[int]:
 
 def seconds(low: float, high: float) -> Reader[float]:
     """Returns a reader of seconds from ``low`` to ``high``."""
+    said = f"{low:g} to {high:g} seconds"
 
-    @reads(Kind.NUMBER, pattern=rf"{'-?' if low < 0 else ''}[0-9]+(\.[0-9]+)?")
+    @reads(
+        Kind.NUMBER,
+        pattern=rf"{'-?' if low < 0 else ''}[0-9]+(\.[0-9]+)?",
+        says=f"{said} in the digits 0 to 9, such as 30 or 2.5",
+    )
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise ValueError(f"must be {low:g} to {high:g} seconds, got {text!r}")
+            raise ValueError(f"must be {said}, got {text!r}")
         return value
 
     return parse
@@ -78,13 +88,23 @@ def choice(**choices: Any) -> Reader[Any]:
     return parse
 
 
-@reads(Kind.TEXT, pattern=rf"{_ADDRESS}(, *{_ADDRESS})*")
+@reads(
+    Kind.TEXT,
+    pattern=rf"{_ADDRESS}(, *{_ADDRESS})*",
+    says="SCHEME://HOST[:PORT], several separated by commas: the scheme in small letters, the host"
+    " a name of the letters a to z, digits, dots, dashes and underscores, or an IPv6 address in"
+    " brackets",
+)
 def addresses(text: str) -> tuple[BrokerAddress, ...]:
     """Reads broker addresses, separated by commas."""
     return tuple(BrokerAddress.parse(item.strip()) for item in text.split(","))
 
 
-@reads(Kind.TEXT, pattern=rf"{_FILTER}(,{_FILTER})*")
+@reads(
+    Kind.TEXT,
+    pattern=rf"{_FILTER}(,{_FILTER})*",
+    says="topic filters separated by commas, in which + is a whole level and # the last",
+)
 def topic_filters(text: str) -> tuple[str, ...]:
     """Reads topic filters, separated by commas, that do not overlap."""
     filters = [TopicFilter.parse(item.strip()) for item in text.split(",")]
@@ -101,14 +121,18 @@ def protocol(text: str) -> ProtocolVersion:
     return versions[text]
 
 
-@reads(Kind.TEXT, pattern="[A-Za-z0-9_.-]+")
+@reads(
+    Kind.TEXT,
+    pattern="[A-Za-z0-9_.-]+",
+    says="an id of the letters a to z, digits, underscores, dots and dashes",
+)
 def schema_id(text: str) -> str:
     """Reads the id of a schema that comes with the package."""
     Codec.packaged(default_schema_id=text)
     return text
 
 
-@reads(Kind.TEXT, pattern=_REGISTRY)
+@reads(Kind.TEXT, pattern=_REGISTRY, says="projects/PROJECT/locations/LOCATION/registries/ID")
 def iot_core_registry(text: str) -> DeviceRegistry:
     """Reads projects/P/locations/L/registries/R."""
     match = re.fullmatch(_REGISTRY, text)
@@ -120,14 +144,15 @@ def iot_core_registry(text: str) -> DeviceRegistry:
 
 def _resource(kind: str, form: Kind) -> Reader[str]:
     pattern = f"projects/{_PROJECT}/{kind}s/{_RESOURCE}"
+    said = (
+        f"projects/PROJECT/{kind}s/{kind.upper()}, each name of 3 characters or more that begins"
+        " with a letter"
+    )
 
-    @reads(form, pattern=pattern)
+    @reads(form, pattern=pattern, says=said)
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(
-                f"must be projects/PROJECT/{kind}s/{kind.upper()}, each name of 3 characters or"
-                f" more that begins with a letter, got {text!r}"
-            )
+            raise ValueError(f"must be {said}, got {text!r}")
         return text
 
     return parse
@@ -137,7 +162,7 @@ pubsub_topic = _resource("topic", Kind.TOPIC)
 pubsub_subscription = _resource("subscription", Kind.SUBSCRIPTION)
 
 
-@reads(Kind.TABLE, pattern=_TABLE)
+@reads(Kind.TABLE, pattern=_TABLE, says="PROJECT:DATASET.TABLE")
 def bigquery_table(text: str) -> str:
     """Reads PROJECT:DATASET.TABLE or PROJECT.DATASET.TABLE; gives the latter."""
     match = re.fullmatch(_TABLE, text)
@@ -174,6 +199,8 @@ def file(text: str) -> str:
     return text
 
 
-client_id = reads(Kind.TEXT, pattern=r"[^/+#$ ]+")(check_client_id)
+client_id = reads(
+    Kind.TEXT, pattern=r"[^/+#$ ]+", says="an id without '/', '+', '#', '$' and spaces"
+)(check_client_id)
 secret = reads(Kind.SECRET)(SecretRef.parse)
 layout = reads(Kind.WORD, words=tuple(LAYOUTS))(layout_named)

@@ -144,7 +144,7 @@ class Parameter:
         if self.form.words and value not in self.form.words:
             raise self.error(f"must be one of {', '.join(self.form.words)}, got {value!r}")
         if self.form.pattern is not None and not re.fullmatch(self.form.pattern, value):
-            raise self.error(f"must match {self.form.pattern}, got {value!r}")
+            raise self.error(f"must be {self.form.says}, got {value!r}")
 
     def error(self, words: str) -> ParameterError:
         """Returns an error about this parameter, with its example."""

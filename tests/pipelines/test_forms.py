@@ -93,6 +93,8 @@ def test_a_word_has_its_words() -> None:
         Form(kind=Kind.WORD)
     with pytest.raises(ValueError, match="words"):
         Form(kind=Kind.TEXT, words=("a",))
+    with pytest.raises(ValueError, match="pattern and says"):
+        Form(kind=Kind.TEXT, pattern="a+")
 
 
 def test_a_reader_without_a_form_reads_any_text() -> None:

@@ -214,6 +214,29 @@ def test_what_no_expression_tells_is_refused_before_the_graph_is_built(
         template.read({**examples(template), parameter: value})
 
 
+BAD_FOR_ITS_EXPRESSION = [
+    ("mqtt-to-pubsub", "brokerServer", "mqtts://ü.example", "letters a to z, digits, dots, dash"),
+    ("mqtt-to-pubsub", "brokerServer", "MQTT://broker.example.com", "the scheme in small letters"),
+    ("mqtt-to-pubsub", "shards", "\N{FULLWIDTH DIGIT ONE}", "in the digits 0 to 9"),
+    ("mqtt-to-pubsub", "shards", "01", "without a zero before it"),
+    ("mqtt-to-pubsub", "startTimeoutSeconds", "+5", "seconds in the digits 0 to 9, such as 30"),
+]
+
+
+@pytest.mark.parametrize(("name", "parameter", "value", "words"), BAD_FOR_ITS_EXPRESSION)
+def test_what_only_the_expression_refuses_is_told_in_words(
+    name: str, parameter: str, value: str, words: str
+) -> None:
+    template = template_named(name)
+    assert template.parameter(parameter).parse(value)
+    with pytest.raises(ParameterError) as refused:
+        template.read({**examples(template), parameter: value})
+    assert str(refused.value).startswith(f"{parameter}: must be ")
+    assert words in str(refused.value)
+    assert f"got {value!r}; an example is" in str(refused.value)
+    assert "[0-9]" not in str(refused.value)
+
+
 RESOURCES = {
     (parameter.form.kind, parameter.regexes): parameter
     for _, parameter in PARAMETERS
