@@ -34,6 +34,8 @@ _OF_REFUSALS = {
     0x9D: ("broker",),
 }
 
+_OF_DEAD_LETTERS = ("dead_letter_topic", "dead_letter_table")
+
 
 def advice(error: Exception, options: object) -> str:
     """Returns what stands behind the error's own words, with the options that it is about.
@@ -73,9 +75,14 @@ def _options_of(error: Exception, options: object) -> tuple[str, ...]:
 
 
 def _named_in(message: str, options: object) -> Iterator[str]:
-    """Options whose whole value stands in a message: a topic, a table, a folder, a reference."""
+    """Options whose whole value stands in a message: a topic, a table, a folder, a reference.
+
+    Where dead letters go is made of the output's name, unless its option says so.
+    """
     for field in dataclasses.fields(options):  # type: ignore[arg-type]  # a dataclass
         value = getattr(options, field.name)
+        if value is None and field.name in _OF_DEAD_LETTERS:
+            value = options.dead_letters()  # type: ignore[attr-defined]  # goes with the option
         text = value.reference if isinstance(value, SecretRef) else value
         if not isinstance(text, str) or not text:
             continue

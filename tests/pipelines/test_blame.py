@@ -17,6 +17,9 @@ from mqtt.errors import (
     SubscriptionRefused,
 )
 from pipelines.blame import advice
+from pipelines.options import parse_options
+from pipelines.telemetry import TelemetryOptions
+from pipelines.warehouse import WarehouseOptions
 from transforms.errors import DestinationMissing
 from transforms.secrets import SecretError, SecretRef
 
@@ -69,6 +72,27 @@ def refused(code: int) -> ConnectionRefused:
 )
 def test_an_error_names_the_options_that_it_is_about(error: Exception, words: str) -> None:
     assert advice(error, Options()) == words
+
+
+def test_a_default_is_about_the_option_that_it_stands_for() -> None:
+    topic, subscription = (
+        "projects/some-project/topics/telemetry",
+        "projects/some-project/subscriptions/read",
+    )
+    telemetry = of(
+        TelemetryOptions, "--broker=mqtt://b", "--client_id=c", f"--output_topic={topic}"
+    )
+    missing = DestinationMissing(f"{topic}-dead-letters is gone")
+    assert advice(missing, telemetry) == "; look at --dead_letter_topic"
+    warehouse = of(
+        WarehouseOptions, f"--input_subscription={subscription}", "--output_table=some-project:dd.t"
+    )
+    missing = DestinationMissing("BigQuery table some-project.dd.dead_letters is gone")
+    assert advice(missing, warehouse) == "; look at --dead_letter_table"
+
+
+def of(kind: type, *arguments: str) -> object:
+    return parse_options(kind, arguments, program="p", about="")[0]
 
 
 def test_before_the_options_are_read_none_is_named() -> None:
