@@ -33,6 +33,7 @@ from mqtt.errors import (
     ClientBroken,
     ConnectError,
     ConnectionLost,
+    ConnectionRefused,
     MqttError,
     ProtocolError,
     SessionTakenOver,
@@ -101,6 +102,8 @@ class Link:
             maximum_seconds=settings.backoff_maximum_seconds,
         )
         self._address = 0
+        # What the addresses said since there was a connection.
+        self._unanswered: dict[BrokerAddress, ConnectError] = {}
         self._generation = 0
         self._short_lives = 0
         self._held = False
@@ -131,7 +134,7 @@ class Link:
 
         Raises:
           ConnectError: the last reason why not, at once if it is permanent, else after
-            ``timeout_seconds``.
+            ``timeout_seconds`` and with those of the other addresses.
         """
         deadline = time.monotonic() + timeout_seconds
         with self._settled:
@@ -142,12 +145,22 @@ class Link:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     if isinstance(error, ConnectError):
-                        raise error
+                        raise self._of_all_addresses(error)
                     raise BrokerUnreachable(
                         f"not connected within {timeout_seconds:g} s"
                         + (f": {error}" if error else "")
                     )
                 self._settled.wait(left)
+
+    def _of_all_addresses(self, last: ConnectError) -> ConnectError:
+        if len(self._unanswered) < 2:
+            return last
+        words = f"none of {len(self._unanswered)} addresses took the connection: " + "; ".join(
+            str(error) for error in self._unanswered.values()
+        )
+        if isinstance(last, ConnectionRefused):
+            return ConnectionRefused(words, reason_code=last.reason_code)
+        return BrokerUnreachable(words) if isinstance(last, BrokerUnreachable) else last
 
     @property
     def address(self) -> BrokerAddress:
@@ -228,9 +241,13 @@ class Link:
         address = self.address
         try:
             wire, answer, packets = self._connect(address, self.settings)
-        except ConnectError:
+        except ConnectError as error:
             self._address += 1
+            with self._settled:
+                self._unanswered[address] = error
             raise
+        with self._settled:
+            self._unanswered.clear()
         self._wire, self._born = wire, time.monotonic()
         told = ""
         try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from mqtt5 import (
@@ -16,7 +17,8 @@ from mqtt5 import (
     SubAckReasonCode,
 )
 
-from mqtt.client import Subscriber
+from localcloud.endpoints import free_ports
+from mqtt.client import BrokerAddress, Subscriber
 from mqtt.errors import (
     BrokerUnreachable,
     ClientBroken,
@@ -62,6 +64,20 @@ def test_a_refusal_says_who_was_refused_and_why(
         subscriber.wait_ready(5 if permanent else 0.5)
     assert told.value.permanent is permanent
     assert told.value.reason_code == code
+
+
+def test_of_several_addresses_each_that_was_tried_is_named(
+    scripted: ScriptedBroker, subscribe: Subscribe
+) -> None:
+    silent = [f"mqtt://127.0.0.1:{port}" for port in free_ports(2)]
+    settings = replace(
+        scripted.settings(backoff_initial_seconds=0.01, backoff_maximum_seconds=0.01),
+        addresses=tuple(BrokerAddress.parse(each) for each in silent),
+    )
+    with pytest.raises(BrokerUnreachable) as told:
+        subscribe(settings).wait_ready(0.5)
+    assert str(told.value).startswith("none of 2 addresses took the connection: ")
+    assert all(str(told.value).count(f"no connection to {each}: ") == 1 for each in silent)
 
 
 @pytest.mark.parametrize(
