@@ -1,5 +1,6 @@
 """The commands for Dataflow flex templates: look at them, check, build and launch them."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,16 +39,25 @@ def describe(
     name: Annotated[
         str | None, typer.Argument(help="Template; without it all are listed.", metavar="[NAME]")
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON; of a template the metadata that the console has."),
+    ] = False,
 ) -> None:
     """Say what a template does and which parameters it has."""
     from templates.catalog import TEMPLATES
     from templates.entry import help_of
+    from templates.specification import metadata, to_text
 
-    if name is None:
+    if name is not None:
+        template = named(name)
+        say(to_text(metadata(template)).rstrip("\n") if as_json else help_of(template))
+    elif as_json:
+        listed = [{"name": each.name, "title": each.title} for each in TEMPLATES]
+        say(json.dumps(listed, indent=2))
+    else:
         for each in TEMPLATES:
             say(f"{each.name:20} {each.title}")
-        return
-    say(help_of(named(name)))
 
 
 @app.command(epilog="Example:  mqttbeam templates check mqtt-to-pubsub")
@@ -128,10 +138,11 @@ def build(
     from templates.catalog import TEMPLATES
     from templates.errors import ImageError, TemplateError
     from templates.image.build import build_images
-    from templates.specification import specification, to_text
+    from templates.specification import check_places, specification, to_text
 
     chosen = TEMPLATES if name is None else (named(name),)
     try:
+        check_places(repository=repository, tag=tag)
         output.mkdir(parents=True, exist_ok=True)
         for template, image in build_images(
             chosen, repository=repository, tag=tag, push=push, as_root=as_root
@@ -155,15 +166,16 @@ def spec(
     name: _Name,
     image: Annotated[str, typer.Option(help="Image of launcher and workers, with tag or digest.")],
     output: Annotated[
-        Path | None, typer.Option(help="File to write; without it standard output.")
+        str | None, typer.Option(help="File to write; without it standard output.")
     ] = None,
 ) -> None:
     """Write a template's specification, checked against Google's own type."""
     from templates.errors import TemplateError
-    from templates.specification import specification, to_text
+    from templates.specification import check_image, specification, to_text
 
     template = named(name)
     try:
+        check_image(image, named="--image")
         text = to_text(specification(template, image=image))
     except TemplateError as error:
         fail(str(error), status=2)
@@ -171,9 +183,12 @@ def spec(
         say(text.rstrip("\n"))
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        # Of no name at all, a path would make the folder that we are in.
+        if not output:
+            fail("--output '': must name a file", status=2)
+        Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
-        fail(f"--output {output}: {error.strerror}", status=2)
+        fail(f"--output {output!r}: {error.strerror}", status=2)
 
 
 @app.command(
@@ -239,9 +254,9 @@ def launch(
 ) -> None:
     """Launch a template on Dataflow: shows the whole request and its cost, and asks.
 
-    All parameters are checked here first, then what they name is looked at, as by
-    `mqttbeam doctor`: what failed refuses the launch, what can't be told from here does
-    not. The last line on standard output is the job's id.
+    All parameters are checked here first, then what they name is looked at,
+    as by `mqttbeam doctor`: what failed refuses the launch, what can't be
+    told from here does not. The last line on standard output is the job's id.
     """
     from templates.cost import cost_estimate
     from templates.errors import LaunchError, TemplateError
@@ -253,7 +268,20 @@ def launch(
     values = parameters(param or [])
     try:
         check_settings(endpoint=endpoint)
-        needs = () if skip_preflight else launch_needs(template, values, project=project, spec=spec)
+        needs = (
+            ()
+            if skip_preflight
+            else launch_needs(
+                template,
+                values,
+                project=project,
+                spec=spec,
+                staging_location=staging_location,
+                temp_location=temp_location,
+                subnetwork=subnetwork,
+                private=private,
+            )
+        )
         settings = Launch(
             project=project,
             region=region,
@@ -310,7 +338,11 @@ def parameters(given: list[str]) -> dict[str, str]:
         name, equals, value = each.partition("=")
         if not equals or not name:
             # Not repeated: it may be a secret.
-            fail("--param: must be NAME=VALUE", status=2)
+            fail(
+                "--param: must be NAME=VALUE, as in --param startTimeoutSeconds=60; names and"
+                " examples are shown by `mqttbeam templates describe`",
+                status=2,
+            )
         if name in values:
             fail(f"--param {name}: is given twice", status=2)
         values[name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -210,5 +211,7 @@ def template_named(name: str) -> Template:
     for template in TEMPLATES:
         if template.name == name:
             return template
-    names = ", ".join(template.name for template in TEMPLATES)
-    raise UnknownTemplate(f"no template {name!r}: there are {names}")
+    names = [template.name for template in TEMPLATES]
+    near = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {near[0]}? There are " if near else "there are "
+    raise UnknownTemplate(f"no template {name!r}: {meant}{', '.join(names)}")

@@ -18,7 +18,9 @@ from google.protobuf.json_format import ParseError
 from templates.catalog import Template
 from templates.errors import TemplateError
 
-_IMAGE = re.compile(r"[a-z0-9.:-]+/[a-z0-9._/-]+(:[A-Za-z0-9_.-]{1,128}|@sha256:[0-9a-f]{64})")
+_TAG = "[A-Za-z0-9_.-]{1,128}"
+_IMAGE = re.compile(rf"[a-z0-9.:-]+/[a-z0-9._/-]+(:{_TAG}|@sha256:[0-9a-f]{{64}})")
+_REPOSITORY = re.compile("[a-z0-9.:-]+(/[a-z0-9._-]+)*")
 
 
 def metadata(template: Template) -> dict[str, Any]:
@@ -65,11 +67,7 @@ def specification(template: Template, *, image: str) -> dict[str, Any]:
     Raises:
       TemplateError: the image has no tag and no digest, or the result is none of Google's type.
     """
-    if not _IMAGE.fullmatch(image):
-        raise TemplateError(
-            f"image {image!r}: must be REGISTRY/PATH:TAG or REGISTRY/PATH@sha256:DIGEST, as in"
-            " europe-docker.pkg.dev/my-project/mqttbeam/mqtt-to-pubsub:1.0"
-        )
+    check_image(image, named="image")
     spec = {
         "image": image,
         "sdkInfo": {"language": "PYTHON"},
@@ -79,6 +77,31 @@ def specification(template: Template, *, image: str) -> dict[str, Any]:
     }
     check_specification(json.dumps(spec))
     return spec
+
+
+def check_image(image: str, *, named: str) -> None:
+    """Raises TemplateError, in which the image is ``named`` so, if it has no tag and no digest."""
+    if not _IMAGE.fullmatch(image):
+        raise TemplateError(
+            f"{named} {image!r}: must be REGISTRY/PATH:TAG or REGISTRY/PATH@sha256:DIGEST, as in"
+            " europe-docker.pkg.dev/my-project/mqttbeam/mqtt-to-pubsub:1.0"
+        )
+
+
+def check_places(*, repository: str, tag: str) -> None:
+    """Looks at what the images of a build are named after.
+
+    Raises:
+      TemplateError: names the setting and says what would be right.
+    """
+    if not _REPOSITORY.fullmatch(repository):
+        raise TemplateError(
+            f"--repository {repository!r}: must be like europe-docker.pkg.dev/my-project/mqttbeam"
+        )
+    if not re.fullmatch(_TAG, tag):
+        raise TemplateError(
+            f"--tag {tag!r}: must be 1 to 128 letters, digits, _, . and -, as in 1.0"
+        )
 
 
 def check_specification(text: str) -> ContainerSpec:

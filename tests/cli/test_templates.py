@@ -6,8 +6,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.cli.commandline import assert_refused, mqttbeam
+from tests.cli.commandline import PROJECT, assert_refused, mqttbeam
 
+TEMPLATES = PROJECT / "templates"
+SPEC = ["spec", "mqtt-to-pubsub", "--image", "registry.example.com/mqttbeam:1"]
 LAUNCH = [
     *("launch", "pubsub-to-bigquery", "--project", "my-project", "--region", "europe-west1"),
     *("--job", "warehouse", "--spec", "gs://my-bucket/spec.json"),
@@ -23,6 +25,24 @@ def test_a_template_is_described(tmp_path: Path) -> None:
     assert "pubsub-to-bigquery" in _templates("describe", cwd=tmp_path).stdout
     done = _templates("describe", "pubsub-to-bigquery", cwd=tmp_path)
     assert "outputTableSpec  (required)" in done.stdout
+
+
+def test_a_template_is_described_for_programs_as_its_metadata(tmp_path: Path) -> None:
+    done = _templates("describe", "mqtt-to-pubsub", "--json", cwd=tmp_path)
+    file = TEMPLATES / "mqtt_to_pubsub" / "metadata.json"
+    assert json.loads(done.stdout) == json.loads(file.read_text())
+    listed = json.loads(_templates("describe", "--json", cwd=tmp_path).stdout)
+    assert {"name": "mqtt-to-pubsub", "title": "MQTT to Pub/Sub"} in listed
+
+
+def test_help_of_a_launch_breaks_no_sentence(tmp_path: Path) -> None:
+    lines = _templates("launch", "--help", cwd=tmp_path).stdout.splitlines()
+    text = [line.strip() for line in lines[: lines.index(next(filter(_is_box, lines)))]]
+    assert [line for line in text if line and len(line) < 30] == []
+
+
+def _is_box(line: str) -> bool:
+    return line.startswith("╭")
 
 
 def test_a_specification_is_written(tmp_path: Path) -> None:
@@ -66,9 +86,23 @@ def test_what_is_hardly_meant_is_warned_of_before_the_question(tmp_path: Path) -
     [
         (["describe", "mqtt"], "error: no template 'mqtt': there are mqtt-to-pubsub"),
         (["check", "mqtt"], "error: no template 'mqtt'"),
-        (["spec", "mqtt-to-pubsub", "--image", "i"], "error: image 'i': must be REGISTRY/PATH"),
+        (["describe", "mqtt_to_pubsub"], "error: no template 'mqtt_to_pubsub': did you mean mqtt-"),
+        (["spec", "mqtt-to-pubsub", "--image", "i"], "error: --image 'i': must be REGISTRY/PATH"),
+        ([*SPEC, "--output", ""], "error: --output '': must name a file"),
+        ([*SPEC, "--output", "."], "error: --output '.': Is a directory"),
+        (
+            ["build", "--repository", "", "--tag", "1"],
+            "error: --repository '': must be like europe",
+        ),
+        (
+            ["build", "--repository", "r.example.com/p", "--tag", "a b"],
+            "error: --tag 'a b': must be",
+        ),
         (LAUNCH, "error: outputTableSpec: is missing"),
-        ([*LAUNCH, "--param", "hunter2"], "error: --param: must be NAME=VALUE"),
+        (
+            [*LAUNCH, "--param", "hunter2"],
+            "error: --param: must be NAME=VALUE, as in --param startTimeoutSeconds=60",
+        ),
         ([*LAUNCH, "--param", "inputSubscription=x"], "error: --param inputSubscription: is given"),
         ([*LAUNCH, "--param", "inputTopic=x"], "error: inputTopic: pubsub-to-bigquery has no such"),
         (

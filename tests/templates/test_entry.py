@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,20 @@ def test_help_needs_no_parameters(template: Template, capsys: pytest.CaptureFixt
     for parameter in template.parameters:
         assert f"\n{parameter.name}" in said
         assert f"\n    Example: {parameter.example}" in said
+
+
+def test_help_says_of_each_parameter_what_the_console_s_form_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert entry.main("mqtt-to-pubsub", ["--help"]) == 0
+    parts = dict(part.split("\n", 1) for part in _parts(capsys.readouterr().out))
+    assert "    Type: ENUM, one of 5, 3.1.1\n" in parts["protocol"]
+    assert "    Type: PUBSUB_TOPIC\n" in parts["outputTopic  (required)"]
+    assert "    Only with shards=1\n" in parts["ordered"]
+    assert "    Only with clientCertificateSecretId\n" in parts["clientKeySecretId"]
+    assert "Only with" not in parts["shards"]
+
+
+def _parts(said: str) -> list[str]:
+    """What is said of each parameter, its name's line first."""
+    return re.findall(r"^\S.*\n(?:    .*\n)+", said, re.MULTILINE)
