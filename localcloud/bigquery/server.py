@@ -1,4 +1,4 @@
-"""The local BigQuery process: bqemulator 1.4.0 with five of its limits mended.
+"""The local BigQuery process: bqemulator 1.4.0 with six of its limits mended.
 
     python -m localcloud.bigquery --data-dir DIR --rest-port 0 --grpc-port 0
 
@@ -24,22 +24,27 @@ What is mended, and why:
 - asyncio's default pool of (cores + 4) threads serves the AppendRows streams, which hold
   their thread for as long as they are open: the seventh on two cores waits forever. Here
   there are 128 threads.
+- It ends connections that are kept alive by pings while a stream idles, which Google's service
+  leaves alone. Here they stand.
 - Its load jobs of Avro take columns by position and no maps; see avro.py.
 """
 
 import argparse
 import asyncio
+import functools
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import bqemulator.server as emulator
 import duckdb
+import grpc
 import pyarrow as pa
 from bqemulator.config import LogLevel, PersistenceMode, Settings
 from bqemulator.domain.events import TableDataChanged
@@ -53,6 +58,10 @@ from localcloud.bigquery.avro import load_avro
 
 HOST = "127.0.0.1"
 _STREAM_THREADS = 128
+_GRPC_OPTIONS = (
+    # Clients keep idle streams alive by pings, and must not be refused for them.
+    ("grpc.http2.max_ping_strikes", 0),
+)
 
 
 class _Engine(DuckDBEngine):
@@ -112,11 +121,19 @@ class _WriteHandler(write_servicer.BigQueryWriteHandler):
         self._ctx.events.publish(TableDataChanged(*table))
 
 
+def _grpc_server(
+    make: Callable[..., grpc.aio.Server], *, options: list[tuple[str, Any]], **arguments: Any
+) -> grpc.aio.Server:
+    """Return a gRPC server with the emulator's options and ours."""
+    return make(options=[*options, *_GRPC_OPTIONS], **arguments)
+
+
 async def serve(data_dir: Path, rest_port: int, grpc_port: int, announce: TextIO) -> None:
     """Serve until SIGTERM or SIGINT; port 0 takes a free one."""
     # The emulator builds these itself and has no other place to put ours in.
     emulator.DuckDBEngine = _Engine  # type: ignore[attr-defined]  # imported there, not exported
     write_servicer.BigQueryWriteHandler = _WriteHandler  # type: ignore[misc]  # replaces a class
+    grpc.aio.server = functools.partial(_grpc_server, grpc.aio.server)
     executor._LOAD_FORMAT_HANDLERS["AVRO"] = load_avro
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_STREAM_THREADS, "bigquery"))
@@ -169,6 +186,6 @@ def main() -> None:
     arguments = parser.parse_args()
     _check_free(arguments.rest_port)
     _check_free(arguments.grpc_port)
-    # The emulator logs to stdout as it is imported; stdout is for the ready line.
+    # Whatever else the emulator prints: stdout is for the ready line.
     announce, sys.stdout = sys.stdout, sys.stderr
     asyncio.run(serve(arguments.data_dir, arguments.rest_port, arguments.grpc_port, announce))

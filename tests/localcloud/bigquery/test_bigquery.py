@@ -1,11 +1,14 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import pytest
 
 from localcloud.bigquery import BigQueryError, BigQueryNotReady, BigQueryProcess, LocalBigQuery
@@ -115,6 +118,23 @@ def test_a_port_in_use_is_refused_rather_than_shared(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(BigQueryNotReady, match=f"port {port} of 127"):
             BigQueryProcess.start(tmp_path / "data", log=tmp_path / "log", grpc_port=port)
+
+
+def test_a_stream_that_idles_is_not_ended_for_its_pings(process: BigQueryProcess) -> None:
+    eager = (("grpc.keepalive_time_ms", 1_000), ("grpc.http2.max_pings_without_data", 0))
+    with grpc.insecure_channel(process.grpc, options=eager) as channel:
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch", None, None)
+        # By default gRPC's servers end a connection at the third ping within five minutes.
+        with pytest.raises(grpc.RpcError) as ended:
+            list(watch(b"", timeout=4))
+    assert ended.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED, ended.value.details()
+
+
+def test_the_help_is_all_that_is_printed() -> None:
+    command = [sys.executable, "-m", "localcloud.bigquery", "--help"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert printed.stdout.startswith("usage: python -m localcloud.bigquery")
+    assert printed.stderr == ""
 
 
 def test_memory_stays_where_it_is_as_queries_are_asked(process: BigQueryProcess) -> None:
