@@ -184,8 +184,8 @@ def test_a_launch_puts_its_files_where_the_workers_may_write() -> None:
     assert launches
     for line in launches:
         values = parsed(shlex.split(line)[1:])
-        assert values["staging_location"] == "gs://$BUCKET/staging"
-        assert values["temp_location"] == "gs://$BUCKET/temp"
+        assert values["staging_location"] == f"gs://$BUCKET/staging/{values['job']}"
+        assert values["temp_location"] == f"gs://$BUCKET/temp/{values['job']}"
 
 
 def test_an_upload_fails_where_a_specification_is_there_already() -> None:

@@ -137,8 +137,8 @@ def test_of_dataflow_s_files_only_temporary_ones_are_deleted(site: Plan) -> None
     assert rule["condition"][0]["matches_prefix"] == ["temp/"]
     for job in site.of("google_dataflow_flex_template_job"):
         folder = f"gs://{bucket['name']}"
-        assert job.values["temp_location"] == f"{folder}/temp"
-        assert job.values["staging_location"] == f"{folder}/staging"
+        assert job.values["temp_location"] == f"{folder}/temp/{job.values['name']}"
+        assert job.values["staging_location"] == f"{folder}/staging/{job.values['name']}"
 
 
 def test_images_have_tags_that_stay(site: Plan) -> None:

@@ -144,7 +144,7 @@ def test_a_pipeline_may_use_what_its_job_is_given_and_nothing_else(site: Plan) -
     assert given["direct"] == {*every, *rows, *secrets("direct"), *blobs}
 
 
-def test_no_worker_may_change_a_specification(site: Plan) -> None:
+def test_a_worker_may_change_its_own_job_s_files_and_no_specification(site: Plan) -> None:
     grants = [
         each.values
         for each in site.of("google_storage_bucket_iam_member")
@@ -163,9 +163,10 @@ def test_no_worker_may_change_a_specification(site: Plan) -> None:
     for each in workers:
         (condition,) = each["condition"]
         objects = "projects/_/buckets/my-project-iot-dataflow/objects"
+        name = each["member"].removeprefix("serviceAccount:iot-").partition("@")[0]
         assert condition["expression"] == (
-            f'resource.name.startsWith("{objects}/staging/")'
-            f' || resource.name.startsWith("{objects}/temp/")'
+            f'resource.name.startsWith("{objects}/staging/{name}/")'
+            f' || resource.name.startsWith("{objects}/temp/{name}/")'
         )
 
 

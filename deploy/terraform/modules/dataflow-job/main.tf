@@ -21,8 +21,8 @@ resource "google_dataflow_flex_template_job" "this" {
   service_account_email   = var.service_account_email
   subnetwork              = var.subnetwork
   ip_configuration        = "WORKER_IP_PRIVATE"
-  staging_location        = "gs://${var.dataflow_bucket}/staging"
-  temp_location           = "gs://${var.dataflow_bucket}/temp"
+  staging_location        = "gs://${var.dataflow_bucket}/staging/${var.name}"
+  temp_location           = "gs://${var.dataflow_bucket}/temp/${var.name}"
 
   # What was read is finished and acknowledged. Cancelled, it would come again, as copies.
   on_delete = "drain"

@@ -72,7 +72,7 @@ variable "subnetwork" {
 }
 
 variable "dataflow_bucket" {
-  description = "Bucket for staged and temporary files."
+  description = "Bucket for staged and temporary files, in staging/NAME/ and temp/NAME/ of the job's name."
   type        = string
 }
 

@@ -130,6 +130,7 @@ resource "google_storage_bucket_iam_member" "dataflow_bucket" {
 }
 
 # Not templates/: whoever changes a specification there chooses what the next launch runs.
+# And not what another pipeline has staged, which its workers run.
 resource "google_storage_bucket_iam_member" "dataflow_write" {
   for_each = var.pipelines
 
@@ -139,7 +140,7 @@ resource "google_storage_bucket_iam_member" "dataflow_write" {
 
   condition {
     title      = "staging and temporary files"
-    expression = "resource.name.startsWith(\"projects/_/buckets/${var.dataflow_bucket}/objects/staging/\") || resource.name.startsWith(\"projects/_/buckets/${var.dataflow_bucket}/objects/temp/\")"
+    expression = "resource.name.startsWith(\"projects/_/buckets/${var.dataflow_bucket}/objects/staging/${each.key}/\") || resource.name.startsWith(\"projects/_/buckets/${var.dataflow_bucket}/objects/temp/${each.key}/\")"
   }
 }
 

@@ -16,8 +16,9 @@ variable "prefix" {
 
 variable "pipelines" {
   description = <<-EOT
-    What each pipeline uses, by the pipeline's name, which becomes its account's. Keys are of your
-    choice and stay the same: they name the grants.
+    What each pipeline uses, by the pipeline's name, which becomes its account's. Its job has that
+    name too: the account writes to staging/NAME/ and temp/NAME/ of dataflow_bucket. Keys below are
+    of your choice and stay the same: they name the grants.
 
     publishes: topics, projects/P/topics/T.
     subscribes: subscriptions, projects/P/subscriptions/S.
