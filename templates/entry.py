@@ -91,12 +91,6 @@ def help_of(template: Template) -> str:
             other, triggers = parameter.only_with
             values = f"={' or '.join(triggers)}" if triggers else ""
             lines.append(f"    Only with {other}{values}")
-        words = ", one of " + ", ".join(parameter.form.words) if parameter.form.words else ""
-        lines.append(f"    Type: {parameter.metadata()['paramType']}{words}")
-        if parameter.only_with is not None:
-            other, triggers = parameter.only_with
-            values = f"={' or '.join(triggers)}" if triggers else ""
-            lines.append(f"    Only with {other}{values}")
         if parameter.default is not None:
             lines.append(f"    Default: {parameter.default}")
         lines.append(f"    Example: {parameter.example}")

@@ -100,6 +100,7 @@ def test_help_says_of_each_parameter_what_the_console_s_form_does(
 ) -> None:
     assert entry.main("mqtt-to-pubsub", ["--help"]) == 0
     parts = dict(part.split("\n", 1) for part in _parts(capsys.readouterr().out))
+    assert all(part.count("    Type: ") == 1 for part in parts.values())
     assert "    Type: ENUM, one of 5, 3.1.1\n" in parts["protocol"]
     assert "    Type: PUBSUB_TOPIC\n" in parts["outputTopic  (required)"]
     assert "    Only with shards=1\n" in parts["ordered"]

@@ -93,5 +93,7 @@ def test_a_digest_is_taken() -> None:
 
 
 def test_an_unknown_template_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(UnknownTemplate, match="there are mqtt-to-pubsub, mqtt-to-bigquery"):
+    with pytest.raises(UnknownTemplate, match="'mqtt': there are mqtt-to-pubsub, mqtt-to-"):
+        template_named("mqtt")
+    with pytest.raises(UnknownTemplate, match="did you mean mqtt-to-bigquery"):
         template_named("mqtt-to-bigquerry")
