@@ -38,7 +38,7 @@ def check_table(
     Raises:
       DestinationMissing: there is no such table.
       DestinationRefused: no right to append.
-      OtherColumns: its columns are not the definition's.
+      OtherColumns: its columns are not the definition's, or it has none, as a view.
       DestinationUnavailable: no answer within the time.
       InvalidSetting: `table` is no table name.
     """
@@ -69,6 +69,13 @@ def check_table(
     columns = {
         field.name: TableFieldSchema.Type(field.type_).name for field in stream.table_schema.fields
     }
+    if not columns:  # a view takes no rows, and has no columns to put them in
+        create = definition.create_command(name.project, name.dataset, "TABLE")
+        raise OtherColumns(
+            f"BigQuery table {name} is a view, or was created without a schema: rows need a table "
+            f"with the columns of {definition.schema_file}; create one with `{create}` and name it",
+            command=create,
+        )
     wrong = [
         f"{field.name} {field.type}"
         for field in definition.fields

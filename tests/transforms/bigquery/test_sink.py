@@ -16,7 +16,12 @@ from schemas.tables import DEAD_LETTERS, TELEMETRY, Field, Table
 from transforms.bigquery import AppendToBigQuery, TableRow, check_table
 from transforms.bigquery.stream import EMULATOR_VARIABLE
 from transforms.dead_letter import RejectedToRows
-from transforms.errors import DestinationMissing, DestinationRefused, DestinationUnavailable
+from transforms.errors import (
+    DestinationMissing,
+    DestinationRefused,
+    DestinationUnavailable,
+    OtherColumns,
+)
 
 LETTERS = "local.d.dead_letters"
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -133,6 +138,14 @@ def test_a_table_is_checked_before_the_start(warehouse: LocalBigQuery) -> None:
     )
     with pytest.raises(DestinationRefused, match=r"telemetry lacks device_id INT64"):
         check_table("local.d.telemetry", other)
+
+
+def test_a_view_is_told_from_a_table_with_other_columns(warehouse: LocalBigQuery) -> None:
+    assert warehouse.query("SELECT COUNT(*) FROM d.telemetry_distinct").rows
+    with pytest.raises(OtherColumns, match="telemetry_distinct is a view, or") as refused:
+        check_table("local.d.telemetry_distinct", TELEMETRY)
+    assert "lacks" not in str(refused.value)
+    assert refused.value.command == TELEMETRY.create_command("local", "d", "TABLE")
 
 
 def test_a_missing_table_fails_the_pipeline_with_one_clear_error(warehouse: LocalBigQuery) -> None:
