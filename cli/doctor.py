@@ -1,4 +1,4 @@
-"""`mqttbeam doctor`: everything a template needs, looked at before it is launched."""
+"""`mqttbeam doctor`: what a template and its launch need, looked at before it is launched."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -47,6 +47,25 @@ def doctor(
         str | None,
         typer.Option(help="The template's specification, gs://BUCKET/FILE: is looked at too."),
     ] = None,
+    staging_location: Annotated[
+        str | None,
+        typer.Option(help="The launch's folder for staged files, gs://BUCKET/FOLDER, too."),
+    ] = None,
+    temp_location: Annotated[
+        str | None,
+        typer.Option(help="The launch's folder for temporary files, gs://BUCKET/FOLDER, too."),
+    ] = None,
+    subnetwork: Annotated[
+        str | None,
+        typer.Option(
+            help="The workers' subnetwork, regions/R/subnetworks/S in --project, or"
+            " projects/P/regions/R/subnetworks/S, too."
+        ),
+    ] = None,
+    private: Annotated[
+        bool,
+        typer.Option("--private", help="Workers without public addresses: is there a way?"),
+    ] = False,
     in_network: Annotated[
         bool,
         typer.Option(
@@ -61,7 +80,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at everything that a template needs, all at once, and say what mends what is wrong.
+    """Look at what a template and its launch need, all at once, and say what mends what is wrong.
 
     Brokers, credentials and topic filters; Pub/Sub topics and subscriptions,
     tables, buckets and secrets; and whether the service account may use them.
@@ -76,8 +95,28 @@ def doctor(
     if not 1 <= timeout <= 600:
         fail(f"--timeout is {timeout:g}: expected seconds, 1 to 600", status=_WRONG)
     try:
-        check_settings(project=project, spec=spec, service_account=service_account)
-        needs = launch_needs(named(name), parameters(param or []), project=project, spec=spec)
+        check_settings(
+            project=project,
+            spec=spec,
+            service_account=service_account,
+            staging_location=staging_location,
+            temp_location=temp_location,
+            subnetwork=subnetwork,
+        )
+        if private and subnetwork is None:
+            fail("--private needs --subnetwork: which must have a way to Google", status=_WRONG)
+        if subnetwork is not None and "projects/" not in subnetwork and project is None:
+            fail(f"--subnetwork {subnetwork!r} needs --project: whose it is", status=_WRONG)
+        needs = launch_needs(
+            named(name),
+            parameters(param or []),
+            project=project,
+            spec=spec,
+            staging_location=staging_location,
+            temp_location=temp_location,
+            subnetwork=subnetwork,
+            private=private,
+        )
     except TemplateError as error:
         fail(str(error), status=_WRONG)
     whose, findings = looked(

@@ -12,20 +12,22 @@ from typing import Any
 
 from pipelines.preflight import (
     Access,
-    File,
     Finding,
     Folder,
     Job,
+    LaunchFolder,
     Need,
     Outcome,
     Secret,
+    Specification,
+    Subnetwork,
     Subscription,
     Table,
     Topic,
     examine,
 )
 from pipelines.preflight.examine import Progress
-from templates.catalog import Template
+from templates.catalog import TEMPLATES, Template
 
 CALL_SECONDS = 10.0
 """For one call to one of Google's services."""
@@ -44,16 +46,34 @@ def launch_needs(
     *,
     project: str | None = None,
     spec: str | None = None,
+    staging_location: str | None = None,
+    temp_location: str | None = None,
+    subnetwork: str | None = None,
+    private: bool = False,
 ) -> tuple[Need, ...]:
     """Returns all that a launch with these parameters needs, the job's project first.
+
+    The other settings are those of a ``Launch``; None is one that isn't given. A subnetwork that
+    doesn't say its project is looked for in the job's, and without one it is not looked for.
 
     Raises:
       ParameterError: a parameter is unknown, missing or wrong.
     """
     options, _ = template.read(values)
     needs = template.needs(options)
+    launch: list[Need] = []
+    if spec is not None:
+        titles = tuple((each.name, each.title) for each in TEMPLATES)
+        launch.append(
+            Specification(
+                name=spec, template=template.name, parameters=tuple(values), titles=titles
+            )
+        )
+    launch += [LaunchFolder(name=each) for each in (staging_location, temp_location) if each]
+    if subnetwork is not None and (name := _full_name(subnetwork, project)):
+        launch.append(Subnetwork(name=name, private=private))
     job = () if project is None else (Job(project=project, services=_services(needs)),)
-    return (*job, *(() if spec is None else (File(name=spec),)), *needs)
+    return (*job, *launch, *needs)
 
 
 def look(
@@ -90,6 +110,18 @@ def launcher_failures(
         in_network=True,
     )
     return [finding for finding in found if finding.outcome is Outcome.FAILED]
+
+
+def _full_name(subnetwork: str, project: str | None) -> str | None:
+    """Returns ``projects/P/regions/R/subnetworks/S``; None where nobody said the project."""
+    _, found, rest = subnetwork.partition("projects/")
+    if found:
+        return f"projects/{rest}"
+    return (
+        None
+        if project is None
+        else f"projects/{project}/{subnetwork[subnetwork.index('regions/') :]}"
+    )
 
 
 def _services(needs: Sequence[Need]) -> tuple[str, ...]:

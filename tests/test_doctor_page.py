@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipelines.preflight import bigquery, job, pubsub, secret_manager, storage
+from pipelines.preflight import bigquery, job, pubsub, secret_manager, specification, storage
 from pipelines.preflight.finding import Outcome
 
 PAGE = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text("utf-8")
@@ -15,6 +15,7 @@ ASKED = {
     pubsub.LOOK,
     secret_manager.READ,
     *bigquery.APPEND,
+    *specification.PULL,
     *storage.READ,
     *storage.WRITE,
     *job.LAUNCH,
@@ -24,7 +25,7 @@ ASKED = {
 
 
 def test_every_permission_that_is_asked_for_is_on_the_page_and_no_other() -> None:
-    services = "pubsub|bigquery|storage|secretmanager|dataflow|iam"
+    services = "artifactregistry|pubsub|bigquery|storage|secretmanager|dataflow|iam"
     assert set(re.findall(rf"`((?:{services})\.\w+\.\w+)`", PAGE)) == ASKED
 
 

@@ -25,8 +25,11 @@ from pipelines.preflight.needs import (
     File,
     Folder,
     Job,
+    LaunchFolder,
     Need,
     Secret,
+    Specification,
+    Subnetwork,
     Subscription,
     Table,
     Topic,
@@ -72,8 +75,8 @@ def require(needs: Sequence[Need], *, timeout_seconds: float) -> None:
                 check_table(need.name, need.definition, timeout_seconds=timeout_seconds)
             case Folder(tried=True):
                 check_archive(need.name)
-            case Folder() | File() | Job():
-                pass  # files are read by who asked for them; the job is there when this runs
+            case Folder() | File() | Specification() | LaunchFolder() | Subnetwork() | Job():
+                pass  # files are read by who asked for them; the launch is over when this runs
 
 
 def check_subscribe(

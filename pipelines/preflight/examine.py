@@ -23,15 +23,20 @@ from pipelines.preflight.needs import (
     File,
     Folder,
     Job,
+    LaunchFolder,
     Need,
     Secret,
+    Specification,
+    Subnetwork,
     Subscription,
     Table,
     Topic,
 )
 from pipelines.preflight.pubsub import examine_subscription, examine_topic
 from pipelines.preflight.secret_manager import examine_secret
-from pipelines.preflight.storage import examine_file, examine_folder
+from pipelines.preflight.specification import examine_specification
+from pipelines.preflight.storage import examine_file, examine_folder, examine_launch_folder
+from pipelines.preflight.subnetwork import examine_subnetwork
 
 _SHARE = 0.7
 """Of the time for all, that one need is given: so what is away is told in its own words."""
@@ -118,6 +123,12 @@ def _findings(need: Need, access: Access, seconds: float, in_network: bool) -> I
             return examine_folder(need, access, seconds=seconds)
         case File():
             return examine_file(need, access, seconds=seconds)
+        case Specification():
+            return examine_specification(need, access, seconds=seconds)
+        case LaunchFolder():
+            return examine_launch_folder(need, access, seconds=seconds)
+        case Subnetwork():
+            return examine_subnetwork(need, access, seconds=seconds)
         case Secret():
             return examine_secret(need, access, seconds=seconds)
         case Job():

@@ -121,6 +121,53 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Specification:
+    """A template's specification, ``gs://BUCKET/FILE``.
+
+    ``template`` is whose it must be; ``parameters`` the names of those given at the launch, which
+    it must know; ``titles`` by each template's name what its specification calls it.
+    """
+
+    name: str
+    template: str
+    parameters: tuple[str, ...]
+    titles: tuple[tuple[str, str], ...]
+
+    @property
+    def resource(self) -> str:
+        """Its address."""
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchFolder:
+    """A folder of Dataflow's own files, staged or temporary, ``gs://BUCKET/FOLDER``."""
+
+    name: str
+
+    @property
+    def resource(self) -> str:
+        """Its name."""
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subnetwork:
+    """The workers' subnetwork, ``projects/P/regions/R/subnetworks/S``.
+
+    ``private``: whether the workers have no public address.
+    """
+
+    name: str
+    private: bool
+
+    @property
+    def resource(self) -> str:
+        """Its name."""
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A Dataflow job: what its project and its service account must have.
 
@@ -136,7 +183,19 @@ class Job:
         return f"projects/{self.project}"
 
 
-Need = Secret | Broker | Topic | Subscription | Table | Folder | File | Job
+Need = (
+    Secret
+    | Broker
+    | Topic
+    | Subscription
+    | Table
+    | Folder
+    | File
+    | Specification
+    | LaunchFolder
+    | Subnetwork
+    | Job
+)
 
 
 def secrets_of(settings: BrokerSettings) -> tuple[Secret, ...]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
 from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned
-from pipelines.preflight.needs import File, Folder
+from pipelines.preflight.needs import File, Folder, LaunchFolder
 from pipelines.preflight.rights import rights
 
 SERVICE = "storage"
@@ -41,7 +41,7 @@ def examine_folder(need: Folder, access: Access, *, seconds: float) -> Iterator[
 
 def examine_file(need: File, access: Access, *, seconds: float) -> Iterator[Finding]:
     """Whether it is there and the account may read it."""
-    bucket, name = _parts(need.name)
+    bucket = _parts(need.name)[0]
     if bucket is None:
         yield untold(need.name, "can be read", "it is a file of the worker's own machine")
         return
@@ -52,9 +52,31 @@ def examine_file(need: File, access: Access, *, seconds: float) -> Iterator[Find
     yield _existence(
         access,
         need.name,
-        f"storage/v1/b/{bucket}/o/{quote(name, safe='')}",
+        object_path(need.name),
         f"gcloud storage cp FILE {need.name}",
     )
+
+
+def examine_launch_folder(
+    need: LaunchFolder, access: Access, *, seconds: float
+) -> Iterator[Finding]:
+    """Whether its bucket is there and the account may write to it.
+
+    Rights are often granted for these folders alone, which asking the bucket doesn't show: that the
+    bucket as a whole is not open is then no failure.
+    """
+    bucket = _parts(need.name)[0] or ""
+    for finding in _bucket(access, bucket, f"write to {need.name}", WRITE, "objectUser"):
+        if finding.asked == "exists" or finding.outcome is not Outcome.FAILED:
+            yield finding
+            continue
+        yield untold(finding.resource, finding.asked, finding.words, finding.command)
+
+
+def object_path(url: str) -> str:
+    """Returns where the interface has an object, ``gs://BUCKET/FILE``."""
+    bucket, name = _parts(url)
+    return f"storage/v1/b/{bucket}/o/{quote(name, safe='')}"
 
 
 def _bucket(

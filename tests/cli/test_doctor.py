@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from localcloud.endpoints import free_ports
+from templates.catalog import template_named
+from templates.specification import specification
 from tests.harness import brokers
 from tests.harness.google_apis import CALLER, GoogleApis
 from tests.harness.google_fixtures import ACCOUNT
@@ -22,6 +24,7 @@ from tests.templates.dataflow import Dataflow, running_dataflow
 TOPIC = "projects/my-project/topics/telemetry"
 DEAD_LETTERS = f"{TOPIC}-dead-letters"
 SECRET = "projects/my-project/secrets/mqtt-password"
+TEMPLATE = template_named("mqtt-to-pubsub")
 SPEC = "gs://my-bucket/templates/mqtt-to-pubsub.json"
 
 
@@ -44,6 +47,13 @@ def complete(broker: brokers.Broker, apis: GoogleApis, rights: PubSubWithRights)
     apis.rights[ACCOUNT, f"v1/{SECRET}"] = {"secretmanager.versions.access"}
     apis.objects["my-bucket"] = {"templates/mqtt-to-pubsub.json"}
     apis.rights[ACCOUNT, "my-bucket"] = {"storage.objects.get"}
+    image = f"europe-docker.pkg.dev/my-project/mqttbeam/{TEMPLATE.name}:1.0"
+    apis.contents["my-bucket", "templates/mqtt-to-pubsub.json"] = specification(
+        TEMPLATE, image=image
+    )
+    repository = "projects/my-project/locations/europe/repositories/mqttbeam"
+    apis.images.add(f"{repository}/packages/{TEMPLATE.name}/tags/1.0")
+    apis.rights[ACCOUNT, f"v1/{repository}"] = {"artifactregistry.repositories.downloadArtifacts"}
     names = ("compute", "dataflow", "pubsub", "secretmanager")
     apis.services |= {f"{name}.googleapis.com" for name in names}
     apis.accounts[ACCOUNT] = False

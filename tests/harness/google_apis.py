@@ -25,8 +25,8 @@ from tests.harness.certificates import Authority, server_context
 
 CALLER = "operator@my-project.iam.gserviceaccount.com"
 _SERVICES = (
-    "bigquery", "cloudresourcemanager", "iam", "iamcredentials", "secretmanager", "serviceusage",
-    "storage",
+    "artifactregistry", "bigquery", "cloudresourcemanager", "compute", "iam", "iamcredentials",
+    "secretmanager", "serviceusage", "storage",
 )  # fmt: skip
 
 Answer = tuple[int, dict[str, Any]]
@@ -42,6 +42,9 @@ class GoogleApis(ThreadingHTTPServer):
       services: names of the enabled ones.
       secrets: by the version's name, its state and value.
       objects: by the bucket's name, the names of what is in it.
+      contents: by bucket and name, the JSON in an object; {} where it isn't said.
+      images: the paths of the tags and versions that are there.
+      subnetworks: by path, whether each has Private Google Access.
       datasets: the paths of those that are there.
       asked: identity and path of every call, in their order.
     """
@@ -58,6 +61,9 @@ class GoogleApis(ThreadingHTTPServer):
         self.services: set[str] = set()
         self.secrets: dict[str, tuple[str, bytes]] = {}
         self.objects: dict[str, set[str]] = {}
+        self.contents: dict[tuple[str, str], dict[str, Any]] = {}
+        self.images: set[str] = set()
+        self.subnetworks: dict[str, bool] = {}
         self.datasets: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self._folder = folder
@@ -188,7 +194,10 @@ _PATHS: list[tuple[str, Callable[[GoogleApis, str, Any, Any, Any], Answer]]] = [
     (r"storage/v1/b/([^/]+)", lambda apis, w, found, q, b: _there(found[1] in apis.objects, {})),
     (
         r"storage/v1/b/([^/]+)/o/(.+)",
-        lambda apis, w, found, q, b: _there(found[2] in apis.objects.get(found[1], ()), {}),
+        lambda apis, w, found, query, b: _there(
+            found[2] in apis.objects.get(found[1], ()),
+            apis.contents.get((found[1], found[2]), {}) if "alt" in query else {},
+        ),
     ),
     (r"v1/(projects/[^/]+/secrets/[^/]+/versions/[^/]+):access", _value),
     (r"v1/(projects/[^/]+/secrets/[^/]+/versions/[^/]+)", _version),
@@ -197,6 +206,14 @@ _PATHS: list[tuple[str, Callable[[GoogleApis, str, Any, Any, Any], Answer]]] = [
         r"v1/projects/[^/]+/serviceAccounts/([^/]+)",
         lambda apis, w, found, q, b: _there(
             found[1] in apis.accounts, {"disabled": apis.accounts.get(found[1], False)}
+        ),
+    ),
+    (r"v1/(.+/packages/.+)", lambda apis, w, found, q, b: _there(found[1] in apis.images, {})),
+    (
+        r"compute/v1/(.+)",
+        lambda apis, w, found, q, b: _there(
+            found[1] in apis.subnetworks,
+            {"privateIpGoogleAccess": apis.subnetworks.get(found[1], False)},
         ),
     ),
     (r"(bigquery/v2/.+)", lambda apis, w, found, q, b: _there(found[1] in apis.datasets, {})),

@@ -34,6 +34,9 @@ def apis(_apis: GoogleApis, monkeypatch: pytest.MonkeyPatch) -> GoogleApis:
         _apis.services,
         _apis.secrets,
         _apis.objects,
+        _apis.contents,
+        _apis.images,
+        _apis.subnetworks,
         _apis.datasets,
         _apis.asked,
     ):

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 from google.pubsub_v1 import types
 
-from pipelines.preflight import Broker, File, Folder, Job, Secret, Subscription, Table, Topic
+from pipelines.preflight import (
+    Broker,
+    Folder,
+    Job,
+    LaunchFolder,
+    Secret,
+    Specification,
+    Subnetwork,
+    Subscription,
+    Table,
+    Topic,
+)
 from pipelines.preflight.access import CALLER
 from templates import entry
 from templates.catalog import TEMPLATES, Template, template_named
@@ -33,7 +44,8 @@ def test_every_resource_that_a_parameter_names_is_looked_at(template: Template) 
     values = examples(template)
     needs = launch_needs(template, values, project="my-project", spec="gs://my-bucket/spec.json")
     assert isinstance(needs[0], Job)
-    assert needs[1] == File(name="gs://my-bucket/spec.json")
+    assert isinstance(needs[1], Specification)
+    assert needs[1].template == template.name
     said = " ".join(need.resource.replace(".", ":") for need in needs)
     for name, value in values.items():
         if value.startswith(("projects/", "gs://", "mqtt")) and "/registries/" not in value:
@@ -51,6 +63,24 @@ def test_the_job_s_services_are_those_of_its_resources() -> None:
     assert kinds.count(Subscription) == 2
     assert kinds.count(Table) == 2
     assert Folder(name="gs://my-bucket/archive", tried=True) in needs
+
+
+def test_the_launch_s_own_folders_and_subnetwork_are_looked_at() -> None:
+    needs = launch_needs(
+        WAREHOUSE,
+        ARCHIVED,
+        project="my-project",
+        staging_location="gs://my-bucket/staging",
+        temp_location="gs://my-bucket/temp",
+        subnetwork="regions/europe-west1/subnetworks/workers",
+        private=True,
+    )
+    name = "projects/my-project/regions/europe-west1/subnetworks/workers"
+    assert needs[1:4] == (
+        LaunchFolder(name="gs://my-bucket/staging"),
+        LaunchFolder(name="gs://my-bucket/temp"),
+        Subnetwork(name=name, private=True),
+    )
 
 
 def test_wrong_parameters_are_refused_before_anything_is_asked() -> None:
