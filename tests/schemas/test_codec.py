@@ -119,6 +119,7 @@ def test_depth_is_bounded() -> None:
         (b'{"t": 1, "message_id": "m"}', True, None),
         (b'{"t": 1, "message_id": ""}', False, None),
         (b'{"t": 1, "timestamp": 1769860800.5}', True, None),
+        (b'{"t": 1, "timestamp": 1e30}', True, None),
         (b'{"t": 1, "timestamp": "noon"}', False, None),
         (b'{"t": 1, "timestamp": "2026-01-31T12:00:00Z"}', True, READING["timestamp"]),
         (b'{"t": 1, "timestamp": "2026-01-31T13:00:00+01:00"}', True, READING["timestamp"]),
