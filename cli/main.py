@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from cli import archive, doctor, local, plan, templates
+from cli import archive, create, doctor, local, plan, templates
 from cli.output import OutputClosed, OutputFailed, told_apart
 
 _WORDS = {
@@ -84,9 +84,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+_SERVE_EXAMPLE = """Example:  mqttbeam broker serve --config broker.yaml
+
+\b
+broker.yaml:
+  listeners:
+    - {type: tcp, host: 127.0.0.1, port: 1883}
+  registry: {file: registry.yaml}
+
+\b
+registry.yaml, whose passwords are in the environment:
+  version: 1
+  devices:
+    meter-7: {password_env: METER_7_PASSWORD}
+  services:
+    telemetry:
+      role: telemetry-pipeline
+      client_id_prefix: telemetry
+      password_env: TELEMETRY_PASSWORD
+
+docs/local.md has the rest, and each pipeline beside it.
+"""
 broker_app = typer.Typer(no_args_is_help=True, help="The broker on its own.")
 app.add_typer(broker_app, name="broker")
 app.add_typer(templates.app, name="templates")
+app.add_typer(create.app, name="local")
 app.command("run")(local.run)
 app.command("send")(local.send)
 app.command("query")(local.query)
@@ -98,7 +120,7 @@ app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 @broker_app.command(
     "serve",
-    epilog="Example:  mqttbeam broker serve --config broker.yaml",
+    epilog=_SERVE_EXAMPLE,
 )
 def broker_serve(
     config: Annotated[Path, typer.Option(help="YAML file: listeners, registry, limits.")],

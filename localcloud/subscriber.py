@@ -182,10 +182,11 @@ class Stream:
 
 
 def topic_path(topic: str) -> str:
-    """Return a topic's full name."""
-    return f"projects/{PROJECT}/topics/{topic}"
+    """Return a topic's full name; one that is full already stays as it is."""
+    return topic if topic.startswith("projects/") else f"projects/{PROJECT}/topics/{topic}"
 
 
 def subscription_path(subscription: str) -> str:
-    """Return a subscription's full name."""
-    return f"projects/{PROJECT}/subscriptions/{subscription}"
+    """Return a subscription's full name; one that is full already stays as it is."""
+    full = subscription.startswith("projects/")
+    return subscription if full else f"projects/{PROJECT}/subscriptions/{subscription}"
