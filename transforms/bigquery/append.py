@@ -14,6 +14,7 @@
 """
 
 import logging
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -26,7 +27,12 @@ from google.cloud.bigquery_storage_v1.types import AppendRowsResponse, StorageEr
 
 from mqtt.client.backoff import Backoff
 from schemas.tables import Table
-from transforms.bigquery.stream import AppendStream, StreamBroken, TableName
+from transforms.bigquery.stream import (
+    EMULATOR_VARIABLE,
+    AppendStream,
+    StreamBroken,
+    TableName,
+)
 from transforms.errors import (
     DestinationError,
     DestinationMissing,
@@ -213,10 +219,17 @@ class BatchAppender:
 def missing_table(table: TableName, definition: Table) -> DestinationError:
     """Return the error for a table that is not there, with the command that creates it."""
     command = definition.create_command(table.project, table.dataset, table.table)
-    return DestinationMissing(
+    dataset = f"{table.project}:{table.dataset}"
+    words = (
         f"BigQuery table {table} does not exist; create it with `{command}`, and before it its"
-        f" dataset, where there is none, with `bq mk --dataset {table.project}:{table.dataset}`"
+        f" dataset, where there is none, with `bq mk --dataset {dataset}`"
     )
+    if os.environ.get(EMULATOR_VARIABLE):
+        words += (
+            f"; in the local BigQuery `mqttbeam local create --dataset {dataset}` makes"
+            f" {dataset}.{definition.name}"
+        )
+    return DestinationMissing(words)
 
 
 def refused_table(table: TableName, message: str) -> DestinationError:

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import os
+
 import grpc
 
 from transforms.errors import (
@@ -67,8 +69,10 @@ def told(error: grpc.RpcError, resource: str) -> PubSubError:
     if code in _PASSING:
         return PubSubUnavailable(f"{resource}: {details}")
     if code is grpc.StatusCode.NOT_FOUND:
+        local = _local_command(resource)
         return PubSubNotFound(
             f"{resource} does not exist; create it with `{create_command(resource)}`"
+            + (f", in the local Pub/Sub with `{local}`" if local else "")
         )
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         role = "publisher" if kind == "topics" else "subscriber"
@@ -78,6 +82,15 @@ def told(error: grpc.RpcError, resource: str) -> PubSubError:
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return PubSubInvalid(f"{resource}: {details}")
     return PubSubFailed(f"{resource}: {details} ({code.name})")
+
+
+def _local_command(resource: str) -> str | None:
+    """Returns what does the same in what PUBSUB_EMULATOR_HOST names; None where nothing does."""
+    if not os.environ.get("PUBSUB_EMULATOR_HOST"):
+        return None
+    if "/topics/" in resource:
+        return f"mqttbeam local create --topic {resource}"
+    return f"mqttbeam local create --subscription {resource}=TOPIC"
 
 
 def create_command(resource: str) -> str:

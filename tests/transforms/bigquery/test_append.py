@@ -2,7 +2,7 @@ import grpc
 import pytest
 from google.cloud.bigquery_storage_v1.types import AppendRowsResponse
 
-from schemas.tables import Field, Table
+from schemas.tables import TELEMETRY, Field, Table
 from tests.transforms.bigquery.write_service import (
     Abort,
     Answer,
@@ -11,7 +11,7 @@ from tests.transforms.bigquery.write_service import (
     failed,
     row_errors,
 )
-from transforms.bigquery.append import BatchAppender
+from transforms.bigquery.append import BatchAppender, missing_table
 from transforms.bigquery.rows import RowWriter
 from transforms.bigquery.stream import EMULATOR_VARIABLE, AppendStream, TableName, open_client
 from transforms.errors import (
@@ -153,6 +153,17 @@ def test_what_does_not_pass_names_the_table_and_what_mends_it(
 ) -> None:
     with WriteService(lambda rows: failed(code)) as service, pytest.raises(error, match=words):
         Appending(service).append(["a"])
+
+
+def test_a_missing_table_of_the_local_bigquery_is_told_with_what_makes_it_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = TableName.parse("local:iot.telemetry")
+    monkeypatch.delenv(EMULATOR_VARIABLE, raising=False)
+    assert "local create" not in str(missing_table(table, TELEMETRY))
+    monkeypatch.setenv(EMULATOR_VARIABLE, "127.0.0.1:9060")
+    here = "`mqttbeam local create --dataset local:iot` makes local:iot.telemetry"
+    assert str(missing_table(table, TELEMETRY)).endswith(here)
 
 
 def test_a_service_that_stays_away_ends_the_wait() -> None:

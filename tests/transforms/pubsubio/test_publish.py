@@ -149,13 +149,17 @@ def test_a_service_that_stays_away_is_an_error(channel: grpc.Channel, place: Pla
 
 
 def test_a_missing_topic_is_an_error_with_the_command_that_creates_it(
-    channel: grpc.Channel, place: Place
+    channel: grpc.Channel, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink, _ = publisher(channel, "projects/local/topics/missing")
-    sink.add(message(b"x"))
-    with pytest.raises(PubSubNotFound, match="gcloud pubsub topics create missing") as told_error:
-        sink.flush()
-    assert isinstance(told_error.value, DestinationMissing)
+    here = "mqttbeam local create --topic projects/local/topics/missing"
+    for emulator in ("", "127.0.0.1:8085"):
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator)
+        sink.add(message(b"x"))
+        with pytest.raises(PubSubNotFound, match="gcloud pubsub topics create missing") as told:
+            sink.flush()
+        assert isinstance(told.value, DestinationMissing)
+        assert (here in str(told.value)) is bool(emulator)
 
 
 def test_what_a_failed_bundle_left_is_forgotten(channel: grpc.Channel, place: Place) -> None:
