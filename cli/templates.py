@@ -194,6 +194,9 @@ def spec(
 @app.command(
     epilog="Example:  mqttbeam templates launch pubsub-to-bigquery --project my-project"
     " --region europe-west1 --job warehouse --spec gs://my-bucket/pubsub-to-bigquery.json"
+    " --service-account warehouse@my-project.iam.gserviceaccount.com --max-workers 4 --private"
+    " --subnetwork regions/europe-west1/subnetworks/mqttbeam-workers"
+    " --staging-location gs://my-bucket/staging --temp-location gs://my-bucket/temp"
     " --param inputSubscription=projects/my-project/subscriptions/telemetry-warehouse"
     " --param outputTableSpec=my-project:iot.telemetry"
 )
