@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from localcloud.endpoints import free_ports
 from templates.catalog import template_named
+from templates.promises import examples
 from templates.specification import specification
 from tests.harness import brokers
 from tests.harness.google_apis import CALLER, GoogleApis
@@ -25,6 +26,10 @@ TOPIC = "projects/my-project/topics/telemetry"
 DEAD_LETTERS = f"{TOPIC}-dead-letters"
 SECRET = "projects/my-project/secrets/mqtt-password"
 TEMPLATE = template_named("mqtt-to-pubsub")
+WHOLE = [
+    word for name, value in examples(TEMPLATE).items() for word in ("--param", f"{name}={value}")
+]
+SUBNETWORK = "regions/europe-west1/subnetworks/workers"
 SPEC = "gs://my-bucket/templates/mqtt-to-pubsub.json"
 
 
@@ -170,6 +175,9 @@ def test_json_holds_the_same_and_a_broker_out_of_reach_fails_only_where_the_work
     [
         (["--param", "hunter2"], "error: --param: must be NAME=VALUE"),
         (["--param", "outputTopic=t"], "error: outputTopic: must be"),
+        (["--private", *WHOLE], "error: --private needs --subnetwork"),
+        (["--subnetwork", SUBNETWORK, *WHOLE], f"error: --subnetwork {SUBNETWORK!r} needs --proj"),
+        (["--staging-location", "here"], "error: --staging-location 'here': must be like gs://"),
         (["--timeout", "0"], "error: --timeout is 0: expected seconds, 1 to 600"),
         (["--service-account", "me"], "error: --service-account 'me': must be like"),
     ],
