@@ -82,14 +82,14 @@ def test_what_can_t_be_is_one_line_and_exit_status_2(
     assert_refused(done, message)
 
 
-@pytest.mark.parametrize("command", ["run", "send", "query", "tail", "archive"])
+@pytest.mark.parametrize("command", ["run", "send", "query", "tail", "archive", "local create"])
 def test_help_shows_examples(command: str, tmp_path: Path) -> None:
-    done = mqttbeam(command, "--help", cwd=tmp_path)
+    done = mqttbeam(*command.split(), "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"mqttbeam {command}" in done.stdout.split("Example")[1]
 
 
-@pytest.mark.parametrize("command", ["broker", "templates"])
+@pytest.mark.parametrize("command", ["broker", "templates", "local"])
 def test_a_group_alone_prints_its_help(command: str, tmp_path: Path) -> None:
     done = mqttbeam(command, cwd=tmp_path)
     assert "Commands" in done.stdout
