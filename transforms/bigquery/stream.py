@@ -21,6 +21,7 @@ from typing import Any
 
 import grpc
 from google.auth.credentials import Credentials
+from google.auth.exceptions import DefaultCredentialsError
 from google.cloud.bigquery_storage_v1 import BigQueryWriteClient
 from google.cloud.bigquery_storage_v1.services.big_query_write.transports import (
     BigQueryWriteGrpcTransport,
@@ -33,7 +34,7 @@ from google.cloud.bigquery_storage_v1.types import (
 )
 from google.protobuf import descriptor_pb2
 
-from transforms.errors import InvalidSetting
+from transforms.errors import DestinationRefused, InvalidSetting
 
 EMULATOR_VARIABLE = "BIGQUERY_STORAGE_EMULATOR_HOST"
 _SERVICE = "bigquerystorage.googleapis.com"
@@ -93,14 +94,21 @@ class StreamBroken(Exception):
 def open_client(credentials: Credentials | None = None) -> BigQueryWriteClient:
     """Connect to BigQuery, or to the emulator BIGQUERY_STORAGE_EMULATOR_HOST names.
 
-    Without `credentials` those of the environment are used.
+    Without `credentials` those of the environment are used. Raises DestinationRefused where there
+    are none that can be used.
     """
     if address := os.environ.get(EMULATOR_VARIABLE):
         channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
     else:
-        channel = BigQueryWriteGrpcTransport.create_channel(
-            _SERVICE, credentials=credentials, options=_CHANNEL_OPTIONS
-        )
+        try:
+            channel = BigQueryWriteGrpcTransport.create_channel(
+                _SERVICE, credentials=credentials, options=_CHANNEL_OPTIONS
+            )
+        except DefaultCredentialsError as error:
+            raise DestinationRefused(
+                f"BigQuery: there are no Google credentials here ({error}); run `gcloud auth"
+                f" application-default login`, or name a local BigQuery in {EMULATOR_VARIABLE}"
+            ) from error
     transport = BigQueryWriteGrpcTransport(channel=channel)
     return BigQueryWriteClient(transport=transport)  # type: ignore[no-untyped-call]  # Google's
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import grpc
 import pytest
 from google.cloud.bigquery_storage_v1.types import AppendRowsResponse
@@ -164,6 +166,15 @@ def test_a_missing_table_of_the_local_bigquery_is_told_with_what_makes_it_there(
     monkeypatch.setenv(EMULATOR_VARIABLE, "127.0.0.1:9060")
     here = "`mqttbeam local create --dataset local:iot` makes local:iot.telemetry"
     assert str(missing_table(table, TELEMETRY)).endswith(here)
+
+
+def test_without_credentials_the_way_to_some_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(EMULATOR_VARIABLE, raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(DestinationRefused, match=r"no Google credentials.*none\.json.*gcloud auth"):
+        open_client()
 
 
 def test_a_service_that_stays_away_ends_the_wait() -> None:
