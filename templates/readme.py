@@ -144,11 +144,19 @@ def _row(parameter: Parameter) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+_PLACE = (
+    f"  --subnetwork {_SUBNETWORK} --private",
+    f"  --staging-location {_BUCKET}/staging --temp-location {_BUCKET}/temp",
+)
+"""Where a launch puts its workers and its files, as mqttbeam takes it."""
+
+
 def _doctor(template: Template) -> str:
     lines = [
         f"mqttbeam doctor {template.name}",
         f"  --project my-project --spec {_SPEC.format(name=template.name)}",
         f"  --service-account {_ACCOUNT.format(name=template.name)}",
+        *_PLACE,
         *_params(template),
     ]
     return " \\\n".join(lines)
@@ -160,8 +168,8 @@ def _mqttbeam(template: Template) -> str:
         f"  --project my-project --region europe-west1 --job {template.name}",
         f"  --spec {_SPEC.format(name=template.name)}",
         f"  --service-account {_ACCOUNT.format(name=template.name)}",
-        f"  --subnetwork {_SUBNETWORK} --private --max-workers {_MOST_WORKERS}",
-        f"  --staging-location {_BUCKET}/staging --temp-location {_BUCKET}/temp",
+        f"  --max-workers {_MOST_WORKERS}",
+        *_PLACE,
         *_params(template),
     ]
     return " \\\n".join(lines)
