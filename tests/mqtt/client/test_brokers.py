@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +206,8 @@ def test_a_member_does_not_leave_before_what_it_took_is_stored(
     site: Site, stream: str, publish: Connect
 ) -> None:
     settings = site.settings("telemetry", f"telemetry-{stream}", session_expiry_seconds=600)
+    empty = site.settings("telemetry", f"telemetry-{stream}-empty", session_expiry_seconds=600)
+    subscriber_of(empty, f"{stream}-nothing").close()
     first = subscriber_of(settings, stream)
     publisher = publish(site.settings("d1", "d1"))
     publisher.publish(numbered(stream, 10), timeout_seconds=10)
@@ -215,7 +216,9 @@ def test_a_member_does_not_leave_before_what_it_took_is_stored(
     leaving = LeavingSubscriber(settings, filters, quiet_seconds=0.2)
     batch = leaving.take(100, 10)
     assert batch is not None
-    time.sleep(2.0)  # ten times as long as quiet must last
+    # Another, which began later and holds nothing, has left by then.
+    other = LeavingSubscriber(empty, filters, quiet_seconds=0.2)
+    wait_until(lambda: other.left, seconds=10, what="the end of an empty session")
     assert not leaving.left
     leaving.acknowledge([batch])
     wait_until(lambda: leaving.left, seconds=5, what="the end of the session")
