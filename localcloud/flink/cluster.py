@@ -110,7 +110,7 @@ class FlinkCluster:
         self._children.__enter__()
         try:
             self._start_all()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: nothing that was started may outlive it; raised again
             self._children.__exit__(None, None, None)
             raise
         return self
