@@ -151,7 +151,7 @@ def make(venv: Path) -> None:
     sys.stderr.write(
         f"Setting up {venv.name} with Python {'.'.join(map(str, sys.version_info[:3]))}: "
         "the packages of requirements.lock, each checked by its hash.\n"
-        "This is done once and takes some 90 s with a good network, and 1.2 GB of disk.\n"
+        "This is done once and takes some 90 s with a good network, and 1.4 GB of disk.\n"
     )
     if fresh:
         command = [sys.executable, "-m", "venv", "--clear", str(venv)]
