@@ -166,8 +166,10 @@ def make(venv: Path) -> None:
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     progress = Progress(packages=locked_packages(LOCK.read_text()))
     with (venv / LOG).open("w") as log:
+        # The lock is whole, and nothing beside it is looked up: without --no-deps a package that is
+        # asked for with an extra (NAME[EXTRA]) fails as soon as a newer version of it is released.
         _watched(
-            [*pip, "--progress-bar=off", "--require-hashes", "-r", str(LOCK)],
+            [*pip, "--progress-bar=off", "--require-hashes", "--no-deps", "-r", str(LOCK)],
             log=log,
             progress=progress,
             failure="pip could not install the packages of requirements.lock:",
@@ -177,6 +179,12 @@ def make(venv: Path) -> None:
             log=log,
             progress=progress,
             failure="pip could not install the project itself:",
+        )
+        _watched(
+            [str(python), "-m", "pip", "check", "--disable-pip-version-check"],
+            log=log,
+            progress=progress,
+            failure="requirements.lock is not whole, or contradicts itself; `make lock` writes it:",
         )
     stamp.write_text(wanted)
     mark.unlink()

@@ -60,6 +60,27 @@ def test_an_environment_that_works_is_kept_and_brought_up_to_the_lock(venv: Path
     assert (venv / environment.STAMP).read_text() == environment.fingerprint()
 
 
+def test_nothing_beside_the_lock_is_looked_up_and_the_whole_is_checked(
+    venv: Path, tmp_path: Path
+) -> None:
+    calls = tmp_path / "calls"
+    python = venv / "bin" / "python"
+    _program(python, f'echo "$*" >>{shlex.quote(str(calls))}; echo {platform.python_version()}')
+    environment.make(venv)
+    _, locked, project, check = calls.read_text().splitlines()
+    assert "--require-hashes --no-deps -r" in locked
+    assert project.endswith(f"-e {environment.PROJECT}")
+    assert check.startswith("-m pip check")
+
+
+def test_a_lock_that_contradicts_itself_ends_the_set_up(venv: Path) -> None:
+    contradiction = 'case "$*" in *check*) echo "a 1 needs b, which is missing"; exit 1;; esac'
+    _program(venv / "bin" / "python", f"{contradiction}; echo {platform.python_version()}")
+    with pytest.raises(environment.EnvironmentFailed, match="a 1 needs b"):
+        environment.make(venv)
+    assert not (venv / environment.STAMP).exists()
+
+
 def test_a_set_up_that_was_cut_off_starts_from_an_empty_folder_and_a_failed_one_says_why(
     venv: Path,
 ) -> None:
