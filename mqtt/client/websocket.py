@@ -21,6 +21,8 @@ from mqtt.errors import BrokerUnreachable, ConnectionLost
 _SUBPROTOCOL = Subprotocol("mqtt")
 """[MQTT-6.0.0-3]"""
 _MOST_FRAME_BYTES = 16 * 1024 * 1024
+_SENT_FRAME_BYTES = 256 * 1024
+"""A server holds a frame whole and bounds it, whereas a write may be thousands of packets."""
 _CARRIED = (Opcode.BINARY, Opcode.CONT)
 
 
@@ -52,11 +54,12 @@ class WebSocket:
         return self._protocol.state is State.OPEN
 
     def wrap(self, data: bytes) -> bytes:
-        """Returns the data as a frame, masked. Raises ConnectionLost once it is closed."""
+        """Returns the data in frames, masked. Raises ConnectionLost once it is closed."""
         with self._lock:
             if self._protocol.state is not State.OPEN:
                 raise ConnectionLost(f"{self._address} has closed the WebSocket")
-            self._protocol.send_binary(data)
+            for start in range(0, len(data), _SENT_FRAME_BYTES):
+                self._protocol.send_binary(data[start : start + _SENT_FRAME_BYTES])
             return b"".join(self._protocol.data_to_send())
 
     def goodbye(self) -> bytes:
