@@ -5,6 +5,8 @@
     listeners:                          # default: one of type tcp on 127.0.0.1:1883
       - {type: tcp, host: 127.0.0.1, port: 1883}
       - {type: tls, host: 127.0.0.1, port: 8883, certificate_file: c.pem, key_file: k.pem}
+      - {type: ws, host: 127.0.0.1, port: 8083, path: /mqtt, allowed_origins: [https://a.example]}
+      - {type: wss, host: 127.0.0.1, port: 8084, certificate_file: c.pem, key_file: k.pem}
     registry: {file: registry.yaml}     # without it nobody can connect
     limits:                             # every one of broker.core.limits.Limits
       receive_maximum: 5000
@@ -13,13 +15,19 @@
     shutdown_seconds: 5                 # how long clients may take to read their last bytes
     log_level: info                     # debug, info, warning or error
 
-Paths are taken from the file's folder. Port 0 lets the system choose; the ready line says which.
+``ws`` and ``wss`` are MQTT over WebSocket; the ports above are the defaults of each type. A browser
+says from which site it comes (Origin), and so does paho: who says so is refused unless the site
+is among ``allowed_origins``, of which there are none by default; ``["*"]`` allows all.
+
+Paths of files are taken from the file's folder. Port 0 lets the system choose; the ready line says
+which.
 """
 
 from __future__ import annotations
 
 import enum
 import math
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -43,6 +51,30 @@ class ListenerType(enum.Enum):
 
     TCP = "tcp"
     TLS = "tls"
+    WS = "ws"
+    WSS = "wss"
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether it needs a certificate."""
+        return self in (ListenerType.TLS, ListenerType.WSS)
+
+    @property
+    def has_websocket(self) -> bool:
+        """Whether it has a path."""
+        return self in (ListenerType.WS, ListenerType.WSS)
+
+
+_PORTS = {
+    ListenerType.TCP: 1883,
+    ListenerType.TLS: 8883,
+    ListenerType.WS: 8083,
+    ListenerType.WSS: 8084,
+}
+_SECURED = {ListenerType.TCP: ListenerType.TLS, ListenerType.WS: ListenerType.WSS}
+_DEFAULT_PATH = "/mqtt"
+_PATH = re.compile(r"/[!-\"$->@-~]*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[!-\"$-.0->@-~]+")
 
 
 def _is_name(host: str) -> bool:
@@ -56,13 +88,19 @@ def _is_name(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """One address to listen on. ``certificate_file`` holds the chain, and only TLS has files."""
+    """One address to listen on.
+
+    ``certificate_file`` holds the chain, and only TLS has files. ``path`` and ``allowed_origins``
+    are WebSocket's.
+    """
 
     type: ListenerType = ListenerType.TCP
     host: str = "127.0.0.1"
     port: int = 1883
     certificate_file: Path | None = None
     key_file: Path | None = None
+    path: str = _DEFAULT_PATH
+    allowed_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.host:
@@ -74,11 +112,23 @@ class Listener:
             )
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port is {self.port}; it must be 0 to 65535")
+        name = self.type.value
         files = (self.certificate_file, self.key_file)
-        if self.type is ListenerType.TLS and None in files:
-            raise ValueError("type tls needs certificate_file and key_file")
-        if self.type is ListenerType.TCP and files != (None, None):
-            raise ValueError("type tcp takes no certificate_file and no key_file; use type tls")
+        if self.type.has_tls and None in files:
+            raise ValueError(f"type {name} needs certificate_file and key_file")
+        if not self.type.has_tls and files != (None, None):
+            raise ValueError(
+                f"type {name} takes no certificate_file and no key_file; use type"
+                f" {_SECURED[self.type].value}"
+            )
+        if not _PATH.fullmatch(self.path):
+            raise ValueError(f"path is {self.path!r}; it must be one such as /mqtt")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin) and self.allowed_origins != ("*",):
+                raise ValueError(
+                    f"allowed_origins has {origin!r}; it must be a site such as"
+                    " https://app.example, with its port if it has one, or '*' alone"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +182,25 @@ def load_config(path: Path) -> BrokerConfig:
 def _listener(entry: Section, folder: Path) -> Listener:
     kind = _choice(entry, "type", ListenerType, ListenerType.TCP)
     host = entry.take("host", str, "127.0.0.1")
-    port = entry.take("port", int, 8883 if kind is ListenerType.TLS else 1883)
+    port = entry.take("port", int, _PORTS[kind])
     files = {key: entry.take_path(key, folder) for key in ("certificate_file", "key_file")}
+    for key in ("path", "allowed_origins"):
+        if key in entry and not kind.has_websocket:
+            raise entry.fail(key, f"is for types ws and wss; this one is {kind.value}")
+    path = entry.take("path", str, _DEFAULT_PATH)
+    origins = tuple(entry.texts("allowed_origins"))
     entry.finish()
     # One by one, so that the error names the key.
     entry.build("host", lambda: Listener(host=host))
     entry.build("port", lambda: Listener(port=port))
-    return entry.build("type", lambda: Listener(type=kind, host=host, port=port, **files))
+    entry.build("path", lambda: Listener(path=path))
+    entry.build("allowed_origins", lambda: Listener(allowed_origins=origins))
+    return entry.build(
+        "type",
+        lambda: Listener(
+            type=kind, host=host, port=port, path=path, allowed_origins=origins, **files
+        ),
+    )
 
 
 def _limits(entry: Section) -> Limits:

@@ -74,6 +74,11 @@ class ClientProtocol(asyncio.Protocol):
         self._core.written(self._connection, unwritten, self._loop.time())
         self._shell.wake()
 
+    @property
+    def packet_bytes(self) -> int:
+        """The largest packet that would be taken now; before the login it is a smaller one."""
+        return 0 if self._connection is None else self._connection.decoder.maximum_packet_bytes
+
     def write(self, data: bytes) -> int:
         """Writes, and returns how many bytes the transport could not pass on yet."""
         transport = self._transport

@@ -1,4 +1,4 @@
-"""Listeners: TCP and TLS."""
+"""Listeners: TCP and TLS, with or without WebSocket."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from collections.abc import Callable
 
 from broker.config import Listener, ListenerType
 from broker.errors import ConfigError, ListenError
+from broker.server.client import ClientProtocol
+from broker.server.websocket import WebSocketProtocol
 
-_SCHEMES = {ListenerType.TCP: "mqtt", ListenerType.TLS: "mqtts"}
+_SCHEMES = {
+    ListenerType.TCP: "mqtt",
+    ListenerType.TLS: "mqtts",
+    ListenerType.WS: "ws",
+    ListenerType.WSS: "wss",
+}
 
 _BACKLOG = 1_024
 """Devices come back all at once after an outage."""
@@ -23,6 +30,8 @@ class OpenListener:
         host = f"[{listener.host}]" if ":" in listener.host else listener.host
         port: int = server.sockets[0].getsockname()[1]
         self.url = f"{_SCHEMES[listener.type]}://{host}:{port}"
+        if listener.type.has_websocket:
+            self.url += listener.path
 
     def close(self) -> None:
         """Takes no more connections; those that are open stay."""
@@ -31,8 +40,10 @@ class OpenListener:
 
 async def open_listener(
     listener: Listener,
-    factory: Callable[[], asyncio.Protocol],
+    factory: Callable[[], ClientProtocol],
     loop: asyncio.AbstractEventLoop,
+    *,
+    maximum_packet_bytes: int,
 ) -> OpenListener:
     """Starts to listen.
 
@@ -40,10 +51,14 @@ async def open_listener(
       ConfigError: the certificate or its key cannot be used.
       ListenError: the address cannot be had.
     """
-    context = tls_context(listener) if listener.type is ListenerType.TLS else None
+
+    def websocket() -> WebSocketProtocol:
+        return WebSocketProtocol(factory(), listener, maximum_packet_bytes=maximum_packet_bytes)
+
+    context = tls_context(listener) if listener.type.has_tls else None
     try:
         server = await loop.create_server(
-            factory,
+            websocket if listener.type.has_websocket else factory,
             listener.host,
             listener.port,
             ssl=context,

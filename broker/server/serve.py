@@ -55,7 +55,14 @@ class Server:
         listeners: list[OpenListener] = []
         with ExitStack() as opened:
             for listener in config.listeners:
-                listeners += [await open_listener(listener, shell.protocol, loop)]
+                listeners += [
+                    await open_listener(
+                        listener,
+                        shell.protocol,
+                        loop,
+                        maximum_packet_bytes=config.limits.maximum_packet_bytes,
+                    )
+                ]
                 opened.callback(listeners[-1].close)
             opened.pop_all()
         return cls(shell, listeners, config.shutdown_seconds)

@@ -62,6 +62,23 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert (config.shutdown_seconds, config.log_level) == (1.5, LogLevel.WARNING)
 
 
+def test_websocket_listeners_have_ports_a_path_and_no_browser_s_site_by_default(
+    tmp_path: Path,
+) -> None:
+    config = load(
+        tmp_path,
+        """
+        listeners:
+          - {type: ws}
+          - {type: wss, path: /, allowed_origins: ["*"], certificate_file: c.pem, key_file: k.pem}
+        """,
+    )
+    plain, secured = config.listeners
+    assert plain == Listener(type=ListenerType.WS, port=8083, path="/mqtt", allowed_origins=())
+    assert (secured.type, secured.port) == (ListenerType.WSS, 8084)
+    assert (secured.path, secured.allowed_origins) == ("/", ("*",))
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -79,7 +96,19 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         (r'registry: {file: "a\0"}', "registry.file: is 'a\\x00'; the name of a file holds no NUL"),
         ("listeners: [{port: '1'}]", "listeners[0].port: is '1'; it must be a whole number"),
         ("listeners: [{port: true}]", "listeners[0].port: is True; it must be a whole number"),
-        ("listeners: [{type: ws}]", "listeners[0].type: is 'ws'; it must be one of: tcp, tls"),
+        ("listeners: [{type: udp}]", "[0].type: is 'udp'; it must be one of: tcp, tls, ws, wss"),
+        ("listeners: [{type: wss}]", "type wss needs certificate_file and key_file"),
+        ("listeners: [{type: ws, key_file: k}]", "and no key_file; use type wss"),
+        ("listeners: [{path: /mqtt}]", "listeners[0].path: is for types ws and wss; this one is"),
+        ("listeners: [{type: tls, allowed_origins: []}]", "allowed_origins: is for types ws and"),
+        ("listeners: [{type: ws, path: mqtt}]", "listeners[0].path: path is 'mqtt'; it must be"),
+        ("listeners: [{type: ws, path: '/a?b'}]", "listeners[0].path: path is '/a?b'; it must be"),
+        (
+            "listeners: [{type: ws, allowed_origins: ['https://a.example/']}]",
+            "listeners[0].allowed_origins: allowed_origins has 'https://a.example/'; it must be",
+        ),
+        ("listeners: [{type: ws, allowed_origins: ['*', 'http://a']}]", "has '*'; it must be"),
+        ("listeners: [{type: ws, allowed_origins: [1]}]", "allowed_origins[0]: is 1; it must be"),
         ("listeners: [{type: tls}]", "type tls needs certificate_file and key_file"),
         ("listeners: [{key_file: k}]", "type tcp takes no certificate_file"),
         ("limits: {recieve_maximum: 1}", "limits.recieve_maximum: is not known here"),
