@@ -8,6 +8,7 @@
       - {type: ws, host: 127.0.0.1, port: 8083, path: /mqtt, allowed_origins: [https://a.example]}
       - {type: wss, host: 127.0.0.1, port: 8084, certificate_file: c.pem, key_file: k.pem}
     registry: {file: registry.yaml}     # without it nobody can connect
+    store: {file: broker.db}            # without it nothing outlives the process
     limits:                             # every one of broker.core.limits.Limits
       receive_maximum: 5000
       service_queue: {messages: 1000000, bytes: 1073741824}
@@ -34,7 +35,10 @@ from typing import Any
 
 from broker.core.limits import Limits, QueueFull, QueueLimits
 from broker.errors import ConfigError
+from broker.store import Synchronous
 from broker.yaml_file import Section
+
+LONGEST_COMMIT_DELAY_MS = 1_000.0
 
 
 class LogLevel(enum.Enum):
@@ -132,11 +136,37 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """Where sessions, queued and retained messages and wills outlive the process.
+
+    Attributes:
+      file: the SQLite file; SQLite puts two more beside it (``-wal``, ``-shm``).
+      synchronous: ``full`` (the default): what is acknowledged survives the loss of power;
+        ``normal``: it survives the death of the process, and the last moments before a loss of
+        power may be gone though they were acknowledged. Commits then wait for no disk.
+      commit_delay_ms: how long everything that arrives is gathered for one commit: fewer commits,
+        and every answer later by as much. 0 gathers what came in one turn of the event loop.
+    """
+
+    file: Path
+    synchronous: Synchronous = Synchronous.FULL
+    commit_delay_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.commit_delay_ms <= LONGEST_COMMIT_DELAY_MS:
+            raise ValueError(
+                f"commit_delay_ms is {self.commit_delay_ms}; it must be 0 to"
+                f" {LONGEST_COMMIT_DELAY_MS:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerConfig:
     """Everything that a server is started with."""
 
     listeners: tuple[Listener, ...] = (Listener(),)
     registry_file: Path | None = None
+    store: StoreConfig | None = None
     limits: Limits = field(default_factory=Limits)
     shutdown_seconds: float = 5.0
     log_level: LogLevel = LogLevel.INFO
@@ -163,6 +193,7 @@ def load_config(path: Path) -> BrokerConfig:
     registry = top.section("registry")
     registry_file = registry.take_path("file", folder)
     registry.finish()
+    store = _store(top.section("store"), folder) if "store" in top else None
     limits = _limits(top.section("limits"))
     shutdown_seconds = top.take("shutdown_seconds", float, BrokerConfig().shutdown_seconds)
     log_level = _choice(top, "log_level", LogLevel, LogLevel.INFO)
@@ -172,6 +203,7 @@ def load_config(path: Path) -> BrokerConfig:
         lambda: BrokerConfig(
             listeners=listeners,
             registry_file=registry_file,
+            store=store,
             limits=limits,
             shutdown_seconds=shutdown_seconds,
             log_level=log_level,
@@ -200,6 +232,19 @@ def _listener(entry: Section, folder: Path) -> Listener:
         lambda: Listener(
             type=kind, host=host, port=port, path=path, allowed_origins=origins, **files
         ),
+    )
+
+
+def _store(entry: Section, folder: Path) -> StoreConfig:
+    file = entry.take_path("file", folder)
+    if file is None:
+        raise entry.fail("file", "is missing; it must be a path, such as broker.db")
+    synchronous = _choice(entry, "synchronous", Synchronous, Synchronous.FULL)
+    delay = entry.take("commit_delay_ms", float, 0.0)
+    entry.finish()
+    return entry.build(
+        "commit_delay_ms",
+        lambda: StoreConfig(file=file, synchronous=synchronous, commit_delay_ms=delay),
     )
 
 

@@ -5,6 +5,7 @@
     BrokerError
     ├── ConfigError     the configuration file: the key, the value and what would be right
     ├── RegistryError   the registry file: the entry, the value and what would be right
+    ├── StoreError      the store can't be opened, read or written; nothing is acknowledged then
     └── ListenError     an address cannot be listened on
 """
 
@@ -21,6 +22,10 @@ class ConfigError(BrokerError, ValueError):
 
 class RegistryError(BrokerError, ValueError):
     """The device registry is wrong; the message names the entry and what would be right."""
+
+
+class StoreError(BrokerError):
+    """The store can't be opened, read or written; the message names the file and what to do."""
 
 
 class ListenError(BrokerError):

@@ -12,6 +12,7 @@ from mqtt5 import (
 
 from broker.core.connection import Connection
 from broker.core.delivery import Delivery
+from broker.core.journal import Journal
 from broker.core.session import Outgoing, Session
 from mqtt.codec import encode
 from mqtt.errors import ProtocolError
@@ -20,8 +21,9 @@ from mqtt.errors import ProtocolError
 class Acknowledging:
     """Frees what clients acknowledge and sends what waited for the room."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, journal: Journal) -> None:
         self._delivery = delivery
+        self._journal = journal
 
     def acknowledged(self, connection: Connection, packet: PubAckPacket, now: float) -> None:
         """PUBACK [MQTT-4.3.2-5]; with a refusal in it the message ends as well [MQTT-4.8.2-6]."""
@@ -42,6 +44,7 @@ class Acknowledging:
                 reason = PubRelReasonCode.PACKET_ID_NOT_FOUND
             elif int(packet.reason_code) < 0x80:
                 session.released[packet_id] = None
+                self._journal.released(session, packet_id, waits=True)
             else:
                 self._delivery.pump(session, now)
                 return
@@ -57,6 +60,7 @@ class Acknowledging:
         assert session is not None
         if packet.packet_id in session.released:
             del session.released[packet.packet_id]
+            self._journal.released(session, packet.packet_id, waits=False)
             self._delivery.pump(session, now)
 
     def _finish(self, session: Session, packet_id: int, qos: int) -> Outgoing | None:
@@ -76,4 +80,6 @@ class Acknowledging:
             )
         del held[packet_id]
         session.held_bytes -= outgoing.message.size
+        if outgoing.row:
+            self._journal.done(outgoing)
         return outgoing

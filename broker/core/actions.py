@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from broker.core.connection import Connection
+from broker.core.facts import Changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,12 @@ class Notice:
 
 @dataclass(slots=True)
 class Turn:
-    """Actions in the order in which they are to be done. ``writes``: connections with ``out``."""
+    """Actions in the order in which they are to be done. ``writes``: connections with ``out``.
 
+    ``changes`` must be durable before anything else of the turn is done.
+    """
+
+    changes: Changes = field(default_factory=Changes)
     writes: list[Connection] = field(default_factory=list)
     authentications: list[Authenticate] = field(default_factory=list)
     closes: list[Close] = field(default_factory=list)

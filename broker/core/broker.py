@@ -32,9 +32,12 @@ from broker.core.actions import Close, Notice, Turn
 from broker.core.connection import Connection, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
+from broker.core.facts import Stored
 from broker.core.handshake import REASON_CHARACTERS, Handshake, Refused
+from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.publishing import Publishing
+from broker.core.restoring import Restoring
 from broker.core.retained import Retained
 from broker.core.session import Session
 from broker.core.sessions import Sessions
@@ -55,16 +58,22 @@ _PINGRESP = b"\xd0\x00"
 class Broker:
     """An MQTT server without its sockets.
 
-    ``new_token`` returns a unique text for client identifiers that the server assigns.
+    ``new_token`` returns a unique text for client identifiers that the server assigns. ``durable``:
+    each turn has the changes that a store is to keep.
     """
 
-    def __init__(self, *, limits: Limits, new_token: Callable[[], str]) -> None:
+    def __init__(
+        self, *, limits: Limits, new_token: Callable[[], str], durable: bool = False
+    ) -> None:
         self.limits = limits
         self.counters = Counters()
         self.connections: set[Connection] = set()
         self._timers = Timers()
+        journal = self._journal = Journal(durable=durable)
         self.retained = Retained(
-            maximum_messages=limits.retained_messages, maximum_bytes=limits.retained_bytes
+            maximum_messages=limits.retained_messages,
+            maximum_bytes=limits.retained_bytes,
+            journal=journal,
         )
         subscriptions = Subscriptions()
         self._delivery = Delivery(
@@ -72,27 +81,45 @@ class Broker:
             subscriptions=subscriptions,
             timers=self._timers,
             counters=self.counters,
+            journal=journal,
         )
         publishing = Publishing(
             limits=limits,
             delivery=self._delivery,
             retained=self.retained,
             counters=self.counters,
+            journal=journal,
         )
         subscribing = Subscribing(
             limits=limits,
             subscriptions=subscriptions,
             delivery=self._delivery,
             retained=self.retained,
+            journal=journal,
         )
-        acknowledging = Acknowledging(self._delivery)
-        self._wills = Wills(publishing=publishing, timers=self._timers, counters=self.counters)
+        acknowledging = Acknowledging(self._delivery, journal)
+        self._wills = Wills(
+            publishing=publishing, timers=self._timers, counters=self.counters, journal=journal
+        )
         self.sessions = Sessions(
-            limits=limits, subscribing=subscribing, wills=self._wills, timers=self._timers
+            limits=limits,
+            subscribing=subscribing,
+            wills=self._wills,
+            timers=self._timers,
+            journal=journal,
+        )
+        self._restoring = Restoring(
+            journal=journal,
+            sessions=self.sessions,
+            subscribing=subscribing,
+            retained=self.retained,
+            wills=self._wills,
         )
         self._handshake = Handshake(
             limits=limits,
             sessions=self.sessions,
+            wills=self._wills,
+            journal=journal,
             turn=self._delivery.turn,
             new_token=new_token,
         )
@@ -109,6 +136,10 @@ class Broker:
             DisconnectPacket: self._disconnect,
             AuthPacket: self._auth,
         }
+
+    def restore(self, stored: Stored, now: float) -> None:
+        """Takes up what an earlier process left; before anything else, and once."""
+        self._restoring.restore(stored, now)
 
     def opened(self, peer: str, now: float) -> Connection:
         """A client has connected; ``peer`` is its address, for the log."""
@@ -220,14 +251,20 @@ class Broker:
     def take_turn(self) -> Turn:
         """What was decided since the last call."""
         shared = self._delivery.turn
-        turn = Turn(shared.writes, shared.authentications, shared.closes, shared.notices)
+        turn = Turn(
+            self._journal.take(),
+            shared.writes,
+            shared.authentications,
+            shared.closes,
+            shared.notices,
+        )
         shared.writes, shared.authentications, shared.closes, shared.notices = [], [], [], []
         return turn
 
     @property
     def has_work(self) -> bool:
         """Whether ``take_turn`` has something to give."""
-        return bool(self._delivery.turn)
+        return bool(self._delivery.turn) or bool(self._journal.changes)
 
     def _connect(self, connection: Connection, packet: ConnectPacket, now: float) -> None:
         connection.v5 = connection.protocol is ProtocolVersion.V5
@@ -337,8 +374,11 @@ class Broker:
             return
         connection.session = None
         will, connection.will = connection.will, None
-        if will is not None and with_will:
-            self._wills.connection_ended(session.client_id, will, now)
+        if will is not None:
+            if with_will:
+                self._wills.connection_ended(session.client_id, will, now)
+            else:
+                self._wills.discarded(session.client_id)
         self.sessions.detach(session, now)
 
     def _connect_timeout(self, connection: Connection, now: float) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from broker.core.actions import Turn
 from broker.core.connection import Connection
 from broker.core.counters import Counters
+from broker.core.journal import Journal
 from broker.core.limits import Limits, QueueFull
 from broker.core.losses import Losses
 from broker.core.message import V5, Message
@@ -32,6 +33,7 @@ class Delivery:
         subscriptions: Subscriptions,
         timers: Timers,
         counters: Counters,
+        journal: Journal,
     ) -> None:
         self.turn = Turn()
         self._limits = limits
@@ -39,6 +41,7 @@ class Delivery:
         self._subscriptions = subscriptions
         self.losses = Losses(self.turn, timers)
         self._counters = counters
+        self._journal = journal
 
     def route(self, message: Message, publisher: Session | None, now: float) -> bool:
         """Delivers to everyone who subscribed. Returns whether anyone did."""
@@ -98,17 +101,20 @@ class Delivery:
             if outgoing.message.expired(now):
                 # [MQTT-3.3.2-5]
                 self._counters.dropped_expired += 1
+                self._journal.done(outgoing)
             else:
                 self._send(session, connection, outgoing, now)
         for group in session.groups.values():
             while group.queue and session.has_room(limit):
-                message = group.take()
+                message, row = group.take()
                 if message.expired(now):
                     self._counters.dropped_expired += 1
-                    continue
-                member = group.member(session)
-                assert member is not None
-                self._send(session, connection, _shared(message, member, group), now)
+                else:
+                    member = group.member(session)
+                    assert member is not None
+                    self._send(session, connection, _shared(message, member, group), now)
+                # After it has its place in the session, so that it keeps its row.
+                self._journal.taken(row, message)
 
     def send_all_again(self, session: Session, now: float) -> None:
         """On a resumed session [MQTT-4.4.0-1]: PUBREL first, being the oldest, then PUBLISH."""
@@ -132,6 +138,8 @@ class Delivery:
                 self._deal(group, outgoing.message, now)
             elif outgoing.qos:
                 self._counters.dropped_session_ended += 1
+        for outgoing in (*started, *session.queue):
+            self._journal.done(outgoing)
         session.unacknowledged.clear()
         session.resend.clear()
         session.released.clear()
@@ -139,17 +147,20 @@ class Delivery:
         session.held_bytes = 0
         self.losses.session_ended(session)
 
-    def keep_for(self, session: Session, subscription: Subscription, now: float) -> None:
+    def keep_for(
+        self, session: Session, group: ShareGroup, subscription: Subscription, now: float
+    ) -> None:
         """The last member unsubscribed: what its group still held stays with its session."""
-        group = session.groups[str(subscription.topic_filter)]
         while group.queue:
-            self.deliver(session, _shared(group.take(), subscription, group), now)
+            message, row = group.take()
+            self.deliver(session, _shared(message, subscription, group), now)
+            self._journal.taken(row, message)
 
     def abandon(self, group: ShareGroup) -> None:
         """The last member's session has ended: nobody is left to get what the group held."""
         self._counters.dropped_session_ended += len(group.queue)
-        group.queue.clear()
-        group.queued_bytes = 0
+        while group.queue:
+            self._drop_first(group)
 
     def _deal(self, group: ShareGroup, message: Message, now: float) -> None:
         if not group.queue:
@@ -166,7 +177,7 @@ class Delivery:
         size = max(bound.bytes for bound in bounds)
         if len(group.queue) >= messages or group.queued_bytes + message.size > size:
             while group.queue and group.queue[0].expired(now):
-                group.take()
+                self._drop_first(group)
                 self._counters.dropped_expired += 1
             if len(group.queue) >= messages or group.queued_bytes + message.size > size:
                 # Any member stands for the group in the log.
@@ -177,15 +188,22 @@ class Delivery:
                     or not group.queue
                 ):
                     return
-                group.take()
-        group.wait(message)
+                self._drop_first(group)
+        stored = message.qos and any(member.session.stored for member in group.members)
+        group.wait(message, self._journal.waits(group.filter, message) if stored else 0)
+
+    def _drop_first(self, group: ShareGroup) -> None:
+        message, row = group.take()
+        self._journal.taken(row, message)
 
     def _enqueue(self, session: Session, outgoing: Outgoing, now: float) -> None:
         size = outgoing.message.size
         queue = session.queue
         if self._is_full(session, size):
             while queue and queue[0].message.expired(now):
-                session.held_bytes -= queue.popleft().message.size
+                expired = queue.popleft()
+                session.held_bytes -= expired.message.size
+                self._journal.done(expired)
                 self._counters.dropped_expired += 1
             while self._is_full(session, size):
                 victim = self._victim(session, outgoing)
@@ -194,6 +212,9 @@ class Delivery:
                     return
                 queue.remove(victim)
                 session.held_bytes -= victim.message.size
+                self._journal.done(victim)
+        if outgoing.qos:
+            self._journal.queued(session, outgoing)
         queue.append(outgoing)
         session.held_bytes += size
 
@@ -229,13 +250,15 @@ class Delivery:
         size = len(head) + len(properties) + len(payload) + (2 if qos else 0)
         largest = connection.maximum_packet_bytes
         if largest is not None and size > largest:
-            self._too_large(session, largest, now)
+            self._too_large(session, outgoing, largest, now)
             return
         self._counters.messages_sent += 1
         if qos:
             packet_id = session.take_packet_id()
             session.unacknowledged[packet_id] = outgoing
             session.held_bytes += message.size
+            if session.stored:
+                self._journal.sent(session, outgoing, packet_id)
             connection.out += (head, packet_id.to_bytes(2, "big"), properties, payload)
         else:
             connection.out += (head, properties, payload)
@@ -257,14 +280,15 @@ class Delivery:
         largest = connection.maximum_packet_bytes
         if largest is not None and len(data) > largest:
             session.held_bytes -= outgoing.message.size
-            self._too_large(session, largest, now)
+            self._too_large(session, outgoing, largest, now)
             return
         session.unacknowledged[packet_id] = outgoing
         self._counters.messages_redelivered += 1
         self.turn.send(connection, data)
 
-    def _too_large(self, session: Session, largest: int, now: float) -> None:
+    def _too_large(self, session: Session, outgoing: Outgoing, largest: int, now: float) -> None:
         """[MQTT-3.1.2-24], [MQTT-3.1.2-25]: not sent, and taken as delivered."""
+        self._journal.done(outgoing)
         self._counters.dropped_too_large += 1
         self.losses.note(session, f"dropped, larger than the client takes ({largest} bytes)", now)
 

@@ -13,10 +13,12 @@ from mqtt5 import ConnAckPacket, ConnAckReasonCode, ConnectPacket
 from broker.auth.principal import Principal
 from broker.core.actions import Authenticate, Turn
 from broker.core.connection import Connection, State
+from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.message import complaint
 from broker.core.session import Session
 from broker.core.sessions import Sessions
+from broker.core.wills import Wills
 from mqtt.codec import encode
 from mqtt.errors import TopicError
 from mqtt.topics import check_topic_name
@@ -40,10 +42,19 @@ class Handshake:
     """
 
     def __init__(
-        self, *, limits: Limits, sessions: Sessions, turn: Turn, new_token: Callable[[], str]
+        self,
+        *,
+        limits: Limits,
+        sessions: Sessions,
+        wills: Wills,
+        journal: Journal,
+        turn: Turn,
+        new_token: Callable[[], str],
     ) -> None:
         self._limits = limits
         self._sessions = sessions
+        self._wills = wills
+        self._journal = journal
         self._turn = turn
         self._new_token = new_token
 
@@ -126,6 +137,8 @@ class Handshake:
         )
         limits = self._limits
         session.expiry_seconds = min(packet.session_expiry_interval, limits.session_expiry_seconds)
+        self._journal.session_kept(session, None)
+        self._wills.connected(session.client_id, packet.will)
         session.window = min(packet.receive_max, limits.in_flight_messages)
         connection.session = session
         connection.principal = principal

@@ -28,17 +28,20 @@ class Message:
 
     ``packet`` is as it came; only ``topic`` may differ from it, where an alias stood for the name.
     ``publisher`` is the client identifier (for No Local), ``expires_at`` in the core's seconds.
-    ``size``: the bytes of memory that the message counts for in a queue.
+    ``size``: the bytes of memory that the message counts for in a queue. The journal's are ``row``,
+    its row in the store, or 0, and ``held``, how many other rows refer to that.
     """
 
     __slots__ = (
         "_frames",
         "expires_at",
+        "held",
         "packet",
         "payload",
         "publisher",
         "qos",
         "retain",
+        "row",
         "size",
         "topic",
     )
@@ -53,6 +56,8 @@ class Message:
         self.size = OVERHEAD_BYTES + len(self.payload) + len(topic) + _property_bytes(packet)
         interval = packet.message_expiry_interval
         self.expires_at = None if interval is None else now + interval
+        self.row = 0
+        self.held = 0
         self._frames: dict[object, tuple[bytes, bytes]] | None = None
 
     def expired(self, now: float) -> bool:

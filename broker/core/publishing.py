@@ -16,6 +16,7 @@ from mqtt5 import (
 from broker.core.connection import Connection
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
+from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.message import Message, complaint
 from broker.core.retained import Retained
@@ -46,12 +47,19 @@ class Publishing:
     """Takes messages in, from clients and from wills."""
 
     def __init__(
-        self, *, limits: Limits, delivery: Delivery, retained: Retained, counters: Counters
+        self,
+        *,
+        limits: Limits,
+        delivery: Delivery,
+        retained: Retained,
+        counters: Counters,
+        journal: Journal,
     ) -> None:
         self._limits = limits
         self._delivery = delivery
         self._retained = retained
         self._counters = counters
+        self._journal = journal
 
     def publish(self, connection: Connection, packet: PublishPacket, now: float) -> None:
         """Handles a client's PUBLISH. Raises ProtocolError."""
@@ -87,7 +95,9 @@ class Publishing:
         session = connection.session
         assert session is not None
         known = packet.packet_id in session.received
-        session.received.discard(packet.packet_id)
+        if known:
+            session.received.discard(packet.packet_id)
+            self._journal.received(session, packet.packet_id, waits=False)
         reason = PubCompReasonCode.SUCCESS if known else PubCompReasonCode.PACKET_ID_NOT_FOUND
         self._delivery.turn.send(
             connection,
@@ -190,6 +200,7 @@ class Publishing:
             reason = self._take(connection, session, packet, topic, now)
             if reason < 0x80:
                 session.received.add(packet_id)
+                self._journal.received(session, packet_id, waits=True)
         code = PubRecReasonCode(reason if connection.v5 else _SUCCESS)
         self._delivery.turn.send(
             connection, encode(PubRecPacket(packet_id, reason_code=code), connection.protocol)

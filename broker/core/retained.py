@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from broker.core.journal import Journal
 from broker.core.message import Message
 from mqtt.topics import TopicFilter
 
@@ -19,10 +20,11 @@ class _Level:
 class Retained:
     """A tree of topic levels, bounded in messages and bytes."""
 
-    def __init__(self, *, maximum_messages: int, maximum_bytes: int) -> None:
+    def __init__(self, *, maximum_messages: int, maximum_bytes: int, journal: Journal) -> None:
         self._root = _Level()
         self._maximum_messages = maximum_messages
         self._maximum_bytes = maximum_bytes
+        self._journal = journal
         self.messages = 0
         self.bytes = 0
 
@@ -39,15 +41,25 @@ class Retained:
         if not message.packet.payload:
             self.clear(message.topic)
             return
+        before = self._put(message.topic, message)
+        self._journal.retained(message.topic, message, before)
+
+    def restore(self, topic: str, message: Message) -> None:
+        """A topic's retained message, of an earlier process."""
+        self._put(topic, message)
+
+    def _put(self, topic: str, message: Message) -> Message | None:
         level = self._root
-        for name in message.topic.split("/"):
+        for name in topic.split("/"):
             level = level.children.setdefault(name, _Level())
-        if level.message is not None:
-            self.bytes -= level.message.size
+        before = level.message
+        if before is not None:
+            self.bytes -= before.size
             self.messages -= 1
         level.message = message
         self.messages += 1
         self.bytes += message.size
+        return before
 
     def clear(self, topic: str) -> None:
         """Forgets the topic's retained message, if there is one."""
@@ -62,6 +74,7 @@ class Retained:
             return
         self.messages -= 1
         self.bytes -= path[-1].message.size
+        self._journal.retained(topic, None, path[-1].message)
         path[-1].message = None
         for index in range(len(names) - 1, -1, -1):
             level = path[index + 1]

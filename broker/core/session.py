@@ -21,9 +21,12 @@ HIGHEST_PACKET_ID = 65_535
 
 
 class Outgoing:
-    """One message on its way to one session: at which QoS, with which flags and identifiers."""
+    """One message on its way to one session: at which QoS, with which flags and identifiers.
 
-    __slots__ = ("group", "message", "qos", "retain", "subscription_ids")
+    ``row``: its row in the store, or 0; the journal's.
+    """
+
+    __slots__ = ("group", "message", "qos", "retain", "row", "subscription_ids")
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Outgoing:
         self.retain = retain
         self.subscription_ids = subscription_ids
         self.group = group
+        self.row = 0
 
 
 class Session:
@@ -49,12 +53,14 @@ class Session:
     ``queue``: not sent yet. ``held_bytes``: of all of these but ``released``.
     ``received``: QoS 2 identifiers of the client's own messages between PUBLISH and PUBREL.
     ``losses``: messages that were lost, by reason, and not yet logged.
+    ``device``: whether its owner is one. ``stored``: whether its changes go to the store.
     ``window``: how many identifiers may be in use towards the client at once.
     """
 
     __slots__ = (
         "client_id",
         "connection",
+        "device",
         "expiry_seconds",
         "expiry_timer",
         "groups",
@@ -68,15 +74,18 @@ class Session:
         "received",
         "released",
         "resend",
+        "stored",
         "subscriptions",
         "unacknowledged",
         "window",
     )
 
-    def __init__(self, client_id: str, owner: str, limits: QueueLimits) -> None:
+    def __init__(self, client_id: str, owner: str, limits: QueueLimits, *, device: bool) -> None:
         self.client_id = client_id
         self.owner = owner
         self.limits = limits
+        self.device = device
+        self.stored = False
         self.connection: Connection | None = None
         self.expiry_seconds = 0
         self.expiry_timer: Timer | None = None

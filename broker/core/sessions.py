@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from broker.auth.principal import Principal, PrincipalKind
 from broker.core.connection import Connection
+from broker.core.facts import SessionKept
+from broker.core.journal import Journal
 from broker.core.limits import NEVER, Limits
 from broker.core.session import Session
 from broker.core.subscribing import Subscribing
@@ -17,12 +19,19 @@ class Sessions:
     """Session state lives here from CONNECT until its expiry interval has passed unused."""
 
     def __init__(
-        self, *, limits: Limits, subscribing: Subscribing, wills: Wills, timers: Timers
+        self,
+        *,
+        limits: Limits,
+        subscribing: Subscribing,
+        wills: Wills,
+        timers: Timers,
+        journal: Journal,
     ) -> None:
         self._limits = limits
         self._subscribing = subscribing
         self._wills = wills
         self._timers = timers
+        self._journal = journal
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -50,17 +59,13 @@ class Sessions:
         present = session is not None
         if session is None:
             # [MQTT-3.1.2-6]
-            limits = self._limits
             device = principal.kind is PrincipalKind.DEVICE
-            session = Session(
-                connection.client_id,
-                principal.name,
-                limits.device_queue if device else limits.service_queue,
-            )
-            self._sessions[connection.client_id] = session
-        elif session.expiry_timer is not None:
-            session.expiry_timer.cancel()
-            session.expiry_timer = None
+            session = self._new(connection.client_id, principal.name, device=device)
+        else:
+            if session.expiry_timer is not None:
+                session.expiry_timer.cancel()
+                session.expiry_timer = None
+            self._subscribing.drop_forbidden(session, principal)
         self._wills.session_resumed(connection.client_id)
         session.connection = connection
         return session, present
@@ -70,11 +75,18 @@ class Sessions:
         session.connection_ended()
         if session.expiry_seconds == 0:
             self.end(session, now)
-        elif session.expiry_seconds != NEVER:
-            # [MQTT-3.1.2-23]
-            session.expiry_timer = self._timers.at(
-                now + session.expiry_seconds, lambda then: self.end(session, then)
-            )
+            return
+        self._journal.session_kept(session, now)
+        self._expire(session, now)
+
+    def restore(self, kept: SessionKept, now: float) -> Session:
+        """A session of an earlier process, without subscriptions and messages yet."""
+        session = self._new(kept.client_id, kept.owner, device=kept.device)
+        session.expiry_seconds = kept.expiry_seconds
+        session.stored = True
+        if kept.ended_at is not None:
+            self._expire(session, kept.ended_at)
+        return session
 
     def end(self, session: Session, now: float) -> None:
         """Forgets the session; a will that still waits is published [MQTT-3.1.2-10]."""
@@ -82,4 +94,17 @@ class Sessions:
         if session.expiry_timer is not None:
             session.expiry_timer.cancel()
         self._subscribing.end(session, now)
+        self._journal.session_ended(session)
         self._wills.session_ended(session.client_id, now)
+
+    def _new(self, client_id: str, owner: str, *, device: bool) -> Session:
+        queue = self._limits.device_queue if device else self._limits.service_queue
+        session = self._sessions[client_id] = Session(client_id, owner, queue, device=device)
+        return session
+
+    def _expire(self, session: Session, ended_at: float) -> None:
+        if session.expiry_seconds != NEVER:
+            # [MQTT-3.1.2-23]
+            session.expiry_timer = self._timers.at(
+                ended_at + session.expiry_seconds, lambda then: self.end(session, then)
+            )

@@ -13,13 +13,15 @@ from mqtt5 import (
     UnsubscribePacket,
 )
 
+from broker.auth.principal import Principal
 from broker.core.actions import Notice
 from broker.core.connection import Connection
 from broker.core.delivery import Delivery
+from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.retained import Retained
 from broker.core.session import Outgoing, Session
-from broker.core.subscriptions import Subscription, Subscriptions
+from broker.core.subscriptions import ShareGroup, Subscription, Subscriptions
 from mqtt.codec import encode
 from mqtt.errors import MalformedPacket, ProtocolError, TopicError
 from mqtt.topics import TopicFilter
@@ -37,11 +39,13 @@ class Subscribing:
         subscriptions: Subscriptions,
         delivery: Delivery,
         retained: Retained,
+        journal: Journal,
     ) -> None:
         self._limits = limits
         self._subscriptions = subscriptions
         self._delivery = delivery
         self._retained = retained
+        self._journal = journal
 
     def subscribe(self, connection: Connection, packet: SubscribePacket, now: float) -> None:
         """Handles SUBSCRIBE. Raises ProtocolError."""
@@ -84,20 +88,39 @@ class Subscribing:
         assert session is not None
         codes = []
         for topic_filter in [_parse(pattern) for pattern in packet.patterns]:
-            subscription = session.subscriptions.pop(str(topic_filter), None)
-            if subscription is None:
+            if str(topic_filter) not in session.subscriptions:
                 codes.append(UnsubAckReasonCode.NO_SUBSCRIPTION_EXISTED)
                 continue
-            group = self._subscriptions.remove(subscription)
-            if group is not None:
-                if not group.members:
-                    self._delivery.keep_for(session, subscription, now)
-                del session.groups[str(topic_filter)]
+            subscription, group = self._remove(session, str(topic_filter))
+            if group is not None and not group.members:
+                self._delivery.keep_for(session, group, subscription, now)
             codes.append(UnsubAckReasonCode.SUCCESS)
         # [MQTT-3.10.4-4], [MQTT-3.10.4-5]
         self._delivery.turn.send(
             connection, encode(UnsubAckPacket(packet.packet_id, codes), connection.protocol)
         )
+
+    def add(self, subscription: Subscription) -> ShareGroup | None:
+        """Adds or replaces a session's subscription. Returns the share group of a shared one."""
+        text = str(subscription.topic_filter)
+        session = subscription.session
+        session.subscriptions[text] = subscription
+        group = self._subscriptions.add(subscription)
+        if group is not None:
+            session.groups[text] = group
+        return group
+
+    def drop_forbidden(self, session: Session, principal: Principal) -> None:
+        """Ends the subscriptions of a resumed session that its owner may no longer have."""
+        for text, subscription in list(session.subscriptions.items()):
+            if principal.may_subscribe(subscription.topic_filter):
+                continue
+            _, group = self._remove(session, text)
+            if group is not None and not group.members:
+                self._delivery.abandon(group)
+            words = f"subscription to {text!r} ended: not allowed any more"
+            notice = Notice(client_id=session.client_id, text=words, warning=True)
+            self._delivery.turn.notices.append(notice)
 
     def end(self, session: Session, now: float) -> None:
         """The session ends: its subscriptions go, its shared messages go to other members."""
@@ -144,11 +167,15 @@ class Subscribing:
             retain_as_published=item.retain_as_published,
             identifier=identifier,
         )
-        session.subscriptions[text] = subscription
-        group = self._subscriptions.add(subscription)
-        if group is not None:
-            session.groups[text] = group
+        self.add(subscription)
+        self._journal.subscribed(session, text)
         return SubAckReasonCode(int(item.max_qos))
+
+    def _remove(self, session: Session, text: str) -> tuple[Subscription, ShareGroup | None]:
+        subscription = session.subscriptions.pop(text)
+        session.groups.pop(text, None)
+        self._journal.unsubscribed(session, text)
+        return subscription, self._subscriptions.remove(subscription)
 
     def _send_retained(
         self,

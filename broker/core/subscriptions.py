@@ -57,17 +57,26 @@ class Route:
 
 
 class ShareGroup:
-    """The sessions that share a filter under one name, and what waits for any of them."""
+    """The sessions that share a filter under one name, and what waits for any of them.
 
-    __slots__ = ("_turn", "members", "name", "pattern", "queue", "queued_bytes")
+    ``rows`` goes with ``queue``: the row of each message in the store, or 0.
+    """
+
+    __slots__ = ("_turn", "members", "name", "pattern", "queue", "queued_bytes", "rows")
 
     def __init__(self, name: str, pattern: str) -> None:
         self.name = name
         self.pattern = pattern
         self.members: list[Subscription] = []
         self.queue: deque[Message] = deque()
+        self.rows: deque[int] = deque()
         self.queued_bytes = 0
         self._turn = 0
+
+    @property
+    def filter(self) -> str:
+        """The filter as its members subscribed to it, ``$share/NAME/PATTERN``."""
+        return f"$share/{self.name}/{self.pattern}"
 
     def next_with_room(self, write_buffer_bytes: int) -> Subscription | None:
         """In turn, the next member that is connected and can take a message now."""
@@ -98,16 +107,17 @@ class ShareGroup:
         """Takes a member out."""
         self.members = [m for m in self.members if m.session is not session]
 
-    def wait(self, message: Message) -> None:
+    def wait(self, message: Message, row: int) -> None:
         """Appends to what waits for a member with room."""
         self.queue.append(message)
+        self.rows.append(row)
         self.queued_bytes += message.size
 
-    def take(self) -> Message:
-        """The message that has waited longest."""
+    def take(self) -> tuple[Message, int]:
+        """The message that has waited longest, and its row."""
         message = self.queue.popleft()
         self.queued_bytes -= message.size
-        return message
+        return message, self.rows.popleft()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mqtt5 import Will
 
 from broker.core.counters import Counters
+from broker.core.journal import Journal
 from broker.core.message import Message, will_packet
 from broker.core.publishing import Publishing
 from broker.core.timers import Timer, Timers
@@ -13,10 +14,13 @@ from broker.core.timers import Timer, Timers
 class Wills:
     """Wills whose connection has ended and whose delay has not passed yet."""
 
-    def __init__(self, *, publishing: Publishing, timers: Timers, counters: Counters) -> None:
+    def __init__(
+        self, *, publishing: Publishing, timers: Timers, counters: Counters, journal: Journal
+    ) -> None:
         self._publishing = publishing
         self._timers = timers
         self._counters = counters
+        self._journal = journal
         self._waiting: dict[str, tuple[Will, Timer]] = {}
 
     def connection_ended(self, client_id: str, will: Will, now: float) -> None:
@@ -24,16 +28,32 @@ class Wills:
         if not will.will_delay_interval:
             self._publish(client_id, will, now)
             return
-        timer = self._timers.at(
-            now + will.will_delay_interval, lambda then: self.session_ended(client_id, then)
-        )
-        self._waiting[client_id] = (will, timer)
+        publish_at = now + will.will_delay_interval
+        self._journal.will_kept(client_id, will, publish_at)
+        self._wait(client_id, will, publish_at)
+
+    def connected(self, client_id: str, will: Will | None) -> None:
+        """The client is connected, with this will."""
+        if will is not None:
+            self._journal.will_kept(client_id, will, None)
+
+    def discarded(self, client_id: str) -> None:
+        """The client has disconnected normally: nothing will be published [MQTT-3.14.4-3]."""
+        self._journal.will_gone(client_id)
+
+    def restore(self, client_id: str, will: Will, publish_at: float | None, now: float) -> None:
+        """A will of an earlier process; without ``publish_at`` its connection ends now."""
+        if publish_at is None:
+            self.connection_ended(client_id, will, now)
+        else:
+            self._wait(client_id, will, publish_at)
 
     def session_resumed(self, client_id: str) -> None:
         """The client is back before the delay passed: nothing is published [MQTT-3.1.3-9]."""
         waiting = self._waiting.pop(client_id, None)
         if waiting is not None:
             waiting[1].cancel()
+            self._journal.will_gone(client_id)
 
     def session_ended(self, client_id: str, now: float) -> None:
         """The session, or the will's delay, is over: publishes what waits [MQTT-3.1.2-10]."""
@@ -44,5 +64,10 @@ class Wills:
 
     def _publish(self, client_id: str, will: Will, now: float) -> None:
         self._counters.wills_published += 1
+        self._journal.will_gone(client_id)
         packet = will_packet(will)
         self._publishing.accept(Message(packet, packet.topic, client_id, now), None, now)
+
+    def _wait(self, client_id: str, will: Will, publish_at: float) -> None:
+        timer = self._timers.at(publish_at, lambda then: self.session_ended(client_id, then))
+        self._waiting[client_id] = (will, timer)

@@ -8,6 +8,7 @@ import logging
 import resource
 import signal
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from broker.config import BrokerConfig, load_config
 from broker.registry import Registry, load_registry
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.shell import Shell
+from broker.store import SqliteStore
 
 LOG = logging.getLogger("broker")
 
@@ -27,19 +29,25 @@ class Server:
     """A running broker, for whoever has an event loop of their own."""
 
     def __init__(
-        self, shell: Shell, listeners: list[OpenListener], shutdown_seconds: float
+        self,
+        shell: Shell,
+        listeners: list[OpenListener],
+        store: SqliteStore | None,
+        shutdown_seconds: float,
     ) -> None:
         self.core = shell.core
         self._shell = shell
         self._listeners = listeners
+        self._store = store
         self._shutdown_seconds = shutdown_seconds
 
     @classmethod
     async def start(cls, config: BrokerConfig) -> Server:
-        """Reads the registry and opens every listener, or none.
+        """Reads the registry and the store and opens every listener, or none.
 
         Raises:
-          BrokerError: the registry is wrong, a certificate cannot be used, an address is taken.
+          BrokerError: the registry is wrong, the store or a certificate cannot be used, an address
+            is taken.
         """
         if config.registry_file is None:
             LOG.warning("no registry is configured: nobody can connect")
@@ -47,13 +55,25 @@ class Server:
         else:
             registry = load_registry(config.registry_file)
         loop = asyncio.get_running_loop()
-        shell = Shell(
-            limits=config.limits,
-            authenticator=PasswordAuthenticator(registry.accounts),
-            loop=loop,
-        )
         listeners: list[OpenListener] = []
         with ExitStack() as opened:
+            store = None
+            if config.store is None:
+                LOG.warning("no store is configured: what is acknowledged is in memory alone")
+            else:
+                store = SqliteStore(
+                    config.store.file,
+                    synchronous=config.store.synchronous,
+                    core_to_wall=time.time() - loop.time(),
+                )
+                opened.callback(store.close)
+            shell = Shell(
+                limits=config.limits,
+                authenticator=PasswordAuthenticator(registry.accounts),
+                loop=loop,
+                store=store,
+                commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,
+            )
             for listener in config.listeners:
                 listeners += [
                     await open_listener(
@@ -65,18 +85,25 @@ class Server:
                 ]
                 opened.callback(listeners[-1].close)
             opened.pop_all()
-        return cls(shell, listeners, config.shutdown_seconds)
+        return cls(shell, listeners, store, config.shutdown_seconds)
 
     @property
     def urls(self) -> list[str]:
         """Where clients connect to, such as ``mqtt://127.0.0.1:1883``."""
         return [listener.url for listener in self._listeners]
 
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """Ends with the StoreError that ended the broker, if one does."""
+        return self._shell.failed
+
     async def stop(self) -> None:
         """Takes no more connections and says goodbye to every client (DISCONNECT 0x8B)."""
         for listener in self._listeners:
             listener.close()
         await self._shell.stop(timeout_seconds=self._shutdown_seconds)
+        if self._store is not None:
+            self._store.close()
 
 
 def serve(config_path: Path) -> None:
@@ -85,7 +112,8 @@ def serve(config_path: Path) -> None:
     When every listener is open, one line ``ready URL…`` goes to standard output.
 
     Raises:
-      BrokerError: what is wrong with the configuration, the registry or an address.
+      BrokerError: what is wrong with the configuration, the registry, the store or an address;
+        also later, where the store can't be written any more.
     """
     config = load_config(config_path)
     logging.basicConfig(
@@ -109,9 +137,12 @@ async def _serve(config: BrokerConfig) -> None:
     server = await Server.start(config)
     sys.stdout.write(f"ready {' '.join(server.urls)}\n")
     sys.stdout.flush()
+    server.failed.add_done_callback(lambda failed: stopping.set())
     await stopping.wait()
     LOG.info("stopping")
     await server.stop()
+    if server.failed.done():
+        server.failed.result()
 
 
 def _allow_open_files(wanted: int) -> None:

@@ -1,8 +1,8 @@
 """The event loop's side of the core: one flush for everything that one turn of the loop brought.
 
 Whatever arrives in a turn goes into the core at once; what the core decided is done in the next
-turn: bytes of a connection in one write, then closings, then logins. A store can put its commit at
-the top of ``_flush``: no acknowledgement leaves before.
+turn: the store's commit, bytes of a connection in one write, then closings, then logins. So no
+acknowledgement leaves before what it speaks of is durable, and if that fails nothing ever leaves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from broker.core.actions import Authenticate
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
+from broker.errors import StoreError
 from broker.server.client import ClientProtocol
+from broker.store import SqliteStore
 
 LOG = logging.getLogger("broker")
 
@@ -27,7 +29,11 @@ _VERIFYING_THREADS = 2
 
 
 class Shell:
-    """Runs the core in an event loop. ``protocol`` is the factory that listeners need."""
+    """Runs the core in an event loop. ``protocol`` is the factory that listeners need.
+
+    ``store``: what it holds is taken up now. ``commit_delay_seconds``: see ``StoreConfig``.
+    ``failed`` gets the error that ends the broker: nothing is read or written any more.
+    """
 
     def __init__(
         self,
@@ -35,9 +41,16 @@ class Shell:
         limits: Limits,
         authenticator: PasswordAuthenticator,
         loop: asyncio.AbstractEventLoop,
+        store: SqliteStore | None = None,
+        commit_delay_seconds: float = 0.0,
     ) -> None:
-        self.core = Broker(limits=limits, new_token=lambda: secrets.token_hex(12))
+        self.core = Broker(
+            limits=limits, new_token=lambda: secrets.token_hex(12), durable=store is not None
+        )
         self.loop = loop
+        self.failed: asyncio.Future[None] = loop.create_future()
+        self._store = store
+        self._commit_delay_seconds = commit_delay_seconds
         self._authenticator = authenticator
         self._threads = ThreadPoolExecutor(_VERIFYING_THREADS, thread_name_prefix="verify")
         self._verifying = 0
@@ -45,6 +58,16 @@ class Shell:
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_at = float("inf")
         self._protocols: set[ClientProtocol] = set()
+        if store is not None:
+            stored = store.load()
+            self.core.restore(stored, loop.time())
+            LOG.info(
+                "%s: %d sessions, %d messages",
+                store.path,
+                len(self.core.sessions),
+                len(stored.messages),
+            )
+            self._flush()
 
     def protocol(self) -> ClientProtocol:
         """A protocol for one new connection."""
@@ -69,7 +92,10 @@ class Shell:
         """Sees to it that what the core decided is done in the next turn of the loop."""
         if not self._flush_scheduled and self.core.has_work:
             self._flush_scheduled = True
-            self.loop.call_soon(self._flush)
+            if self._commit_delay_seconds:
+                self.loop.call_later(self._commit_delay_seconds, self._flush)
+            else:
+                self.loop.call_soon(self._flush)
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Says goodbye to every client and waits until they took it or the time is over."""
@@ -82,13 +108,23 @@ class Shell:
             protocol.abort()
         while self._protocols:
             await asyncio.sleep(0)
+        while self.core.has_work and not self.failed.done():
+            self._flush()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        if self.failed.done():
+            return
         turn = self.core.take_turn()
+        if turn.changes and self._store is not None:
+            try:
+                self._store.commit(turn.changes)
+            except StoreError as error:
+                self._fail(error)
+                return
         for connection in turn.writes:
             connection.dirty = False
             protocol = connection.transport
@@ -107,6 +143,13 @@ class Shell:
             LOG.log(level, "%.200s: %.1000s", notice.client_id, notice.text)
         self._arm()
         self.wake()
+
+    def _fail(self, error: StoreError) -> None:
+        """What the core has decided is not stored, so nobody may hear of it: everybody goes."""
+        LOG.critical("%s: nothing more is acknowledged, the broker ends", error)
+        self.failed.set_exception(error)
+        for protocol in list(self._protocols):
+            protocol.abort()
 
     def _authenticate(self, request: Authenticate) -> None:
         connection = request.connection

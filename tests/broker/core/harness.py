@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mqtt5 import (
@@ -21,14 +22,21 @@ from broker.auth.principal import Principal, PrincipalKind, Rights, Rules
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
+from broker.store import SqliteStore, Synchronous
 from mqtt import topics
 from mqtt.codec import Decoder, ProtocolVersion, encode
 
 P = TypeVar("P")
 
+CORE_TO_WALL = 1_700_000_000.0
+
 V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
 ALL = Rules(allow=(topics.TopicFilter("#"), topics.TopicFilter("$test/#")))
 NEVER = 0xFFFFFFFF
+
+
+def open_store(path: Path, *, core_to_wall: float = CORE_TO_WALL) -> SqliteStore:
+    return SqliteStore(path, synchronous=Synchronous.NORMAL, core_to_wall=core_to_wall)
 
 
 def service(name: str = "tester", *, rights: Rights | None = None, prefix: str = "c") -> Principal:
@@ -114,21 +122,39 @@ class Client:
 
 
 class House:
-    """A core, a clock, and principals for the clients that come."""
+    """A core, a clock, and principals for the clients that come; ``store``: a file, for one."""
 
-    def __init__(self, **limits: Any) -> None:
+    def __init__(self, *, store: Path | None = None, **limits: Any) -> None:
         self.now = 1_000.0
-        self.core = Broker(limits=Limits(**limits), new_token=map(str, count()).__next__)
+        self.limits = Limits(**limits)
+        self.store = None if store is None else open_store(store)
+        self.core = self._new_core()
         self.ids = count(100)
         self.principals: dict[str | None, Principal | None] = {None: service()}
         self.answer_logins = True
         self.logins: list[Connection] = []
         self.notices: list[str] = []
 
+    def crash(self) -> None:
+        """The process is killed, and the next one takes up what the store holds."""
+        assert self.store is not None
+        self.core = self._new_core()
+        self.core.restore(self.store.load(), self.now)
+        self.settle()
+
+    def _new_core(self) -> Broker:
+        return Broker(
+            limits=self.limits,
+            new_token=map(str, count()).__next__,
+            durable=self.store is not None,
+        )
+
     def settle(self) -> None:
         """Does what the core decided until it has nothing more to say."""
         while self.core.has_work:
             turn = self.core.take_turn()
+            if self.store is not None and turn.changes:
+                self.store.commit(turn.changes)
             for connection in turn.writes:
                 connection.dirty = False
                 client = connection.transport

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +21,9 @@ from mqtt5 import (
     UnsubscribePacket,
 )
 
+from broker.core.broker import Broker
+from broker.core.session import Outgoing
+from mqtt import topics
 from mqtt.codec import ProtocolVersion
 from tests.broker.core.harness import V5, V311, Client, House
 
@@ -29,30 +35,27 @@ TOPICS = ["a", "a/b", "b"]
 FILTERS = ["a", "a/#", "+", "#", "$share/g/a/#", "$share/h/#"]
 
 WHO = st.integers(0, len(NAMES) - 1)
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("resume"), WHO, st.booleans(), st.sampled_from([1, 3, 100])),
-        st.tuples(st.just("clean"), WHO),
-        st.tuples(st.just("drop"), WHO),
-        st.tuples(st.just("leave"), WHO),
-        st.tuples(st.just("subscribe"), WHO, st.sampled_from(FILTERS), st.integers(0, 2)),
-        st.tuples(st.just("unsubscribe"), WHO, st.sampled_from(FILTERS)),
-        st.tuples(
-            st.just("publish"), WHO, st.sampled_from(TOPICS), st.integers(0, 2), st.booleans()
-        ),
-        st.tuples(st.just("answer"), WHO),
-        st.tuples(st.just("stall"), WHO),
-        st.tuples(st.just("wait"), st.sampled_from([1.0, 5_000.0])),
-    ),
-    max_size=60,
+STEP = st.one_of(
+    st.tuples(st.just("resume"), WHO, st.booleans(), st.sampled_from([1, 3, 100])),
+    st.tuples(st.just("clean"), WHO),
+    st.tuples(st.just("drop"), WHO),
+    st.tuples(st.just("leave"), WHO),
+    st.tuples(st.just("subscribe"), WHO, st.sampled_from(FILTERS), st.integers(0, 2)),
+    st.tuples(st.just("unsubscribe"), WHO, st.sampled_from(FILTERS)),
+    st.tuples(st.just("publish"), WHO, st.sampled_from(TOPICS), st.integers(0, 2), st.booleans()),
+    st.tuples(st.just("answer"), WHO),
+    st.tuples(st.just("stall"), WHO),
+    st.tuples(st.just("wait"), st.sampled_from([1.0, 5_000.0])),
 )
+# Without a least size they have five steps on average, in which hardly anything is delivered.
+STEPS = st.lists(STEP, min_size=20, max_size=60)
 
 
 class History:
     """Clients that answer what they are sent only when told to."""
 
-    def __init__(self) -> None:
-        self.house = House(write_buffer_bytes=2_000)
+    def __init__(self, store: Path | None = None) -> None:
+        self.house = House(store=store, write_buffer_bytes=2_000)
         self.clients: dict[int, Client] = {}
         self.sent = 0
 
@@ -118,6 +121,10 @@ class History:
     def wait(self, seconds: float) -> None:
         self.house.wait(seconds)
 
+    def crash(self) -> None:
+        self.clients.clear()
+        self.house.crash()
+
     def check(self) -> None:
         for client in self.clients.values():
             taken_over = client.connection.session is None
@@ -156,6 +163,81 @@ def test_the_books_balance_after_every_step(steps: list[tuple[str, object]]) -> 
             assert not session.resend
             assert not session.unacknowledged
             assert not session.released
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.tuples(st.sampled_from(FILTERS), st.integers(1, 2)), min_size=3, max_size=3),
+    st.lists(st.one_of(STEP, st.tuples(st.just("crash"))), min_size=20, max_size=60),
+)
+def test_the_store_holds_at_every_moment_what_a_crash_would_need(
+    filters: list[tuple[str, int]], steps: list[tuple[str, object]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        history = History(Path(folder) / "store.db")
+        house = history.house
+        assert house.store is not None
+        try:
+            for who, (pattern, qos) in enumerate(filters):
+                history.resume(who, who < 2, 3)
+                history.subscribe(who, pattern, qos)
+            for kind, *arguments in steps:
+                history.step(kind, *arguments)
+                restored = House()
+                restored.core.restore(house.store.load(), house.now)
+                assert durable_state(restored.core) == durable_state(house.core)
+                rows = len(house.store.load().messages)
+                assert rows == len(messages_held(house.core)), "a message in use, and no other"
+        finally:
+            house.store.close()
+
+
+def durable_state(core: Broker) -> object:
+    """What must be the same after a crash: sessions that last, what they hold, share groups."""
+    sessions = {}
+    groups = {}
+    for session in core.sessions:
+        # One that was asked to end with its connection ends with the crash.
+        if session.expiry_seconds == 0:
+            continue
+        sent = session.unacknowledged | session.resend
+        sessions[session.client_id] = (
+            session.owner,
+            session.expiry_seconds,
+            {
+                text: (item.qos, item.no_local, item.retain_as_published, item.identifier)
+                for text, item in session.subscriptions.items()
+            },
+            sorted((number, told(outgoing)) for number, outgoing in sent.items()),
+            [told(outgoing) for outgoing in session.queue if outgoing.qos],
+            list(session.released),
+            session.received,
+        )
+        for text, group in session.groups.items():
+            groups[text] = [message.payload for message in group.queue if message.qos]
+    retained = [
+        (message.topic, message.payload, message.qos)
+        for message in core.retained.matching(topics.TopicFilter("#"), 0)
+    ]
+    return sessions, groups, sorted(retained)
+
+
+def told(outgoing: Outgoing) -> tuple[object, ...]:
+    message = outgoing.message
+    ids = outgoing.subscription_ids
+    return message.topic, message.payload, outgoing.qos, outgoing.retain, ids
+
+
+def messages_held(core: Broker) -> set[int]:
+    held = {message.row for message in core.retained.matching(topics.TopicFilter("#"), 0)}
+    for session in core.sessions:
+        waiting = [*session.unacknowledged.values(), *session.resend.values(), *session.queue]
+        held |= {outgoing.message.row for outgoing in waiting if outgoing.row}
+        for group in session.groups.values():
+            held |= {
+                message.row for message, row in zip(group.queue, group.rows, strict=True) if row
+            }
+    return held
 
 
 @settings(max_examples=150, deadline=None)

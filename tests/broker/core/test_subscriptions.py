@@ -26,7 +26,7 @@ def test_lookup_equals_matching_one_by_one(
     steps: list[tuple[bool, str, str | None]], topics: list[str]
 ) -> None:
     subscriptions = Subscriptions()
-    session = Session("c", "owner", QueueLimits(messages=1, bytes=1))
+    session = Session("c", "owner", QueueLimits(messages=1, bytes=1), device=False)
     present: dict[TopicFilter, Subscription] = {}
     for adding, pattern, share in steps:
         topic_filter = TopicFilter(pattern, share=share)

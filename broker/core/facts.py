@@ -1,0 +1,189 @@
+"""What of the core outlives its process: plain values, out to the store and back from it.
+
+``Changes`` is what one turn changed, ``Stored`` all that there was when the process ended. Times
+are seconds of the core's clock; the store translates them to the calendar's and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.core.message import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionKept:
+    """A session that outlives its connection.
+
+    ``ended_at``: when its connection was lost, None while there is one. ``device``: whether its
+    owner is one, which decides how much it may hold.
+    """
+
+    client_id: str
+    owner: str
+    device: bool
+    expiry_seconds: int
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """A session is gone, with everything that belonged to it."""
+
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribed:
+    """A session's subscription; the one of the same filter before it is replaced."""
+
+    client_id: str
+    topic_filter: str
+    qos: int
+    no_local: bool
+    retain_as_published: bool
+    identifier: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """A session's subscription is gone."""
+
+    client_id: str
+    topic_filter: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedIdentifier:
+    """QoS 2 from a client: whether its identifier awaits PUBREL."""
+
+    client_id: str
+    packet_id: int
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedIdentifier:
+    """QoS 2 to a client: whether the identifier awaits PUBCOMP."""
+
+    client_id: str
+    packet_id: int
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WillKept:
+    """A client's will, as the bytes of a CONNECT.
+
+    ``publish_at``: when its delay is over, None while its connection lasts.
+    """
+
+    client_id: str
+    connect: bytes
+    publish_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WillGone:
+    """A client's will was published, or never will be."""
+
+    client_id: str
+
+
+Fact = (
+    SessionKept
+    | SessionEnded
+    | Subscribed
+    | Unsubscribed
+    | ReceivedIdentifier
+    | ReleasedIdentifier
+    | WillKept
+    | WillGone
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message; ``packet``: its PUBLISH in the form of 5.0, ``topic``: without an alias for it."""
+
+    row: int
+    packet: bytes
+    topic: str
+    publisher: str
+    expires_at: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredDelivery:
+    """A message on its way to a session; ``packet_id`` is 0 until it has been sent.
+
+    ``share_filter``: the shared subscription that it came by, or None.
+    """
+
+    row: int
+    client_id: str
+    message: int
+    qos: int
+    retain: bool
+    subscription_ids: tuple[int, ...]
+    share_filter: str | None
+    packet_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWaiting:
+    """A message that waits in a share group for a member with room."""
+
+    row: int
+    share_filter: str
+    message: int
+
+
+@dataclass(slots=True)
+class Changes:
+    """One turn's changes. ``facts`` are to be done in order, the rest in any.
+
+    Rows are numbered by the journal: ``messages``, ``deliveries`` and ``waiting`` are new ones,
+    ``packet_ids`` what older deliveries were sent with; a ``retained`` None clears its topic.
+    """
+
+    facts: list[Fact] = field(default_factory=list)
+    messages: dict[int, Message] = field(default_factory=dict)
+    messages_gone: list[int] = field(default_factory=list)
+    deliveries: dict[int, StoredDelivery] = field(default_factory=dict)
+    packet_ids: dict[int, int] = field(default_factory=dict)
+    deliveries_gone: list[int] = field(default_factory=list)
+    waiting: dict[int, StoredWaiting] = field(default_factory=dict)
+    waiting_gone: list[int] = field(default_factory=list)
+    retained: dict[str, int | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.facts
+            or self.messages
+            or self.messages_gone
+            or self.deliveries
+            or self.packet_ids
+            or self.deliveries_gone
+            or self.waiting
+            or self.waiting_gone
+            or self.retained
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """All that a store holds; rows in ascending order, which is that of their making."""
+
+    sessions: Sequence[SessionKept] = ()
+    subscriptions: Sequence[Subscribed] = ()
+    messages: Sequence[StoredMessage] = ()
+    deliveries: Sequence[StoredDelivery] = ()
+    waiting: Sequence[StoredWaiting] = ()
+    received: Sequence[ReceivedIdentifier] = ()
+    released: Sequence[ReleasedIdentifier] = ()
+    retained: Sequence[tuple[str, int]] = ()
+    wills: Sequence[WillKept] = ()

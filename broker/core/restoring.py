@@ -1,0 +1,121 @@
+"""From what a store holds to the state that the last process had, as its clients left it.
+
+A connection that was open then has been lost by now, without a DISCONNECT: its session's expiry and
+its will's delay begin, and its will is published [MQTT-3.1.2-8].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mqtt5 import ConnectPacket, PublishPacket
+
+from broker.core.facts import Stored, StoredDelivery, Subscribed
+from broker.core.journal import Journal
+from broker.core.message import Message
+from broker.core.retained import Retained
+from broker.core.session import Outgoing, Session
+from broker.core.sessions import Sessions
+from broker.core.subscribing import Subscribing
+from broker.core.subscriptions import ShareGroup, Subscription
+from broker.core.wills import Wills
+from mqtt import codec5
+from mqtt.topics import TopicFilter
+
+
+class Restoring:
+    """Fills an empty core."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        sessions: Sessions,
+        subscribing: Subscribing,
+        retained: Retained,
+        wills: Wills,
+    ) -> None:
+        self._journal = journal
+        self._sessions = sessions
+        self._subscribing = subscribing
+        self._retained = retained
+        self._wills = wills
+        self._messages: dict[int, Message] = {}
+        self._groups: dict[str, ShareGroup] = {}
+
+    def restore(self, stored: Stored, now: float) -> None:
+        """Builds sessions, queues, retained messages and wills; ends what has expired."""
+        rows: list[Sequence[_Row]] = [stored.messages, stored.deliveries, stored.waiting]
+        self._journal.continue_after(max((part[-1].row for part in rows if part), default=0))
+        for item in stored.messages:
+            packet = codec5.read(item.packet)
+            assert isinstance(packet, PublishPacket)
+            message = Message(packet, item.topic, item.publisher, now)
+            message.expires_at = item.expires_at
+            message.row = item.row
+            self._messages[item.row] = message
+        sessions = {kept.client_id: self._sessions.restore(kept, now) for kept in stored.sessions}
+        for subscribed in stored.subscriptions:
+            self._subscribe(sessions[subscribed.client_id], subscribed)
+        for delivery in stored.deliveries:
+            self._deliver(sessions[delivery.client_id], delivery)
+        for received in stored.received:
+            sessions[received.client_id].received.add(received.packet_id)
+        for released in stored.released:
+            sessions[released.client_id].released[released.packet_id] = None
+        for waiting in stored.waiting:
+            self._groups[waiting.share_filter].wait(self._held(waiting.message), waiting.row)
+        for topic, row in stored.retained:
+            self._retained.restore(topic, self._held(row))
+        for kept in stored.sessions:
+            if kept.ended_at is None:
+                self._sessions.detach(sessions[kept.client_id], now)
+        for will in stored.wills:
+            connect = codec5.read(will.connect)
+            assert isinstance(connect, ConnectPacket)
+            assert connect.will is not None
+            self._wills.restore(will.client_id, connect.will, will.publish_at, now)
+            if self._sessions.get(will.client_id) is None:
+                self._wills.session_ended(will.client_id, now)
+
+    def _held(self, row: int) -> Message:
+        message = self._messages[row]
+        message.held += 1
+        return message
+
+    def _subscribe(self, session: Session, subscribed: Subscribed) -> None:
+        group = self._subscribing.add(
+            Subscription(
+                session=session,
+                topic_filter=TopicFilter.parse(subscribed.topic_filter),
+                qos=subscribed.qos,
+                no_local=subscribed.no_local,
+                retain_as_published=subscribed.retain_as_published,
+                identifier=subscribed.identifier,
+            )
+        )
+        if group is not None:
+            self._groups[subscribed.topic_filter] = group
+
+    def _deliver(self, session: Session, delivery: StoredDelivery) -> None:
+        share = delivery.share_filter
+        outgoing = Outgoing(
+            self._held(delivery.message),
+            delivery.qos,
+            delivery.retain,
+            delivery.subscription_ids,
+            # The last member may have unsubscribed while the message was on its way.
+            None if share is None else self._groups.get(share),
+        )
+        outgoing.row = delivery.row
+        session.held_bytes += outgoing.message.size
+        if delivery.packet_id:
+            session.resend[delivery.packet_id] = outgoing
+        else:
+            session.queue.append(outgoing)
+
+
+class _Row(Protocol):
+    @property
+    def row(self) -> int: ...

@@ -1,0 +1,72 @@
+"""The store's tables, and the statements that read and write them.
+
+One table for each kind of fact. Rows of messages, deliveries and waiting messages are numbered by
+the core's journal in one ascending sequence, so that their order is that of their making. Times are
+seconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+VERSION = 1
+"""``PRAGMA user_version`` of these tables."""
+
+TABLES = """
+CREATE TABLE session (
+  client_id TEXT PRIMARY KEY, owner TEXT NOT NULL, device INTEGER NOT NULL,
+  expiry_seconds INTEGER NOT NULL, ended_at REAL
+) WITHOUT ROWID;
+CREATE TABLE subscription (
+  client_id TEXT NOT NULL, topic_filter TEXT NOT NULL, qos INTEGER NOT NULL,
+  no_local INTEGER NOT NULL, retain_as_published INTEGER NOT NULL, identifier INTEGER,
+  PRIMARY KEY (client_id, topic_filter)
+) WITHOUT ROWID;
+CREATE TABLE message (
+  row INTEGER PRIMARY KEY, packet BLOB NOT NULL, topic TEXT NOT NULL, publisher TEXT NOT NULL,
+  expires_at REAL
+);
+CREATE TABLE delivery (
+  row INTEGER PRIMARY KEY, client_id TEXT NOT NULL, message INTEGER NOT NULL, qos INTEGER NOT NULL,
+  retain INTEGER NOT NULL, subscription_ids TEXT NOT NULL, share_filter TEXT,
+  packet_id INTEGER NOT NULL
+);
+CREATE TABLE waiting (
+  row INTEGER PRIMARY KEY, share_filter TEXT NOT NULL, message INTEGER NOT NULL
+);
+CREATE TABLE received (
+  client_id TEXT NOT NULL, packet_id INTEGER NOT NULL, PRIMARY KEY (client_id, packet_id)
+) WITHOUT ROWID;
+CREATE TABLE released (
+  row INTEGER PRIMARY KEY, client_id TEXT NOT NULL, packet_id INTEGER NOT NULL,
+  UNIQUE (client_id, packet_id)
+);
+CREATE TABLE retained (topic TEXT PRIMARY KEY, message INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE will (
+  client_id TEXT PRIMARY KEY, connect BLOB NOT NULL, publish_at REAL
+) WITHOUT ROWID;
+"""
+
+KEEP_SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?)"
+END_SESSION = (
+    "DELETE FROM session WHERE client_id = ?",
+    "DELETE FROM subscription WHERE client_id = ?",
+    "DELETE FROM received WHERE client_id = ?",
+    "DELETE FROM released WHERE client_id = ?",
+)
+SUBSCRIBE = "INSERT OR REPLACE INTO subscription VALUES (?, ?, ?, ?, ?, ?)"
+UNSUBSCRIBE = "DELETE FROM subscription WHERE client_id = ? AND topic_filter = ?"
+ADD_RECEIVED = "INSERT OR REPLACE INTO received VALUES (?, ?)"
+REMOVE_RECEIVED = "DELETE FROM received WHERE client_id = ? AND packet_id = ?"
+ADD_RELEASED = "INSERT OR REPLACE INTO released (client_id, packet_id) VALUES (?, ?)"
+REMOVE_RELEASED = "DELETE FROM released WHERE client_id = ? AND packet_id = ?"
+KEEP_WILL = "INSERT OR REPLACE INTO will VALUES (?, ?, ?)"
+REMOVE_WILL = "DELETE FROM will WHERE client_id = ?"
+
+ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?)"
+REMOVE_MESSAGE = "DELETE FROM message WHERE row = ?"
+ADD_DELIVERY = "INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+MARK_SENT = "UPDATE delivery SET packet_id = ? WHERE row = ?"
+REMOVE_DELIVERY = "DELETE FROM delivery WHERE row = ?"
+ADD_WAITING = "INSERT INTO waiting VALUES (?, ?, ?)"
+REMOVE_WAITING = "DELETE FROM waiting WHERE row = ?"
+KEEP_RETAINED = "INSERT OR REPLACE INTO retained VALUES (?, ?)"
+REMOVE_RETAINED = "DELETE FROM retained WHERE topic = ?"
