@@ -19,8 +19,8 @@ def connected(port: int, name: str, password: str) -> tuple[paho.Client, list[by
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{name}-0", protocol=paho.MQTTv5)
     client.username_pw_set(name, password)
     got: list[bytes] = []
-    client.on_message = lambda _client, _data, message: got.append(message.payload)
-    lasting = Properties(PacketTypes.CONNECT)
+    client.on_message = lambda _client, _data, message: got.append(bytes(message.payload))
+    lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types there
     lasting.SessionExpiryInterval = 3_600
     client.connect("127.0.0.1", port, clean_start=False, properties=lasting)
     client.loop_start()
