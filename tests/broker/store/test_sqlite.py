@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from mqtt5 import DisconnectPacket, PublishPacket, QoS, Will
+
+from broker.errors import StoreError
+from tests.broker.core.harness import CORE_TO_WALL, House, open_store
+
+
+def test_a_second_broker_on_one_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    held = open_store(path)
+    with pytest.raises(StoreError, match=r"store\.db can't be opened: another broker has it"):
+        open_store(path)
+    held.close()
+    open_store(path).close()
+
+
+def test_what_is_no_store_is_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no database at all, " * 100)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="it is no SQLite file"):
+        open_store(path)
+    assert path.read_bytes() == before
+
+
+def test_another_program_s_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE t (a)")
+    other.close()
+    with pytest.raises(StoreError, match="version 0 is not known here"):
+        open_store(path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"nowhere/store\.db can't be opened"):
+        open_store(tmp_path / "nowhere" / "store.db")
+
+
+def test_a_damaged_store_is_told_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    house = House(store=path)
+    client = house.resume()
+    client.subscribe("a")
+    client.drop()
+    for number in range(200):
+        house.connect("cx").publish("a", b"%d" % number * 100, qos=1)
+    assert house.store is not None
+    house.store.close()
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xa5" * (len(data) - 4096)
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="it is damaged; move it away"):
+        open_store(path).load()
+
+
+def test_only_its_owner_reads_what_devices_say(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    store = open_store(path)
+    for file in tmp_path.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    store.close()
+
+
+def test_times_go_on_while_the_broker_is_away(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    house = House(store=path)
+    for name, expiry in (("c-short", 100), ("c-long", 1_000)):
+        client = house.resume(name, session_expiry_interval=expiry)
+        client.subscribe("a")
+        client.drop()
+    house.connect("cx").publish("a", b"brief", qos=1, message_expiry_interval=150)
+    house.connect("cx").publish("a", b"lasting", qos=1)
+    assert house.store is not None
+    house.store.close()
+
+    # Another process, whose clock began anew, 200 s later.
+    later = House()
+    later.now = 5.0
+    later.store = open_store(path, core_to_wall=CORE_TO_WALL + house.now + 200 - later.now)
+    later.crash()
+    later.wait(0)
+    assert [session.client_id for session in later.core.sessions] == ["c-long"]
+    assert later.resume("c-long").payloads() == [b"lasting"]
+    later.store.close()
+
+
+def test_a_will_is_published_though_the_broker_was_killed(tmp_path: Path) -> None:
+    house = House(store=tmp_path / "store.db")
+    watcher = house.resume("c-watcher")
+    watcher.subscribe("wills")
+    will = Will(topic="wills", payload=b"gone", qos=QoS.AT_LEAST_ONCE)
+    house.connect("c-1", will=will)
+    house.resume(
+        "c-2", will=Will(topic="wills", payload=b"later", qos=QoS(1), will_delay_interval=60)
+    )
+    house.connect("c-3", will=will).send(DisconnectPacket())
+    house.crash()
+    watcher = house.resume("c-watcher")
+    assert watcher.payloads() == [b"gone"]
+    house.crash()
+    house.wait(61)
+    assert house.resume("c-watcher").payloads() == [b"gone", b"later"]
+    house.crash()
+    house.wait(100)
+    assert house.resume("c-watcher").payloads() == [b"gone", b"later"], "each once"
+
+
+def test_qos_2_arrives_once_though_the_broker_was_killed_between_its_steps(tmp_path: Path) -> None:
+    house = House(store=tmp_path / "store.db")
+    house.resume("c-reader").subscribe("a", qos=2)
+    writer = house.resume("c-writer")
+    writer.publish("a", b"once", qos=2, packet_id=9)
+    house.crash()
+    writer = house.resume("c-writer")
+    writer.publish("a", b"once", qos=2, packet_id=9, duplicate=True)
+    (arrived,) = house.resume("c-reader").take(PublishPacket)
+    assert (arrived.payload, int(arrived.qos), arrived.duplicate) == (b"once", 2, True)
