@@ -11,28 +11,12 @@ from __future__ import annotations
 import contextlib
 import enum
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from broker.core.facts import (
-    Changes,
-    Fact,
-    ReceivedIdentifier,
-    ReleasedIdentifier,
-    SessionEnded,
-    SessionKept,
-    Stored,
-    StoredDelivery,
-    StoredMessage,
-    StoredWaiting,
-    Subscribed,
-    Unsubscribed,
-    WillGone,
-    WillKept,
-)
+from broker.core.facts import Changes, Stored
 from broker.errors import StoreError
-from broker.store import schema
+from broker.store import reading, schema, writing
 
 
 class Synchronous(enum.Enum):
@@ -64,7 +48,7 @@ class SqliteStore:
             self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
             try:
                 self._prepare(synchronous)
-            except BaseException:
+            except BaseException:  # whatever it was, the file is let go of; raised again
                 self._database.close()
                 raise
 
@@ -81,9 +65,9 @@ class SqliteStore:
         with self._told("written"):
             self._database.execute("BEGIN")
             try:
-                self._write(changes)
+                writing.write(self._database, changes, core_to_wall=self._core_to_wall)
                 self._database.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # a half-written turn must never be committed; raised again
                 # A full disk has rolled it back already.
                 with contextlib.suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
@@ -96,86 +80,7 @@ class SqliteStore:
           StoreError: the file is damaged.
         """
         with self._told("read"):
-            return Stored(
-                sessions=[
-                    SessionKept(
-                        client_id=client_id,
-                        owner=owner,
-                        device=bool(device),
-                        expiry_seconds=expiry_seconds,
-                        ended_at=self._to_core(ended_at),
-                    )
-                    for client_id, owner, device, expiry_seconds, ended_at in self._all(
-                        "SELECT * FROM session"
-                    )
-                ],
-                subscriptions=[
-                    Subscribed(
-                        client_id=client_id,
-                        topic_filter=topic_filter,
-                        qos=qos,
-                        no_local=bool(no_local),
-                        retain_as_published=bool(retain_as_published),
-                        identifier=identifier,
-                    )
-                    for (
-                        client_id,
-                        topic_filter,
-                        qos,
-                        no_local,
-                        retain_as_published,
-                        identifier,
-                    ) in self._all("SELECT * FROM subscription")
-                ],
-                messages=[
-                    StoredMessage(
-                        row=row,
-                        packet=packet,
-                        topic=topic,
-                        publisher=publisher,
-                        expires_at=self._to_core(expires_at),
-                    )
-                    for row, packet, topic, publisher, expires_at in self._all(
-                        "SELECT * FROM message"
-                    )
-                ],
-                deliveries=[
-                    StoredDelivery(
-                        row=row,
-                        client_id=client_id,
-                        message=message,
-                        qos=qos,
-                        retain=bool(retain),
-                        subscription_ids=tuple(map(int, identifiers.split())),
-                        share_filter=share_filter,
-                        packet_id=packet_id,
-                    )
-                    for (
-                        row,
-                        client_id,
-                        message,
-                        qos,
-                        retain,
-                        identifiers,
-                        share_filter,
-                        packet_id,
-                    ) in self._all("SELECT * FROM delivery")
-                ],
-                waiting=[StoredWaiting(*values) for values in self._all("SELECT * FROM waiting")],
-                received=[
-                    ReceivedIdentifier(client_id, packet_id, True)
-                    for client_id, packet_id in self._all("SELECT * FROM received")
-                ],
-                released=[
-                    ReleasedIdentifier(client_id, packet_id, True)
-                    for _, client_id, packet_id in self._all("SELECT * FROM released ORDER BY row")
-                ],
-                retained=list(self._all("SELECT * FROM retained")),
-                wills=[
-                    WillKept(client_id, connect, self._to_core(publish_at))
-                    for client_id, connect, publish_at in self._all("SELECT * FROM will")
-                ],
-            )
+            return reading.read(self._database, core_to_wall=self._core_to_wall)
 
     def _prepare(self, synchronous: Synchronous) -> None:
         database = self._database
@@ -194,75 +99,6 @@ class SqliteStore:
         database.executescript(
             f"BEGIN; {schema.TABLES} PRAGMA user_version = {schema.VERSION}; COMMIT;"
         )
-
-    def _write(self, changes: Changes) -> None:
-        database = self._database
-        for fact in changes.facts:
-            _WRITERS[type(fact)](self, fact)
-        many = database.executemany
-        if changes.messages:
-            many(
-                schema.ADD_MESSAGE,
-                [
-                    (
-                        row,
-                        message.packet.write(),
-                        message.topic,
-                        message.publisher,
-                        self._to_wall(message.expires_at),
-                    )
-                    for row, message in changes.messages.items()
-                ],
-            )
-        if changes.deliveries:
-            many(
-                schema.ADD_DELIVERY,
-                [
-                    (
-                        row,
-                        item.client_id,
-                        item.message,
-                        item.qos,
-                        item.retain,
-                        " ".join(map(str, item.subscription_ids)),
-                        item.share_filter,
-                        item.packet_id,
-                    )
-                    for row, item in changes.deliveries.items()
-                ],
-            )
-        if changes.packet_ids:
-            many(schema.MARK_SENT, [(new, row) for row, new in changes.packet_ids.items()])
-        if changes.waiting:
-            many(
-                schema.ADD_WAITING,
-                [(item.row, item.share_filter, item.message) for item in changes.waiting.values()],
-            )
-        for topic, message_row in changes.retained.items():
-            if message_row is None:
-                database.execute(schema.REMOVE_RETAINED, (topic,))
-            else:
-                database.execute(schema.KEEP_RETAINED, (topic, message_row))
-        for statement, rows in (
-            (schema.REMOVE_DELIVERY, changes.deliveries_gone),
-            (schema.REMOVE_WAITING, changes.waiting_gone),
-            (schema.REMOVE_MESSAGE, changes.messages_gone),
-        ):
-            if rows:
-                many(statement, [(row,) for row in rows])
-
-    def _all(self, query: str) -> Iterator[Any]:
-        # A table without an index that covers it is read in the order of its key, ``row``.
-        yield from self._database.execute(query)
-
-    def _to_wall(self, seconds: float | None) -> float | None:
-        return None if seconds is None else seconds + self._core_to_wall
-
-    def _to_core(self, seconds: float | None) -> float | None:
-        return None if seconds is None else seconds - self._core_to_wall
-
-    def _execute(self, statement: str, *values: object) -> None:
-        self._database.execute(statement, values)
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -284,60 +120,3 @@ def _explained(error: sqlite3.Error | OSError) -> str:
     }.get(code)
     words = str(error)
     return words if advice is None else f"{advice} ({words})"
-
-
-def _write_received(store: SqliteStore, fact: ReceivedIdentifier) -> None:
-    statement = schema.ADD_RECEIVED if fact.waits else schema.REMOVE_RECEIVED
-    store._execute(statement, fact.client_id, fact.packet_id)
-
-
-def _write_released(store: SqliteStore, fact: ReleasedIdentifier) -> None:
-    statement = schema.ADD_RELEASED if fact.waits else schema.REMOVE_RELEASED
-    store._execute(statement, fact.client_id, fact.packet_id)
-
-
-def _write_session_ended(store: SqliteStore, fact: SessionEnded) -> None:
-    for statement in schema.END_SESSION:
-        store._execute(statement, fact.client_id)
-
-
-def _write_session(store: SqliteStore, fact: SessionKept) -> None:
-    ended_at = store._to_wall(fact.ended_at)
-    values = (fact.client_id, fact.owner, fact.device, fact.expiry_seconds, ended_at)
-    store._execute(schema.KEEP_SESSION, *values)
-
-
-def _write_subscribed(store: SqliteStore, fact: Subscribed) -> None:
-    store._execute(
-        schema.SUBSCRIBE,
-        fact.client_id,
-        fact.topic_filter,
-        fact.qos,
-        fact.no_local,
-        fact.retain_as_published,
-        fact.identifier,
-    )
-
-
-def _write_unsubscribed(store: SqliteStore, fact: Unsubscribed) -> None:
-    store._execute(schema.UNSUBSCRIBE, fact.client_id, fact.topic_filter)
-
-
-def _write_will(store: SqliteStore, fact: WillKept) -> None:
-    store._execute(schema.KEEP_WILL, fact.client_id, fact.connect, store._to_wall(fact.publish_at))
-
-
-def _write_will_gone(store: SqliteStore, fact: WillGone) -> None:
-    store._execute(schema.REMOVE_WILL, fact.client_id)
-
-
-_WRITERS: dict[type[Fact], Callable[[SqliteStore, Any], None]] = {
-    ReceivedIdentifier: _write_received,
-    ReleasedIdentifier: _write_released,
-    SessionEnded: _write_session_ended,
-    SessionKept: _write_session,
-    Subscribed: _write_subscribed,
-    Unsubscribed: _write_unsubscribed,
-    WillGone: _write_will_gone,
-    WillKept: _write_will,
-}

@@ -1,0 +1,108 @@
+"""From the store's tables to what the core takes up."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from broker.core.facts import (
+    ReceivedIdentifier,
+    ReleasedIdentifier,
+    SessionKept,
+    Stored,
+    StoredDelivery,
+    StoredMessage,
+    StoredWaiting,
+    Subscribed,
+    WillKept,
+)
+
+
+def read(database: sqlite3.Connection, *, core_to_wall: float) -> Stored:
+    """Everything that was committed; ``core_to_wall``: seconds, see ``SqliteStore``.
+
+    A table without an index that covers it is read in the order of its key, ``row``.
+    """
+
+    def to_core(seconds: float | None) -> float | None:
+        return None if seconds is None else seconds - core_to_wall
+
+    return Stored(
+        sessions=[
+            SessionKept(
+                client_id=client_id,
+                owner=owner,
+                device=bool(device),
+                expiry_seconds=expiry_seconds,
+                ended_at=to_core(ended_at),
+            )
+            for client_id, owner, device, expiry_seconds, ended_at in database.execute(
+                "SELECT * FROM session"
+            )
+        ],
+        subscriptions=[
+            Subscribed(
+                client_id=client_id,
+                topic_filter=topic_filter,
+                qos=qos,
+                no_local=bool(no_local),
+                retain_as_published=bool(retain_as_published),
+                identifier=identifier,
+            )
+            for (
+                client_id,
+                topic_filter,
+                qos,
+                no_local,
+                retain_as_published,
+                identifier,
+            ) in database.execute("SELECT * FROM subscription")
+        ],
+        messages=[
+            StoredMessage(
+                row=row,
+                packet=packet,
+                topic=topic,
+                publisher=publisher,
+                expires_at=to_core(expires_at),
+            )
+            for row, packet, topic, publisher, expires_at in database.execute(
+                "SELECT * FROM message"
+            )
+        ],
+        deliveries=[
+            StoredDelivery(
+                row=row,
+                client_id=client_id,
+                message=message,
+                qos=qos,
+                retain=bool(retain),
+                subscription_ids=tuple(map(int, identifiers.split())),
+                share_filter=share_filter,
+                packet_id=packet_id,
+            )
+            for (
+                row,
+                client_id,
+                message,
+                qos,
+                retain,
+                identifiers,
+                share_filter,
+                packet_id,
+            ) in database.execute("SELECT * FROM delivery")
+        ],
+        waiting=[StoredWaiting(*values) for values in database.execute("SELECT * FROM waiting")],
+        received=[
+            ReceivedIdentifier(client_id, packet_id, True)
+            for client_id, packet_id in database.execute("SELECT * FROM received")
+        ],
+        released=[
+            ReleasedIdentifier(client_id, packet_id, True)
+            for _, client_id, packet_id in database.execute("SELECT * FROM released ORDER BY row")
+        ],
+        retained=list(database.execute("SELECT * FROM retained")),
+        wills=[
+            WillKept(client_id, connect, to_core(publish_at))
+            for client_id, connect, publish_at in database.execute("SELECT * FROM will")
+        ],
+    )
