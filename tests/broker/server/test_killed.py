@@ -67,6 +67,8 @@ def test_a_store_that_can_not_be_written_ends_the_broker_and_acknowledges_nothin
         port = port_of(process)
         reader, _ = connected(port, "all", passwords["all"])
         subscribed(reader)
+        # From here on it reads nothing, so what is sent to it stays unacknowledged.
+        reader.loop_stop()
         writer, _ = connected(port, "cmd", passwords["cmd"])
         writer.publish("devices/d1/commands", b"kept", qos=1).wait_for_publish(5)
         # No file of its may grow any more, as on a full disk.
@@ -75,7 +77,6 @@ def test_a_store_that_can_not_be_written_ends_the_broker_and_acknowledges_nothin
         refused = writer.publish("devices/d1/commands", b"x" * 2 * largest, qos=1)
         assert process.wait_for_end(seconds=10) == 2
         writer.loop_stop()
-        reader.loop_stop()
         assert not refused.is_published()
         assert "broker.db can't be written" in process.said()
         assert "Traceback" not in process.said()
