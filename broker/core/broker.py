@@ -36,6 +36,7 @@ from broker.core.facts import Stored
 from broker.core.handshake import REASON_CHARACTERS, Handshake, Refused
 from broker.core.journal import Journal
 from broker.core.limits import Limits
+from broker.core.liveness import Liveness
 from broker.core.publishing import Publishing
 from broker.core.restoring import Restoring
 from broker.core.retained import Retained
@@ -47,9 +48,6 @@ from broker.core.timers import Timers
 from broker.core.wills import Wills
 from mqtt.codec import Decoder, ProtocolVersion
 from mqtt.errors import ProtocolError, UnsupportedProtocol
-
-_KEEP_ALIVE_GRACE = 1.5
-"""[MQTT-3.1.2-22]"""
 
 _V311_UNACCEPTABLE_PROTOCOL = b"\x20\x02\x00\x01"
 _PINGRESP = b"\xd0\x00"
@@ -123,6 +121,12 @@ class Broker:
             turn=self._delivery.turn,
             new_token=new_token,
         )
+        self._liveness = Liveness(
+            connect_timeout_seconds=limits.connect_timeout_seconds,
+            timers=self._timers,
+            counters=self.counters,
+            end=self._close,
+        )
         self._handlers: dict[type[Packet], Callable[[Connection, Any, float], None]] = {
             ConnectPacket: self._connect,
             PublishPacket: publishing.publish,
@@ -146,10 +150,7 @@ class Broker:
         decoder = Decoder(maximum_packet_bytes=self.limits.connect_packet_bytes)
         connection = Connection(peer=peer, decoder=decoder, now=now)
         self.connections.add(connection)
-        connection.timer = self._timers.at(
-            now + self.limits.connect_timeout_seconds,
-            lambda then: self._connect_timeout(connection, then),
-        )
+        self._liveness.await_connect(connection, now)
         return connection
 
     def feed(self, connection: Connection, data: bytes, now: float) -> None:
@@ -205,8 +206,7 @@ class Broker:
             self._refuse(connection, refusal, now)
             return
         self.counters.connections_accepted += 1
-        self._stop_timer(connection)
-        self._watch_keep_alive(connection)
+        self._liveness.connected(connection)
         version = "5.0" if connection.v5 else "3.1.1"
         self._notice(connection, f"connected from {connection.peer} (MQTT {version})")
         self._delivery.send_all_again(session, now)
@@ -365,7 +365,7 @@ class Broker:
 
     def _end(self, connection: Connection, now: float, *, with_will: bool) -> None:
         connection.state = State.CLOSED
-        self._stop_timer(connection)
+        self._liveness.stop(connection)
         connection.held.clear()
         connection.aliases.clear()
         self.connections.discard(connection)
@@ -380,44 +380,6 @@ class Broker:
             else:
                 self._wills.discarded(session.client_id)
         self.sessions.detach(session, now)
-
-    def _connect_timeout(self, connection: Connection, now: float) -> None:
-        if connection.state is State.AWAITING_CONNECT:
-            seconds = self.limits.connect_timeout_seconds
-            self._close(
-                connection,
-                DisconnectReasonCode.MAX_CONNECT_TIME,
-                f"no CONNECT within {seconds:g} s",
-                now,
-            )
-
-    def _stop_timer(self, connection: Connection) -> None:
-        if connection.timer is not None:
-            connection.timer.cancel()
-            connection.timer = None
-
-    def _watch_keep_alive(self, connection: Connection) -> None:
-        if connection.keep_alive_seconds:
-            deadline = connection.last_received + connection.keep_alive_seconds * _KEEP_ALIVE_GRACE
-            connection.timer = self._timers.at(
-                deadline, lambda then: self._check_keep_alive(connection, then)
-            )
-
-    def _check_keep_alive(self, connection: Connection, now: float) -> None:
-        if connection.state is not State.CONNECTED:
-            return
-        silent = now - connection.last_received
-        if silent < connection.keep_alive_seconds * _KEEP_ALIVE_GRACE:
-            self._watch_keep_alive(connection)
-            return
-        # [MQTT-3.1.2-22]
-        self.counters.keep_alive_timeouts += 1
-        self._close(
-            connection,
-            DisconnectReasonCode.KEEP_ALIVE_TIMEOUT,
-            f"nothing received for {silent:.0f} s, keep alive {connection.keep_alive_seconds} s",
-            now,
-        )
 
     def _notice(self, connection: Connection, text: str, *, warning: bool = False) -> None:
         where = connection.client_id or connection.peer

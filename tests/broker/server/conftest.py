@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from broker.config import BrokerConfig, Listener
+from broker.config import BrokerConfig, Listener, ListenerType
+from broker.core.limits import Limits
 from broker.registry import Service, generate
 from broker.server import Server
 
@@ -87,3 +88,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 @pytest.fixture
 def broker(start: Callable[..., Running]) -> Running:
     return start()
+
+
+@pytest.fixture
+def served(start: Callable[..., Running]) -> Callable[..., Running]:
+    """Starts a server with a WebSocket listener."""
+
+    def start_one(limits: Limits | None = None, **listener: Any) -> Running:
+        options: dict[str, Any] = {"type": ListenerType.WS, "port": 0, **listener}
+        return start(listeners=(Listener(**options),), limits=limits or Limits())
+
+    return start_one

@@ -1,0 +1,75 @@
+"""How long a client may say nothing: before its CONNECT, and then by its keep alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mqtt5 import DisconnectReasonCode
+
+from broker.core.connection import Connection, State
+from broker.core.counters import Counters
+from broker.core.timers import Timers
+
+_KEEP_ALIVE_GRACE = 1.5
+"""[MQTT-3.1.2-22]"""
+
+EndConnection = Callable[[Connection, DisconnectReasonCode, str, float], None]
+
+
+class Liveness:
+    """Keeps one timer a connection, in ``Connection.timer``; ``end`` closes a silent one."""
+
+    def __init__(
+        self,
+        *,
+        connect_timeout_seconds: float,
+        timers: Timers,
+        counters: Counters,
+        end: EndConnection,
+    ) -> None:
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._timers = timers
+        self._counters = counters
+        self._end = end
+
+    def await_connect(self, connection: Connection, now: float) -> None:
+        """The connection is new: its CONNECT must come in time."""
+        connection.timer = self._timers.at(
+            now + self._connect_timeout_seconds,
+            lambda then: self._connect_timeout(connection, then),
+        )
+
+    def connected(self, connection: Connection) -> None:
+        """CONNECT has been accepted: the keep alive counts from now on."""
+        self.stop(connection)
+        self._watch(connection)
+
+    def stop(self, connection: Connection) -> None:
+        """The connection may be silent for good."""
+        if connection.timer is not None:
+            connection.timer.cancel()
+            connection.timer = None
+
+    def _connect_timeout(self, connection: Connection, now: float) -> None:
+        if connection.state is State.AWAITING_CONNECT:
+            reason = f"no CONNECT within {self._connect_timeout_seconds:g} s"
+            self._end(connection, DisconnectReasonCode.MAX_CONNECT_TIME, reason, now)
+
+    def _watch(self, connection: Connection) -> None:
+        if connection.keep_alive_seconds:
+            deadline = connection.last_received + connection.keep_alive_seconds * _KEEP_ALIVE_GRACE
+            connection.timer = self._timers.at(deadline, lambda then: self._check(connection, then))
+
+    def _check(self, connection: Connection, now: float) -> None:
+        if connection.state is not State.CONNECTED:
+            return
+        silent = now - connection.last_received
+        if silent < connection.keep_alive_seconds * _KEEP_ALIVE_GRACE:
+            self._watch(connection)
+            return
+        # [MQTT-3.1.2-22]
+        self._counters.keep_alive_timeouts += 1
+        reason = (
+            f"nothing received for {silent:.0f} s, keep alive {connection.keep_alive_seconds} s"
+        )
+        self._end(connection, DisconnectReasonCode.KEEP_ALIVE_TIMEOUT, reason, now)
