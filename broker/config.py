@@ -193,7 +193,9 @@ def load_config(path: Path) -> BrokerConfig:
     registry = top.section("registry")
     registry_file = registry.take_path("file", folder)
     registry.finish()
-    store = _store(top.section("store"), folder) if "store" in top else None
+    has_store = "store" in top
+    store_section = top.section("store")
+    store = _store(store_section, folder) if has_store else None
     limits = _limits(top.section("limits"))
     shutdown_seconds = top.take("shutdown_seconds", float, BrokerConfig().shutdown_seconds)
     log_level = _choice(top, "log_level", LogLevel, LogLevel.INFO)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import BrokerConfig, Listener, ListenerType, LogLevel, load_config
+from broker.config import BrokerConfig, Listener, ListenerType, LogLevel, StoreConfig, load_config
 from broker.core.limits import Limits, QueueFull, QueueLimits
 from broker.errors import ConfigError
+from broker.store import Synchronous
 
 
 def load(tmp_path: Path, text: str) -> BrokerConfig:
@@ -62,6 +63,17 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert (config.shutdown_seconds, config.log_level) == (1.5, LogLevel.WARNING)
 
 
+def test_a_store_is_synchronous_unless_it_is_asked_not_to_be(tmp_path: Path) -> None:
+    config = load(tmp_path, "store: {file: broker.db}")
+    assert config.store == StoreConfig(
+        file=tmp_path / "broker.db", synchronous=Synchronous.FULL, commit_delay_ms=0
+    )
+    config = load(tmp_path, "store: {file: b.db, synchronous: normal, commit_delay_ms: 2}")
+    assert config.store is not None
+    assert (config.store.synchronous, config.store.commit_delay_ms) == (Synchronous.NORMAL, 2.0)
+    assert load(tmp_path, "{}").store is None
+
+
 def test_websocket_listeners_have_ports_a_path_and_no_browser_s_site_by_default(
     tmp_path: Path,
 ) -> None:
@@ -82,6 +94,15 @@ def test_websocket_listeners_have_ports_a_path_and_no_browser_s_site_by_default(
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("store: {}", "store.file: is missing; it must be a path, such as broker.db"),
+        ("store: {file: b.db, synchronous: off}", "store.synchronous: is False; it must be"),
+        ("store: {file: b.db, synchronous: extra}", "must be one of: full, normal"),
+        (
+            "store: {file: b.db, commit_delay_ms: -1}",
+            "is -1.0; it must be 0 to 1000",
+        ),
+        ("store: {file: b.db, commit: 5}", "store.commit: is not known here"),
+        ("stor: {}", "registry, shutdown_seconds, store"),
         ("listener: []", "listener: is not known here; known are: limits, listeners,"),
         ("listeners: []", "listeners: listeners is empty; give at least one"),
         ("listeners: 5", "listeners: is 5; it must be a list"),
