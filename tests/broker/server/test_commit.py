@@ -1,0 +1,107 @@
+"""The commit comes before whatever speaks of it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mqtt5 import ConnectPacket, PubAckPacket, PublishPacket, QoS, SubscribePacket, TopicFilter
+
+from broker.config import StoreConfig
+from broker.core.facts import Changes
+from broker.store import SqliteStore, Synchronous
+from tests.broker.core.harness import open_store
+from tests.broker.server.conftest import Running
+
+
+@contextmanager
+def logged_in(broker: Running, user: str, client_id: str) -> Iterator[socket.socket]:
+    password = broker.passwords[user].encode()
+    connect = ConnectPacket(
+        client_id,
+        username=user,
+        password=password,
+        clean_start=False,
+        session_expiry_interval=3_600,
+    )
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as sock:
+        sock.sendall(connect.write())
+        assert sock.recv(1_000)[0] == 0x20
+        yield sock
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_nothing_is_acknowledged_before_its_commit_is_done(
+    start: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qos: int
+) -> None:
+    broker = start(store=StoreConfig(file=tmp_path / "broker.db"))
+    begun, may_go_on = threading.Event(), threading.Event()
+    real = SqliteStore.commit
+
+    def slow(store: SqliteStore, changes: Changes) -> None:
+        begun.set()
+        assert may_go_on.wait(10)
+        real(store, changes)
+
+    with logged_in(broker, "tele", "tele-1") as reader, logged_in(broker, "d1", "d1") as writer:
+        pattern = TopicFilter("devices/+/telemetry/#", max_qos=QoS.AT_LEAST_ONCE)
+        reader.sendall(SubscribePacket(1, [pattern]).write())
+        assert reader.recv(1_000)[0] == 0x90
+        monkeypatch.setattr(SqliteStore, "commit", slow)
+        writer.sendall(
+            PublishPacket("devices/d1/telemetry", b"x", qos=QoS(qos), packet_id=1).write()
+        )
+        assert begun.wait(10)
+        for sock in (reader, writer):
+            sock.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+            sock.settimeout(10)
+        may_go_on.set()
+        assert writer.recv(1_000)[0] >> 4 == (4 if qos == 1 else 5)
+        assert reader.recv(1_000)[0] >> 4 == 3
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [(Synchronous.FULL, 2), (Synchronous.NORMAL, 1)])
+def test_a_commit_is_on_the_disk_when_it_is_done_unless_asked_otherwise(
+    tmp_path: Path, synchronous: Synchronous, level: int
+) -> None:
+    store = SqliteStore(tmp_path / "store.db", synchronous=synchronous, core_to_wall=0.0)
+    try:
+        asked = store._database.execute("PRAGMA synchronous").fetchone()
+        mode = store._database.execute("PRAGMA journal_mode").fetchone()
+    finally:
+        store.close()
+    assert (asked, mode) == ((level,), ("wal",))
+
+
+def test_what_comes_within_the_commit_s_delay_is_one_commit(
+    start: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = start(store=StoreConfig(file=tmp_path / "broker.db", commit_delay_ms=300))
+    commits: list[int] = []
+    real = SqliteStore.commit
+
+    def counted(store: SqliteStore, changes: Changes) -> None:
+        commits.append(len(changes.retained))
+        real(store, changes)
+
+    with logged_in(broker, "cmd", "cmd-1") as writer:
+        monkeypatch.setattr(SqliteStore, "commit", counted)
+        for number in (1, 2, 3):
+            packet = PublishPacket(
+                f"devices/d{number}/config", b"x", qos=QoS(1), packet_id=number, retain=True
+            )
+            writer.sendall(packet.write())
+        got = b""
+        while len(got) < 3 * len(PubAckPacket(1).write()):
+            got += writer.recv(1_000)
+    assert commits[0] == 3
+    broker.call(broker.server.stop())
+    kept = open_store(tmp_path / "broker.db")
+    assert len(kept.load().retained) == 3
+    kept.close()
