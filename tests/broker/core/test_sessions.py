@@ -10,9 +10,11 @@ from mqtt5 import (
     PublishPacket,
 )
 
+from broker.auth.principal import Rights, Rules
 from broker.core.limits import QueueFull, QueueLimits
 from mqtt.codec import ProtocolVersion
-from tests.broker.core.harness import NEVER, V5, V311, House
+from mqtt.topics import TopicFilter
+from tests.broker.core.harness import NEVER, V5, V311, House, service
 
 
 @pytest.mark.parametrize("protocol", [V311, V5])
@@ -195,3 +197,23 @@ def test_packet_identifiers_are_not_used_twice_at_once() -> None:
     session.released[4] = None
     publisher.publish("a", qos=1)
     assert subscriber.one(PublishPacket).packet_id == 5
+
+
+def test_a_resumed_session_keeps_only_the_subscriptions_that_its_owner_may_still_have() -> None:
+    house = House()
+    first = house.resume("c1")
+    first.subscribe("a", "b", "$share/g/b")
+    first.drop()
+    only_a = Rights(subscribe=Rules(allow=(TopicFilter.parse("a"),)))
+    house.principals[None] = service(rights=only_a)
+    second = house.resume("c1")
+    house.principals[None] = service()
+    publisher = house.connect("c2")
+    publisher.publish("a", b"allowed", qos=1)
+    publisher.publish("b", b"not any more", qos=1)
+    assert second.payloads() == [b"allowed"]
+    ended = [notice for notice in house.notices if "not allowed any more" in notice]
+    assert ended == [
+        "c1: subscription to 'b' ended: not allowed any more",
+        "c1: subscription to '$share/g/b' ended: not allowed any more",
+    ]
