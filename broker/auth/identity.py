@@ -1,0 +1,171 @@
+"""What a directory knows of someone who may connect: who it is, and what proves it. Pure values.
+
+``broker.registry`` builds them, ``broker.auth`` proves them: one file there for each kind of
+credential. A credential has an id that is unique in its directory, so that a connection can be
+closed when the very one that it was proved by is gone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from broker.auth.passwords import PasswordHash
+from broker.auth.principal import Principal
+
+FINGERPRINT_BYTES = 32
+"""Of a certificate: the SHA-256 of its DER form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """When a credential may be used: seconds since the epoch, the end excluded; None: no bound."""
+
+    not_before: float | None = None
+    not_after: float | None = None
+
+    def __post_init__(self) -> None:
+        if None not in (self.not_before, self.not_after) and self.not_before >= self.not_after:  # type: ignore[operator]  # neither is None
+            raise ValueError("a validity must begin before it ends")
+
+    def holds(self, now: float) -> bool:
+        """Whether ``now``, in seconds since the epoch, lies within."""
+        return (self.not_before is None or self.not_before <= now) and (
+            self.not_after is None or now < self.not_after
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Password:
+    """A password, as its argon2id hash."""
+
+    id: str
+    validity: Validity = Validity()
+    hash: PasswordHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScramSecret:
+    """What a server keeps for SCRAM-SHA-256 (RFC 5802, section 3); the password can't be had."""
+
+    id: str
+    validity: Validity = Validity()
+    salt: bytes
+    iterations: int
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+
+class KeyAlgorithm(enum.Enum):
+    """Of a JSON Web Token's signature (RFC 7518, section 3.1)."""
+
+    RS256 = "RS256"
+    ES256 = "ES256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey:
+    """A key that verifies the device's own JSON Web Tokens. ``pem``: SubjectPublicKeyInfo."""
+
+    id: str
+    validity: Validity = Validity()
+    algorithm: KeyAlgorithm
+    pem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One certificate, whoever issued it. ``fingerprint``: SHA-256 of its DER form."""
+
+    id: str
+    validity: Validity = Validity()
+    fingerprint: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.fingerprint) != FINGERPRINT_BYTES:
+            raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes (SHA-256)")
+
+
+Credential = Password | ScramSecret | PublicKey | Certificate
+
+
+class NameFrom(enum.Enum):
+    """Where in a certificate a device's name stands."""
+
+    COMMON_NAME = "common_name"
+    DNS = "dns"
+    URI = "uri"
+    EMAIL = "email"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """A CA whose certificates speak for the device or service that they name.
+
+    ``pattern`` has one ``{name}`` and must be all of the text that is found (``spiffe://site/{name}``).
+    ``revocation_list``: PEM; a certificate on it proves nothing.
+    """
+
+    id: str
+    validity: Validity = Validity()
+    pem: str
+    name_from: NameFrom = NameFrom.COMMON_NAME
+    pattern: str = "{name}"
+    revocation_list: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pattern.count("{name}") != 1:
+            raise ValueError(f"pattern {self.pattern!r} must have '{{name}}' once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A device or service: whom it is as a client, and its credentials. Blocked: none of them."""
+
+    principal: Principal
+    blocked: bool = False
+    credentials: tuple[Credential, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """What was proved: who, by which credential, and until when (seconds since the epoch).
+
+    Once ``until`` has passed the connection is closed.
+    """
+
+    principal: Principal
+    credential: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryChanges:
+    """What changed since an earlier version. ``names``: None where it may be anyone."""
+
+    version: int
+    names: frozenset[str] | None
+
+
+class Directory(Protocol):
+    """Who may connect. Every call may block (a database): never from the event loop.
+
+    Names are those of devices and of services alike: unique among both, and each one's user name.
+    """
+
+    def find(self, name: str) -> Identity | None:
+        """Who bears the name."""
+
+    def find_certificate(self, fingerprint: bytes) -> Identity | None:
+        """Whose certificate that is."""
+
+    def authorities(self) -> Sequence[Authority]:
+        """All CAs."""
+
+    def password_hashes(self) -> Sequence[PasswordHash]:
+        """A hash for each set of argon2id parameters in use, for decoys."""
+
+    def changes(self, since: int) -> DirectoryChanges:
+        """What changed, by this process or another, after the version ``since``."""
