@@ -35,10 +35,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """What may be published to, a will included, and what may be subscribed to."""
+    """What may be published to, what may be subscribed to, and where a will may go.
+
+    A will is not a publish: whoever may publish to a topic may not leave a will there for that.
+    """
 
     publish: Rules = Rules()
     subscribe: Rules = Rules()
+    will: Rules = Rules()
 
 
 class PrincipalKind(enum.Enum):
@@ -75,8 +79,12 @@ class Principal:
         return self.client_id if self.kind is PrincipalKind.DEVICE else self.client_id + token
 
     def may_publish(self, topic: str) -> bool:
-        """Whether a message (or a will) may be published to ``topic``."""
+        """Whether a message may be published to ``topic``."""
         return self.rights.publish.permit_topic(topic)
+
+    def may_leave_will(self, topic: str) -> bool:
+        """Whether a will to ``topic`` may come with CONNECT."""
+        return self.rights.will.permit_topic(topic)
 
     def may_subscribe(self, topic_filter: TopicFilter) -> bool:
         """Whether the filter may be subscribed to, whatever its share name."""

@@ -115,10 +115,10 @@ class Handshake:
                 ConnAckReasonCode.CLIENT_ID_NOT_VALID,
                 f"{principal.kind.value} {principal.name!r} may not use this client identifier",
             )
-        if packet.will is not None and not principal.may_publish(packet.will.topic):
+        if packet.will is not None and not principal.may_leave_will(packet.will.topic):
             raise Refused(
                 ConnAckReasonCode.NOT_AUTHORIZED,
-                f"will: publishing to {packet.will.topic!r} is not allowed",
+                f"will: a will to {packet.will.topic!r} is not allowed",
             )
         session = self._sessions.get(connection.client_id)
         if session is not None and session.owner != principal.name:

@@ -43,16 +43,25 @@ class Patterns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """What its holders may publish and subscribe to."""
+    """What its holders may publish and subscribe to, and where their wills may go.
+
+    What is not given allows nothing: a role that only publishes allows no will.
+    """
 
     publish: Patterns = Patterns()
     subscribe: Patterns = Patterns()
+    will: Patterns = Patterns()
 
     def rights(self, device: str | None) -> Rights:
         """The rights of one principal; ``device`` is its id, or None for a service."""
-        if device is None and (self.publish.for_devices_only or self.subscribe.for_devices_only):
+        of_devices = (item.for_devices_only for item in (self.publish, self.subscribe, self.will))
+        if device is None and any(of_devices):
             raise ValueError("its role uses '%device', which only a device has")
-        return Rights(publish=self.publish.rules(device), subscribe=self.subscribe.rules(device))
+        return Rights(
+            publish=self.publish.rules(device),
+            subscribe=self.subscribe.rules(device),
+            will=self.will.rules(device),
+        )
 
 
 def _filters(patterns: tuple[str, ...], device: str | None) -> tuple[TopicFilter, ...]:
@@ -79,6 +88,15 @@ STANDARD_ROLES = {
                 "devices/%device/config",
                 "/devices/%device/commands/#",
                 "/devices/%device/config",
+            )
+        ),
+        # A last reading or state; a command's answer is none.
+        will=Patterns(
+            allow=(
+                "devices/%device/telemetry/#",
+                "devices/%device/state",
+                "/devices/%device/events/#",
+                "/devices/%device/state",
             )
         ),
     ),

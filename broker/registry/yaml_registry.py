@@ -7,6 +7,7 @@
       meter:
         publish: {allow: ["devices/%device/telemetry/#"], deny: ["devices/%device/telemetry/raw"]}
         subscribe: {allow: ["devices/%device/commands/#"]}
+        will: {allow: ["devices/%device/state"]}    # without it no will is allowed
     devices:
       meter-7:                          # user name and client id are both the device's id
         role: meter                     # default: device
@@ -167,7 +168,9 @@ def _roles(section: Section) -> dict[str, Role]:
     for name in section.names():
         entry = section.section(name)
         roles[name] = Role(
-            publish=_patterns(entry, "publish"), subscribe=_patterns(entry, "subscribe")
+            publish=_patterns(entry, "publish"),
+            subscribe=_patterns(entry, "subscribe"),
+            will=_patterns(entry, "will"),
         )
         entry.finish()
     return roles

@@ -45,7 +45,7 @@ def service(name: str = "tester", *, rights: Rights | None = None, prefix: str =
         name=name,
         kind=PrincipalKind.SERVICE,
         client_id=prefix,
-        rights=rights or Rights(publish=ALL, subscribe=ALL),
+        rights=rights or Rights(publish=ALL, subscribe=ALL, will=ALL),
     )
 
 
@@ -54,7 +54,7 @@ def device(name: str, *, rights: Rights | None = None) -> Principal:
         name=name,
         kind=PrincipalKind.DEVICE,
         client_id=name,
-        rights=rights or Rights(publish=ALL, subscribe=ALL),
+        rights=rights or Rights(publish=ALL, subscribe=ALL, will=ALL),
     )
 
 

@@ -235,7 +235,10 @@ def test_the_server_keep_alive_is_kept_instead_of_the_clients() -> None:
 
 def test_a_will_is_checked_against_rights_at_connect() -> None:
     house = House()
-    rights = Rights(publish=Rules(allow=(topics.TopicFilter("mine/#"),)))
+    rights = Rights(
+        publish=Rules(allow=(topics.TopicFilter("mine/#"), topics.TopicFilter("other"))),
+        will=Rules(allow=(topics.TopicFilter("mine/#"),)),
+    )
     house.principals["d1"] = device("d1", rights=rights)
     client = house.open()
     client.send(ConnectPacket("d1", username="d1", will=Will("other")))

@@ -46,6 +46,7 @@ def test_own_roles_deny_by_overlap_and_allow_by_containment(tmp_path: Path) -> N
           meter:
             publish: {allow: ["m/%device/#"], deny: ["m/%device/raw"]}
             subscribe: {allow: ["a/+", "b/#"], deny: ["b/secret/#"]}
+            will: {allow: ["m/%device/#"], deny: ["m/%device/x"]}
         devices: {d1: {role: meter, password_hash: HASH}}
         """,
     )
@@ -56,6 +57,24 @@ def test_own_roles_deny_by_overlap_and_allow_by_containment(tmp_path: Path) -> N
     assert not principal.may_subscribe(TopicFilter.parse("a/#"))
     assert not principal.may_subscribe(TopicFilter.parse("b/#"))
     assert principal.may_subscribe(TopicFilter.parse("b/open/#"))
+    assert principal.may_leave_will("m/d1/raw")
+    assert not principal.may_leave_will("m/d1/x")
+
+
+def test_a_role_without_wills_allows_none(tmp_path: Path) -> None:
+    registry = load(
+        tmp_path,
+        """
+        version: 1
+        roles: {meter: {publish: {allow: ["#"]}}}
+        devices: {d1: {role: meter, password_hash: HASH}, d2: {password_hash: HASH}}
+        """,
+    )
+    meter, standard = (registry.accounts[name].principal for name in ("d1", "d2"))
+    assert meter.may_publish("devices/d1/state")
+    assert not meter.may_leave_will("devices/d1/state")
+    assert standard.may_leave_will("devices/d2/state")
+    assert not standard.may_leave_will("devices/d2/responses/1")
 
 
 def test_a_password_comes_from_a_hash_a_file_or_the_environment(tmp_path: Path) -> None:
