@@ -111,6 +111,7 @@ class Puller:
         self._stream_since = math.inf
         self._error: PubSubError | None = None
         self._call: Any = None
+        self._ended_call: Any = None
         channel.subscribe(self._channel_is)
         self._threads = [
             threading.Thread(target=target, name=f"pubsub-{what}", daemon=True)
@@ -252,16 +253,18 @@ class Puller:
             ended = threading.Event()
             try:
                 self._stream_since = time.monotonic()
-                self._call = self._stream(self._requests(ended))
+                call = self._call = self._stream(self._requests(ended))
                 if self._closing.is_set():
-                    self._call.cancel()
-                for response in self._call:
+                    call.cancel()
+                for response in call:
+                    if call is not self._call:
+                        return
                     self._ready, self._error, pause = True, None, _FIRST_PAUSE_SECONDS
                     self._receive(response)
             except grpc.RpcError as error:
-                self._stream_since = math.inf
-                if self._closing.is_set():
+                if self._closing.is_set() or call is not self._call:
                     return
+                self._stream_since = math.inf
                 failure = told(error, self._subscription)
                 now = time.monotonic()
                 if str(failure) != str(self._error) or now - logged >= _LOG_EVERY_SECONDS:
@@ -271,6 +274,8 @@ class Puller:
                 self.counters.add("reconnects")
             finally:
                 ended.set()
+            if call is not self._call:
+                return
             self._closing.wait(pause)
             pause = min(_LONGEST_PAUSE_SECONDS, 1.7 * pause)
 
@@ -334,8 +339,29 @@ class Puller:
         self.counters.add("acks_lost", len(ids))
         _LOGGER.warning("%d acknowledgements not taken: %s; they come again", len(ids), failure)
 
+    def _leave_a_dead_stream(self) -> None:
+        """Goes on with a new thread if the old one waits for a stream that has long ended.
+
+        gRPC's reader can miss the end of a stream that the server refused while it was shutting
+        down (seen with grpcio 1.85.1, once in some hundred such moments), and would wait for ever.
+        """
+        call, before = self._call, self._ended_call
+        if call is None or call.is_active():
+            self._ended_call = None
+            return
+        self._ended_call = call
+        if call is not before:
+            return
+        # Between two looks any pause before another attempt is over.
+        _LOGGER.warning("%s: the end of a stream was missed; trying again", self._subscription)
+        self.counters.add("reconnects")
+        self._call = self._ended_call = None
+        self._threads[0] = threading.Thread(target=self._pull, name="pubsub-pull", daemon=True)
+        self._threads[0].start()
+
     def _keep_leases(self) -> None:
         while not self._closing.wait(_EXTEND_SECONDS):
+            self._leave_a_dead_stream()
             now = time.monotonic()
             with self._condition:
                 for key, batch in list(self._handed_out.items()):

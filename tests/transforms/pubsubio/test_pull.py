@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -150,6 +151,50 @@ def test_messages_come_again_soon_after_an_outage(place: Place, pull: Pull) -> N
         wait_until(lambda: puller.counters["reconnects"] > 1, seconds=10, what="two attempts")
     publish(place, b"1")
     assert data(take(puller, 1)) == [b"1"]
+
+
+class DeadStream:
+    """A stream as grpcio 1.85.1 leaves it now and then: it has ended, and its reader waits on."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+
+    def is_active(self) -> bool:
+        return False
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def __iter__(self) -> Iterator[Any]:
+        self.cancelled.wait()
+        yield from ()
+
+
+def test_a_stream_whose_end_was_missed_is_left(
+    place: Place, pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull_module, "_EXTEND_SECONDS", 0.2)
+    dead = DeadStream()
+
+    def first_is_dead(channel: Any) -> Callable[..., Any]:
+        streams = iter([lambda requests: dead])
+        real = open_stream(channel)
+        return lambda requests: next(streams, real)(requests)
+
+    open_stream = pull_module.streaming_pull  # type: ignore[attr-defined]  # imported there
+    monkeypatch.setattr(pull_module, "streaming_pull", first_is_dead)
+    puller = pull()
+    (waiting,) = [thread for thread in threading.enumerate() if thread.name == "pubsub-pull"]
+    publish(place, b"1")
+    assert data(take(puller, 1)) == [b"1"]
+    assert puller.counters["reconnects"] == 1
+    # The reader that comes back to life leaves the new stream alone.
+    dead.cancel()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    publish(place, b"2")
+    assert data(take(puller, 1)) == [b"2"]
+    assert puller.counters["reconnects"] == 1
 
 
 def test_a_subscription_that_is_gone_is_told_at_intervals_until_it_is_there_again(
