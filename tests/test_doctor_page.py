@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from pipelines.preflight import bigquery, job, pubsub, secret_manager, specification, storage
-from pipelines.preflight.finding import Outcome
+from schemas.finding import Outcome
 
 PAGE = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text("utf-8")
 ASKED = {

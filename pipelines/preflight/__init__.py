@@ -9,7 +9,6 @@ the workers will be, and returns a ``Finding`` for each thing asked: for a launc
 from pipelines.preflight.access import Access
 from pipelines.preflight.at_start import require
 from pipelines.preflight.examine import examine
-from pipelines.preflight.finding import Finding, Outcome, worst
 from pipelines.preflight.needs import (
     Broker,
     File,
@@ -25,6 +24,7 @@ from pipelines.preflight.needs import (
     Topic,
     secrets_of,
 )
+from schemas.finding import Finding, Outcome, worst
 
 __all__ = [
     "Access",

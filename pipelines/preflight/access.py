@@ -14,7 +14,7 @@ from google.auth.transport.requests import Request
 
 from pipelines.errors import CannotAsk
 from pipelines.preflight.api import LOGIN, Api, Endpoints, first_line
-from pipelines.preflight.finding import Finding, failed, found, untold
+from schemas.finding import Finding, failed, found, untold
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LIFETIME_SECONDS = 600

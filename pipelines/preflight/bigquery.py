@@ -9,9 +9,9 @@ from google.auth.credentials import Credentials
 
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
-from pipelines.preflight.finding import Finding, Outcome, failed, found, untold
 from pipelines.preflight.needs import Table
 from pipelines.preflight.rights import rights
+from schemas.finding import Finding, Outcome, failed, found, untold
 from transforms.bigquery import check_table
 from transforms.bigquery.append import grant_command
 from transforms.bigquery.stream import EMULATOR_VARIABLE, TableName

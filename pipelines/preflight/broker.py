@@ -21,9 +21,9 @@ from mqtt.client import BrokerAddress
 from mqtt.errors import BrokerUnreachable, ConnectError, ConnectionRefused, SubscriptionRefused
 from pipelines.preflight.access import Access
 from pipelines.preflight.at_start import check_connect, check_subscribe
-from pipelines.preflight.finding import Finding, failed, found, untold, warned
 from pipelines.preflight.needs import Broker
 from pipelines.preflight.secret_manager import read_secret
+from schemas.finding import Finding, failed, found, untold, warned
 from transforms.errors import TransformError
 from transforms.mqttio import BrokerSettings
 from transforms.secrets import SecretRef

@@ -16,7 +16,6 @@ from pipelines.preflight.access import Access
 from pipelines.preflight.api import first_line
 from pipelines.preflight.bigquery import examine_table
 from pipelines.preflight.broker import examine_broker
-from pipelines.preflight.finding import Finding, untold
 from pipelines.preflight.job import examine_job
 from pipelines.preflight.needs import (
     Broker,
@@ -37,6 +36,7 @@ from pipelines.preflight.secret_manager import examine_secret
 from pipelines.preflight.specification import examine_specification
 from pipelines.preflight.storage import examine_file, examine_folder, examine_launch_folder
 from pipelines.preflight.subnetwork import examine_subnetwork
+from schemas.finding import Finding, untold
 
 _SHARE = 0.7
 """Of the time for all, that one need is given: so what is away is told in its own words."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
 from pipelines.preflight.api import Api
-from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned
 from pipelines.preflight.needs import Job
 from pipelines.preflight.rights import rights
+from schemas.finding import Finding, Outcome, failed, found, untold, warned
 
 SERVICES = ("compute", "dataflow")
 LAUNCH = ("dataflow.jobs.create",)

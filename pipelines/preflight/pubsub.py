@@ -14,9 +14,9 @@ from google.pubsub_v1 import types
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
 from pipelines.preflight.api import Api
-from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned
 from pipelines.preflight.needs import Subscription, Topic
 from pipelines.preflight.rights import rights
+from schemas.finding import Finding, Outcome, failed, found, untold, warned
 from transforms.pubsubio.channel import method, open_channel
 from transforms.pubsubio.errors import create_command, told
 

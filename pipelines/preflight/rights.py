@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pipelines.errors import ApiRefused, CannotAsk
-from pipelines.preflight.finding import Finding, failed, found, untold
+from schemas.finding import Finding, failed, found, untold
 
 
 def rights(

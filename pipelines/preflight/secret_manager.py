@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
-from pipelines.preflight.finding import Finding, Outcome, failed, found, untold
 from pipelines.preflight.needs import Secret
 from pipelines.preflight.rights import rights
+from schemas.finding import Finding, Outcome, failed, found, untold
 from transforms.secrets import SecretError, SecretRef
 
 SERVICE = "secretmanager"

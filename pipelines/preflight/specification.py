@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
-from pipelines.preflight.finding import Finding, Outcome, failed, found, untold
 from pipelines.preflight.needs import File, Specification
 from pipelines.preflight.rights import rights
 from pipelines.preflight.storage import SERVICE as STORAGE
 from pipelines.preflight.storage import examine_file, object_path
+from schemas.finding import Finding, Outcome, failed, found, untold
 
 SERVICE = "artifactregistry"
 PULL = ("artifactregistry.repositories.downloadArtifacts",)

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
-from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned
 from pipelines.preflight.needs import File, Folder, LaunchFolder
 from pipelines.preflight.rights import rights
+from schemas.finding import Finding, Outcome, failed, found, untold, warned
 
 SERVICE = "storage"
 READ = ("storage.objects.get",)

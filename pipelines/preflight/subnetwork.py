@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from pipelines.errors import ApiRefused, CannotAsk
 from pipelines.preflight.access import Access
-from pipelines.preflight.finding import Finding, failed, found, untold
 from pipelines.preflight.needs import Subnetwork
+from schemas.finding import Finding, failed, found, untold
 
 SERVICE = "compute"
 

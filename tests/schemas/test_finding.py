@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.preflight.finding import Finding, Outcome, failed, found, untold, warned, worst
+from schemas.finding import Finding, Outcome, failed, found, untold, warned, worst
 
 
 def test_what_is_not_ok_says_why() -> None:

@@ -23,7 +23,7 @@ class Finding:
     Attributes:
       resource: its full name, as whoever mends it must type it.
       asked: what should be so, in the present tense: ``exists``, ``takes the credential``.
-      outcome: FAILED: the pipeline would not work; WARNING: it would, in a way that is hardly
+      outcome: FAILED: the work could not be done; WARNING: it would, in a way that is hardly
         meant; UNKNOWN: it could not be told from here.
       words: what was found; never a secret. Needed for every outcome but OK.
       command: the one command that mends it, or lets it be told; None where it isn't known here.
@@ -48,7 +48,7 @@ def found(resource: str, asked: str, words: str = "") -> Finding:
 
 
 def failed(resource: str, asked: str, words: str, command: str | None = None) -> Finding:
-    """Returns that the pipeline would not work."""
+    """Returns that the work could not be done."""
     return Finding(
         resource=resource, asked=asked, outcome=Outcome.FAILED, words=words, command=command
     )
