@@ -30,6 +30,7 @@ import enum
 import math
 import re
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,35 +183,79 @@ def load_config(path: Path) -> BrokerConfig:
     """Reads a configuration file.
 
     Raises:
-      ConfigError: naming the file, the key and what would be right.
+      ConfigError: naming the file, the key and what would be right, one line for each problem.
     """
-    top = Section.load(path, ConfigError)
-    folder = path.parent
-    are_given = "listeners" in top
-    listeners = tuple(_listener(entry, folder) for entry in top.sections("listeners"))
-    if not are_given:
-        listeners = BrokerConfig().listeners
-    registry = top.section("registry")
-    registry_file = registry.take_path("file", folder)
-    registry.finish()
+    config, problems = read_config(path)
+    if config is None or problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def read_config(path: Path) -> tuple[BrokerConfig | None, list[str]]:
+    """Reads a configuration file as far as it is right, for whoever looks at all of it.
+
+    Returns what is right, the rest by default, and what is wrong, each naming file and key. None
+    where nothing is left to go by.
+    """
+    try:
+        top = Section.load(path, ConfigError)
+    except ConfigError as error:
+        return None, [str(error)]
+    return _config(top, path.parent), top.complaints
+
+
+def _config(top: Section, folder: Path) -> BrokerConfig | None:
+    defaults = BrokerConfig()
+    attempt = top.attempt
+    listeners = attempt(lambda: _listeners(top, folder), None)
     has_store = "store" in top
-    store_section = top.section("store")
-    store = _store(store_section, folder) if has_store else None
-    limits = _limits(top.section("limits"))
-    shutdown_seconds = top.take("shutdown_seconds", float, BrokerConfig().shutdown_seconds)
-    log_level = _choice(top, "log_level", LogLevel, LogLevel.INFO)
-    top.finish()
-    return top.build(
-        "listeners" if not listeners else "shutdown_seconds",
-        lambda: BrokerConfig(
-            listeners=listeners,
-            registry_file=registry_file,
-            store=store,
-            limits=limits,
-            shutdown_seconds=shutdown_seconds,
-            log_level=log_level,
-        ),
+    registry_file = attempt(lambda: _registry_file(top.section("registry"), folder), None)
+    store_section = attempt(lambda: top.section("store"), None)
+    store = None
+    if has_store and store_section is not None:
+        store = attempt(lambda: _store(store_section, folder), None)
+    limits = attempt(lambda: _limits(top.section("limits")), defaults.limits)
+    shutdown_seconds = attempt(
+        lambda: _shutdown_seconds(top, defaults.shutdown_seconds), defaults.shutdown_seconds
     )
+    log_level = attempt(
+        lambda: _choice(top, "log_level", LogLevel, defaults.log_level), defaults.log_level
+    )
+    attempt(top.finish, None)
+    if listeners is None:
+        return None
+    return BrokerConfig(
+        listeners=listeners,
+        registry_file=registry_file,
+        store=store,
+        limits=limits,
+        shutdown_seconds=shutdown_seconds,
+        log_level=log_level,
+    )
+
+
+def _listeners(top: Section, folder: Path) -> tuple[Listener, ...] | None:
+    """Those that are right; None where none is."""
+    if "listeners" not in top:
+        top.sections("listeners")
+        return BrokerConfig().listeners
+    entries = top.sections("listeners")
+    top.build("listeners", lambda: BrokerConfig(listeners=(Listener(),) * len(entries)))
+    read = [top.attempt(partial(_listener, entry, folder), None) for entry in entries]
+    return tuple(listener for listener in read if listener is not None) or None
+
+
+def _registry_file(entry: Section, folder: Path) -> Path | None:
+    file = entry.take_path("file", folder)
+    entry.finish()
+    return file
+
+
+def _shutdown_seconds(top: Section, default: float) -> float:
+    seconds = top.take("shutdown_seconds", float, default)
+    return top.build(
+        "shutdown_seconds", lambda: BrokerConfig(shutdown_seconds=seconds)
+    ).shutdown_seconds
 
 
 def _listener(entry: Section, folder: Path) -> Listener:
@@ -251,25 +296,32 @@ def _store(entry: Section, folder: Path) -> StoreConfig:
 
 
 def _limits(entry: Section) -> Limits:
-    defaults = Limits()
     given: dict[str, Any] = {}
+    nothing: dict[str, Any] = {}
     for item in fields(Limits):
-        default = getattr(defaults, item.name)
-        if item.name not in entry:
-            entry.take_optional(item.name, object)
-        elif isinstance(default, QueueLimits):
-            given[item.name] = _queue(entry, item.name, default)
-        elif isinstance(default, QueueFull):
-            given[item.name] = _choice(entry, item.name, QueueFull, default)
-        elif default is None:
-            kind = str if item.name == "response_information" else int
-            given[item.name] = entry.take_optional(item.name, kind)
-        else:
-            given[item.name] = entry.take(item.name, type(default))
-        # One by one, so that the error names the key.
-        entry.build(item.name, lambda: Limits(**given))
-    entry.finish()
+        # One by one, so that the error names the key, and each is told.
+        given |= entry.attempt(partial(_limit, entry, item.name), nothing)
+    entry.attempt(entry.finish, None)
     return Limits(**given)
+
+
+def _limit(entry: Section, name: str) -> dict[str, Any]:
+    """One limit as a keyword of ``Limits``, or none where the file has none."""
+    default = getattr(Limits(), name)
+    if name not in entry:
+        entry.take_optional(name, object)
+        return {}
+    value: Any
+    if isinstance(default, QueueLimits):
+        value = _queue(entry, name, default)
+    elif isinstance(default, QueueFull):
+        value = _choice(entry, name, QueueFull, default)
+    elif default is None:
+        value = entry.take_optional(name, str if name == "response_information" else int)
+    else:
+        value = entry.take(name, type(default))
+    entry.build(name, lambda: Limits(**{name: value}))
+    return {name: value}
 
 
 def _queue(limits: Section, key: str, default: QueueLimits) -> QueueLimits:

@@ -65,7 +65,8 @@ def checked_path(folder: Path, name: str) -> Path:
 class Section:
     """One mapping of a file. ``take`` its keys, then ``finish``, which refuses what is left.
 
-    ``error`` is the exception class that every complaint is raised as.
+    ``error`` is the exception class that every complaint is raised as. ``complaints``: of the
+    whole file, those that ``attempt`` kept.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Section:
         self._path = path
         self._where = where
         self._error = error
+        self.complaints: list[str] = []
 
     @classmethod
     def load(cls, path: Path, error: type[Exception]) -> Section:
@@ -153,13 +155,23 @@ class Section:
         except ValueError as problem:
             raise self.fail(key, str(problem)) from problem
 
+    def attempt(self, make: Callable[[], Value], otherwise: Value) -> Value:
+        """Calls ``make``; its complaint is kept in ``complaints``, and ``otherwise`` returned."""
+        try:
+            return make()
+        except self._error as problem:
+            self.complaints.append(str(problem))
+            return otherwise
+
     def finish(self) -> None:
         """Refuses keys that nobody took."""
         for key in self._left:
             raise self.fail(key, f"is not known here; known are: {_listed(self._known)}")
 
     def _inner(self, key: str, values: dict[str, Any]) -> Section:
-        return Section(values, path=self.name(key), where=self._where, error=self._error)
+        inner = Section(values, path=self.name(key), where=self._where, error=self._error)
+        inner.complaints = self.complaints
+        return inner
 
     def _checked(self, key: str, value: Any, kind: type[Value]) -> Value:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):

@@ -6,14 +6,13 @@ What a command needs is imported when it runs, so that `--help` answers at once.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from cli import archive, create, doctor, local, plan, templates
+from cli import archive, broker, create, doctor, local, plan, templates
 from cli.output import OutputClosed, OutputFailed, told_apart
 
 _WORDS = {
@@ -84,29 +83,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-_SERVE_EXAMPLE = """Example:  mqttbeam broker serve --config broker.yaml
-
-\b
-broker.yaml:
-  listeners:
-    - {type: tcp, host: 127.0.0.1, port: 1883}
-  registry: {file: registry.yaml}
-
-\b
-registry.yaml, whose passwords are in the environment:
-  version: 1
-  devices:
-    meter-7: {password_env: METER_7_PASSWORD}
-  services:
-    telemetry:
-      role: telemetry-pipeline
-      client_id_prefix: telemetry
-      password_env: TELEMETRY_PASSWORD
-
-docs/local.md has the rest, and each pipeline beside it.
-"""
-broker_app = typer.Typer(no_args_is_help=True, help="The broker on its own.")
-app.add_typer(broker_app, name="broker")
+app.add_typer(broker.app, name="broker")
 app.add_typer(templates.app, name="templates")
 app.add_typer(create.app, name="local")
 app.command("run")(local.run)
@@ -116,27 +93,6 @@ app.command("tail")(local.tail)
 app.command("archive")(archive.archive)
 app.command("plan")(plan.plan)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
-
-
-@broker_app.command(
-    "serve",
-    epilog=_SERVE_EXAMPLE,
-)
-def broker_serve(
-    config: Annotated[Path, typer.Option(help="YAML file: listeners, registry, limits.")],
-) -> None:
-    """Serve MQTT 3.1.1 and 5.0 until SIGTERM or Ctrl-C.
-
-    Listens on 127.0.0.1 unless the file says otherwise; nobody may connect whom its registry
-    does not name.
-    """
-    from broker.errors import BrokerError
-    from broker.server.serve import serve
-
-    try:
-        serve(config)
-    except BrokerError as error:
-        local.fail(str(error), status=2)
 
 
 def main() -> None:

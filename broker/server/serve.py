@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import resource
 import signal
 import sys
 import time
@@ -16,13 +15,11 @@ from broker.auth.passwords import PasswordAuthenticator
 from broker.config import BrokerConfig, load_config
 from broker.registry import Registry, load_registry
 from broker.server.listeners import OpenListener, open_listener
+from broker.server.open_files import allow_open_files, too_few
 from broker.server.shell import Shell
 from broker.store import SqliteStore
 
 LOG = logging.getLogger("broker")
-
-_OTHER_FILES = 64
-"""Open files beside connections: listeners, logs, the event loop's own."""
 
 
 class Server:
@@ -129,7 +126,10 @@ async def _serve(config: BrokerConfig) -> None:
     # sessions after every few hundred of them is of no use: with 2,000 devices connected it took
     # a third of the time. Connections do leave cycles behind, so it isn't turned off.
     gc.set_threshold(50_000, 20, 100)
-    _allow_open_files(config.limits.connections + _OTHER_FILES)
+    allow_open_files(config.limits.connections)
+    too_few_files = too_few(config.limits.connections)
+    if too_few_files is not None:
+        LOG.warning("%s", too_few_files)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -143,19 +143,3 @@ async def _serve(config: BrokerConfig) -> None:
     await server.stop()
     if server.failed.done():
         server.failed.result()
-
-
-def _allow_open_files(wanted: int) -> None:
-    """Raises this process's limit of open files; each connection is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    if soft == unlimited or soft >= wanted:
-        return
-    allowed = wanted if hard == unlimited else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
-        LOG.warning(
-            "the system allows %d open files: no more than %d of limits.connections fit in",
-            allowed,
-            allowed - _OTHER_FILES,
-        )

@@ -7,10 +7,9 @@ seconds since 1970, UTC.
 
 from __future__ import annotations
 
-VERSION = 1
-"""``PRAGMA user_version`` of these tables."""
+import sqlite3
 
-TABLES = """
+_FIRST = """
 CREATE TABLE session (
   client_id TEXT PRIMARY KEY, owner TEXT NOT NULL, device INTEGER NOT NULL,
   expiry_seconds INTEGER NOT NULL, ended_at REAL
@@ -44,6 +43,34 @@ CREATE TABLE will (
   client_id TEXT PRIMARY KEY, connect BLOB NOT NULL, publish_at REAL
 ) WITHOUT ROWID;
 """
+
+STEPS = (_FIRST,)
+"""What makes each version of the tables from the one before, the first from nothing.
+
+A step that was released is never changed: a new one is added behind it.
+"""
+
+VERSION = len(STEPS)
+"""``PRAGMA user_version`` of the tables that this program reads and writes."""
+
+FOREIGN = "its tables are another program's; name another file"
+
+
+def version_of(database: sqlite3.Connection) -> int | None:
+    """The version of a database's tables, 0 where there are none; None: another program's."""
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if version or not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return version
+    return None
+
+
+def newer(version: int) -> str:
+    """What to do about a version that this program does not know."""
+    return (
+        f"version {version} is newer than {VERSION}, the newest that this program knows; start the"
+        " program that made it, or restore a backup from before"
+    )
+
 
 KEEP_SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?)"
 END_SESSION = (

@@ -42,7 +42,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, synchronous: Synchronous, core_to_wall: float) -> None:
         self.path = path
         self._core_to_wall = core_to_wall
-        with self._told("opened"):
+        with told(path, "opened"):
             # Made before SQLite does, which gives its files (-wal too) the rights of this one.
             path.touch(mode=0o600)
             self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
@@ -62,7 +62,7 @@ class SqliteStore:
         Raises:
           StoreError: they are not.
         """
-        with self._told("written"):
+        with told(self.path, "written"):
             self._database.execute("BEGIN")
             try:
                 writing.write(self._database, changes, core_to_wall=self._core_to_wall)
@@ -79,7 +79,7 @@ class SqliteStore:
         Raises:
           StoreError: the file is damaged.
         """
-        with self._told("read"):
+        with told(self.path, "read"):
             return reading.read(self._database, core_to_wall=self._core_to_wall)
 
     def _prepare(self, synchronous: Synchronous) -> None:
@@ -88,24 +88,30 @@ class SqliteStore:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {synchronous.value}")
-        version = database.execute("PRAGMA user_version").fetchone()[0]
+        version = schema.version_of(database)
         if version == schema.VERSION:
             return
-        if version or database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if version is None:
+            raise StoreError(f"store {self.path}: {schema.FOREIGN}")
+        if version > schema.VERSION:
+            raise StoreError(f"store {self.path}: {schema.newer(version)}")
+        if version:
+            # Not by itself: what was upgraded can't be read by the program of before.
             raise StoreError(
-                f"store {self.path}: version {version} is not known here, {schema.VERSION} is; it"
-                " was made by another version of this broker, or by another program"
+                f"store {self.path}: version {version} is older than {schema.VERSION};"
+                f" `mqttbeam broker upgrade {self.path}` makes it that, and keeps a copy"
             )
-        database.executescript(
-            f"BEGIN; {schema.TABLES} PRAGMA user_version = {schema.VERSION}; COMMIT;"
-        )
+        tables = " ".join(schema.STEPS)
+        database.executescript(f"BEGIN; {tables} PRAGMA user_version = {schema.VERSION}; COMMIT;")
 
-    @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"store {self.path} can't be {what}: {_explained(error)}") from error
+
+@contextlib.contextmanager
+def told(path: Path, what: str) -> Iterator[None]:
+    """Raises what SQLite and the system complain of as a StoreError that says what to do."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"store {path} can't be {what}: {_explained(error)}") from error
 
 
 def _explained(error: sqlite3.Error | OSError) -> str:

@@ -178,3 +178,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_every_limit_is_told_of() -> None:
     for item in fields(Limits):
         assert item.name in (Limits.__doc__ or "")
+
+
+def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(
+            tmp_path,
+            """
+            listeners: [{port: 70000}, {port: 1883}, {prot: 1}]
+            limits: {connections: 0, topic_levels: many, nothing: 1}
+            log_level: loud
+            shutdown_seconds: 0
+            stor: {}
+            """,
+        )
+    told = [line.split(": ")[1] for line in str(caught.value).splitlines()]
+    assert told == [
+        *("listeners[0].port", "listeners[2].prot"),
+        *("limits.connections", "limits.topic_levels", "limits.nothing"),
+        *("shutdown_seconds", "log_level", "stor"),
+    ]

@@ -1,0 +1,147 @@
+"""Everything that can be known before a start, looked at in full: ``mqttbeam broker check``.
+
+What ``Server.start`` does one after the other and ends at the first complaint of is done here
+for all of it, by the same functions, and nothing is kept or changed. So a broker that runs by
+the same configuration holds its addresses and its store: they are then told as taken.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
+
+from broker.config import BrokerConfig, Listener, StoreConfig, read_config
+from broker.errors import BrokerError
+from broker.registry import load_registry
+from broker.server.addresses import try_address
+from broker.server.listeners import tls_context
+from broker.server.open_files import too_few
+from broker.store import examine, schema
+from schemas.finding import Finding, failed, found, warned
+
+EXPIRES_SOON_DAYS = 30
+"""A certificate that ends sooner is warned of."""
+
+_OTHERS, _EVERYONE = 0o077, 0o007
+
+
+def check(path: Path, now: datetime.datetime) -> list[Finding]:
+    """Looks at a configuration and all that it names; ``now`` is aware of its time zone."""
+    config, problems = read_config(path)
+    findings = [
+        failed(str(path), "is a configuration", problem.removeprefix(f"{path}: "))
+        for problem in problems
+    ]
+    if config is None:
+        return findings
+    if not problems:
+        findings.append(found(str(path), "is a configuration"))
+    return [*findings, *_registry(config), *_store(config.store), *_listeners(config, now)]
+
+
+def _registry(config: BrokerConfig) -> Iterator[Finding]:
+    file = config.registry_file
+    if file is None:
+        yield warned(
+            "registry", "is configured", "none is: nobody can connect; give `registry: {file: …}`"
+        )
+        return
+    try:
+        registry = load_registry(file)
+    except BrokerError as error:
+        yield failed(str(file), "is a registry", str(error).removeprefix(f"{file}: "))
+        return
+    count = len(registry.accounts)
+    yield found(str(file), "is a registry", f"{count} devices and services")
+
+
+def _store(config: StoreConfig | None) -> Iterator[Finding]:
+    if config is None:
+        yield warned(
+            "store",
+            "is configured",
+            "none is: what is acknowledged is in memory alone; give `store: {file: broker.db}`",
+        )
+        return
+    file = config.file
+    name = str(file)
+    if not file.exists():
+        if os.access(file.parent, os.W_OK | os.X_OK):
+            yield found(name, "can be opened", "is not there yet and will be made")
+        else:
+            yield failed(
+                name, "can be opened", f"its folder {file.parent} is missing or can't be written"
+            )
+        return
+    try:
+        held = examine(file)
+    except BrokerError as error:
+        yield failed(name, "can be opened", str(error))
+        return
+    if 0 < held.version < schema.VERSION:
+        yield failed(
+            name,
+            "is of this version",
+            f"version {held.version} is older than {schema.VERSION}",
+            f"mqttbeam broker upgrade {name}",
+        )
+    elif not os.access(file, os.W_OK):
+        yield failed(name, "can be written", "this user may not; run the check as the broker's")
+    else:
+        yield found(name, "can be opened", f"{held.sessions} sessions, {held.messages} messages")
+    if file.stat().st_mode & _OTHERS:
+        yield warned(
+            name, "is its owner's alone", "others may read what devices say", f"chmod 600 {name}"
+        )
+
+
+def _listeners(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]:
+    for listener in config.listeners:
+        name = f"{listener.type.value} {listener.host}:{listener.port}"
+        try:
+            try_address(listener)
+        except BrokerError as error:
+            yield failed(name, "can be listened on", str(error))
+        else:
+            yield found(name, "can be listened on")
+        if listener.type.has_tls:
+            yield from _certificate(name, listener, now)
+    few = too_few(config.limits.connections)
+    if few is None:
+        yield found("open files", "suffice for limits.connections")
+    else:
+        yield warned("open files", "suffice for limits.connections", few)
+
+
+def _certificate(name: str, listener: Listener, now: datetime.datetime) -> Iterator[Finding]:
+    try:
+        tls_context(listener)
+    except BrokerError as error:
+        yield failed(name, "has a certificate", str(error))
+        return
+    file, key = listener.certificate_file, listener.key_file
+    assert file is not None
+    assert key is not None
+    # The first is the listener's own, those behind it lead to its CA.
+    for certificate in x509.load_pem_x509_certificates(file.read_bytes()):
+        subject = certificate.subject.rfc4514_string() or "without a subject"
+        ends = certificate.not_valid_after_utc
+        asked = f"certificate {subject} is valid"
+        days = (ends - now).days
+        if ends <= now:
+            yield failed(str(file), asked, f"it has expired at {ends:%Y-%m-%d %H:%M} UTC; renew it")
+        elif certificate.not_valid_before_utc > now:
+            begins = certificate.not_valid_before_utc
+            yield failed(
+                str(file), asked, f"it begins at {begins:%Y-%m-%d %H:%M} UTC; is the clock right?"
+            )
+        elif days < EXPIRES_SOON_DAYS:
+            yield warned(str(file), asked, f"it expires in {days} days; renew it")
+        else:
+            yield found(str(file), asked, f"until {ends:%Y-%m-%d}")
+    if key.stat().st_mode & _EVERYONE:
+        yield warned(str(key), "is its owner's alone", "everyone may read it", f"chmod 640 {key}")

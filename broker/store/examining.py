@@ -1,0 +1,70 @@
+"""A look at a store that changes nothing: whether it could be opened, and what it holds.
+
+Where there is no ``-wal`` beside the file it is read as one that nobody changes. Else it is read
+through the ``-wal``, as its next broker will; the ``-shm`` that SQLite makes for that is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from broker.errors import StoreError
+from broker.store import schema
+from broker.store.sqlite import told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What a store holds. ``version`` 0: nothing yet."""
+
+    version: int
+    sessions: int = 0
+    messages: int = 0
+
+
+def examine(path: Path) -> Examined:
+    """Reads the whole file once, and finds nothing wrong with it.
+
+    Raises:
+      StoreError: it is missing, held by a broker, damaged, no store, or of a version that this
+        program does not know.
+    """
+    with told(path, "read"), _unchanged(path) as database:
+        version = schema.version_of(database)
+        if version is None:
+            raise StoreError(f"store {path}: {schema.FOREIGN}")
+        if version > schema.VERSION:
+            raise StoreError(f"store {path}: {schema.newer(version)}")
+        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise StoreError(f"store {path}: it is damaged ({verdict}); put a backup in its place")
+        if version < schema.VERSION:
+            return Examined(version=version)
+        counts = [
+            database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  # ours
+            for table in ("session", "message")
+        ]
+        return Examined(version=version, sessions=counts[0], messages=counts[1])
+
+
+@contextlib.contextmanager
+def _unchanged(path: Path) -> Iterator[sqlite3.Connection]:
+    shared = path.with_name(path.name + "-shm")
+    has_log = path.with_name(path.name + "-wal").exists()
+    had_shared = shared.exists()
+    mode = "mode=ro" if has_log else "immutable=1"
+    database = sqlite3.connect(
+        f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None, timeout=0
+    )
+    try:
+        yield database
+        if has_log and not had_shared:
+            # While it is open, so that nobody else has made it theirs.
+            shared.unlink(missing_ok=True)
+    finally:
+        database.close()

@@ -1,0 +1,172 @@
+"""What a start would meet is told in full, each with what to do, and nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from broker.core.limits import Limits
+from broker.registry import generate
+from broker.server import open_files
+from broker.server.checking import check
+from schemas.finding import Finding, Outcome
+from tests.broker.core.harness import House, open_store
+from tests.harness.certificates import Authority
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that this process listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def looked(folder: Path, text: str, now: datetime = NOW) -> list[Finding]:
+    path = folder / "broker.yaml"
+    path.write_text(text)
+    return check(path, now)
+
+
+def wrong(findings: list[Finding]) -> dict[str, str]:
+    """What is not ok: the words, by resource and outcome."""
+    return {
+        f"{Path(each.resource).name} {each.outcome}": each.words
+        for each in findings
+        if each.outcome is not Outcome.OK
+    }
+
+
+def test_a_configuration_that_would_start_is_ok(tmp_path: Path) -> None:
+    generate(tmp_path / "registry.yaml", devices=["d1", "d2"])
+    signed = Authority(tmp_path, "site").sign("127.0.0.1")
+    Path(signed.key).chmod(0o600)
+    findings = looked(
+        tmp_path,
+        f"""
+        listeners:
+          - {{port: 0}}
+          - {{type: wss, port: 0, certificate_file: {signed.certificate}, key_file: {signed.key}}}
+        registry: {{file: registry.yaml}}
+        store: {{file: broker.db}}
+        limits: {{connections: 100}}
+        """,
+    )
+    # How long a throw-away certificate lasts is no matter here.
+    assert [
+        each for each in findings if each.outcome != "ok" and "certificate" not in each.asked
+    ] == []
+    told = {each.resource: each.words for each in findings}
+    assert told[str(tmp_path / "registry.yaml")] == "2 devices and services"
+    assert told[str(tmp_path / "broker.db")] == "is not there yet and will be made"
+    assert not (tmp_path / "broker.db").exists()
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, taken: int) -> None:
+    (tmp_path / "registry.yaml").write_text("version: 7")
+    (tmp_path / "broker.db").write_text("notes, no database" * 100)
+    found = wrong(
+        looked(
+            tmp_path,
+            f"""
+            listeners:
+              - {{port: {taken}}}
+              - {{type: tls, port: 0, certificate_file: none.pem, key_file: none.key}}
+              - {{host: 192.0.2.1, port: 0}}
+              - {{prot: 1}}
+            registry: {{file: registry.yaml}}
+            store: {{file: broker.db}}
+            limits: {{topic_levels: 0}}
+            """,
+        )
+    )
+    assert "stop that, or choose another port" in found[f"tcp 127.0.0.1:{taken} failed"]
+    assert f"process {os.getpid()}" in found[f"tcp 127.0.0.1:{taken} failed"]
+    assert "none.pem" in found["tls 127.0.0.1:0 failed"]
+    assert "no address of this machine" in found["tcp 192.0.2.1:0 failed"]
+    assert "is 7; this program reads version 1" in found["registry.yaml failed"]
+    assert "no SQLite file" in found["broker.db failed"]
+    assert "broker.yaml failed" in found
+
+
+def test_what_is_missing_is_warned_of(tmp_path: Path) -> None:
+    found = wrong(looked(tmp_path, "listeners: [{port: 0}]"))
+    assert "nobody can connect" in found["registry warning"]
+    assert "in memory alone" in found["store warning"]
+
+
+def test_certificates_that_end_are_told_with_their_day(tmp_path: Path) -> None:
+    signed = Authority(tmp_path, "site").sign("127.0.0.1")
+    entry = (
+        f"{{type: tls, port: 0, certificate_file: {signed.certificate}, key_file: {signed.key}}}"
+    )
+    name = Path(signed.certificate).name
+    late = wrong(looked(tmp_path, f"listeners: [{entry}]", NOW + timedelta(days=10_000)))
+    assert "it has expired at 20" in late[f"{name} failed"]
+    early = wrong(looked(tmp_path, f"listeners: [{entry}]", NOW - timedelta(days=10_000)))
+    assert "is the clock right?" in early[f"{name} failed"]
+
+
+def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
+    one, other = (Authority(tmp_path, name).sign(name) for name in ("one", "other"))
+    found = wrong(
+        looked(
+            tmp_path,
+            f"listeners: [{{type: tls, port: 0, certificate_file: {one.certificate},"
+            f" key_file: {other.key}}}]",
+        )
+    )
+    assert "cannot be used" in found["tls 127.0.0.1:0 failed"]
+
+
+def test_a_store_is_not_changed_whether_it_is_held_left_behind_or_closed(tmp_path: Path) -> None:
+    house = House(store=tmp_path / "broker.db")
+    house.resume().subscribe("a")
+    assert house.store is not None
+    text = "listeners: [{port: 0}]\nstore: {file: broker.db}"
+
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in tmp_path.glob("broker.db*")}
+
+    held = files()
+    assert "another broker has it" in wrong(looked(tmp_path, text))["broker.db failed"]
+    assert files() == held
+
+    # As kill -9 leaves them.
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name, data in held.items():
+        (killed / name).write_bytes(data)
+    (told,) = [each for each in looked(killed, text) if each.asked == "can be opened"]
+    assert told.words == "1 sessions, 0 messages"
+    assert {path.name for path in killed.iterdir()} - {"broker.yaml"} == set(held)
+    assert {name: (killed / name).read_bytes() for name in held} == held
+
+    house.store.close()
+    closed = files()
+    assert set(closed) == {"broker.db"}
+    (told,) = [each for each in looked(tmp_path, text) if each.asked == "can be opened"]
+    assert told.words == "1 sessions, 0 messages"
+    assert files() == closed
+    open_store(tmp_path / "broker.db").close()
+
+
+def test_the_system_s_limit_of_open_files_is_held_against_the_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 1_024))
+    assert open_files.too_few(960) is None
+    told = open_files.too_few(961)
+    assert told is not None
+    assert "no more than 960 of limits.connections (961) fit in" in told
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    )
+    assert open_files.too_few(Limits().connections) is None
