@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 CLOSE_GRACE_SECONDS = 5.0
 """How long a client that is being closed may take to read what was written before."""
 
+LINGER_SECONDS = 1.0
+"""How long a client has for its own end once it was sent ours."""
+
 _UNREAD_ANSWERS_FACTOR = 4
 
 
 class ClientProtocol(asyncio.Protocol):
-    """Connects a transport to the core's ``Connection``."""
+    """Connects a transport to the core's ``Connection``.
+
+    ``lingers``: nothing more is written, and what still comes is thrown away.
+    """
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
@@ -33,6 +39,7 @@ class ClientProtocol(asyncio.Protocol):
         self._connection: Connection | None = None
         self._paused_for_answers = False
         self._paused_for_login = False
+        self.lingers = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asks the shell whether there is a place for one more."""
@@ -50,7 +57,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Everything that one read gave goes into the core at once."""
-        if self._connection is not None:
+        if self._connection is not None and not self.lingers:
             self._core.feed(self._connection, data, self._loop.time())
             self._shell.wake()
 
@@ -83,6 +90,8 @@ class ClientProtocol(asyncio.Protocol):
         """Writes, and returns how many bytes the transport could not pass on yet."""
         transport = self._transport
         assert transport is not None
+        if self.lingers:
+            return 0
         transport.write(data)
         unwritten = transport.get_write_buffer_size()
         if unwritten > self._limit * _UNREAD_ANSWERS_FACTOR and not self._paused_for_answers:
@@ -102,15 +111,35 @@ class ClientProtocol(asyncio.Protocol):
         self._continue_reading()
 
     def close(self) -> None:
-        """Closes once what was written is read, or after a while all the same."""
+        """Closes once what was written is read, or after a while all the same.
+
+        What the client is still sending is read and thrown away until it closes too. A socket that
+        is closed with something unread in it is reset, and a reset takes along what the client has
+        not read yet: the DISCONNECT or CONNACK that says why.
+        """
         transport = self._transport
         assert transport is not None
+        if self.lingers:
+            return
         # asyncio's TLS transport that is lost in this very turn counts as closed, and closed again
         # it can't even be asked what it holds.
-        if not transport.is_closing():
+        if not transport.is_closing() and not self._linger(transport):
             transport.close()
         if transport.get_write_buffer_size():
             self._loop.call_later(CLOSE_GRACE_SECONDS, transport.abort)
+
+    def _linger(self, transport: asyncio.Transport) -> bool:
+        """Ends this direction alone; not over TLS, which can't, nor while anything is unwritten."""
+        if not transport.can_write_eof() or transport.get_write_buffer_size():
+            return False
+        try:
+            transport.write_eof()
+        except OSError:  # The client is gone, and the event loop has yet to say so.
+            return False
+        self.lingers = True
+        transport.resume_reading()
+        self._loop.call_later(LINGER_SECONDS, transport.abort)
+        return True
 
     def abort(self) -> None:
         """Closes at once."""
@@ -118,7 +147,7 @@ class ClientProtocol(asyncio.Protocol):
             self._transport.abort()
 
     def _continue_reading(self) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self.lingers:
             return
         if not self._paused_for_answers and not self._paused_for_login:
             self._transport.resume_reading()

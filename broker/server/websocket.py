@@ -77,7 +77,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the upgrade request, or of frames."""
         assert self._transport is not None
-        if self._transport.is_closing():
+        if self._transport.is_closing() or self._client.lingers:
             return
         self._frames.receive_data(data)
         if self._frames.state is State.CONNECTING:
@@ -183,10 +183,22 @@ class WebSocketTransport(asyncio.Transport):
 
     def close(self) -> None:
         """Says goodbye, and closes once everything is written."""
+        self._say_goodbye()
+        self._below.close()
+
+    def can_write_eof(self) -> bool:
+        """Whether the transport below can be closed in one direction; TLS can't."""
+        return self._below.can_write_eof()
+
+    def write_eof(self) -> None:
+        """Says goodbye, and closes this direction once everything is written."""
+        self._say_goodbye()
+        self._below.write_eof()
+
+    def _say_goodbye(self) -> None:
         if self._frames.state is State.OPEN:
             self._frames.send_close(CloseCode.NORMAL_CLOSURE)
         self.write(b"")
-        self._below.close()
 
     def abort(self) -> None:
         """Closes at once."""
