@@ -2,7 +2,8 @@
 
 5.0 is read and written by the ``mqtt5`` package; 3.1.1 is the same packet types without their
 properties (``mqtt.codec311``). What ``mqtt5`` lets through and the specification does not
-(wildcards in a topic name, packet identifier 0) is caught here and nowhere else.
+(wildcards in a topic name, packet identifier 0) is caught here and nowhere else; text that is none,
+on which it panics, in ``mqtt.texts5``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from mqtt5 import Packet, PublishPacket
 
-from mqtt import codec5, codec311
+from mqtt import codec5, codec311, texts5
 from mqtt.errors import MalformedPacket, PacketTooLarge, ProtocolError, UnsupportedProtocol
 
 LARGEST_PACKET_BYTES = 268_435_460
@@ -120,6 +121,7 @@ class Decoder:
         if self.protocol is ProtocolVersion.V311:
             result = codec311.read(packet, header_bytes)
         else:
+            texts5.check(packet, header_bytes)
             result = codec5.read(packet)
             if kind == _CONNECT:
                 codec5.check_connect(packet, header_bytes)
@@ -163,6 +165,11 @@ def _check_publish(packet: Packet) -> None:
     if "\0" in topic:
         # [MQTT-1.5.4-2]
         raise MalformedPacket("PUBLISH topic contains U+0000")
+    for name, value in packet.user_properties:
+        if "\0" in name or "\0" in value:
+            raise MalformedPacket("PUBLISH with U+0000 in a user property")
+    if "\0" in (packet.content_type or ""):
+        raise MalformedPacket("PUBLISH with U+0000 in its content type")
     if packet.packet_id == 0:
         # [MQTT-2.2.1-3]
         raise MalformedPacket("PUBLISH with packet identifier 0")

@@ -165,6 +165,72 @@ def test_refuses_what_is_no_packet(data: bytes, version: ProtocolVersion) -> Non
     assert caught.value.reason_code in (0x81, 0x82)
 
 
+UP = [("KEY", "VAL")]
+WITH_TEXTS = [
+    mqtt5.ConnectPacket(
+        "TXT",
+        username="TXT",
+        password=b"p",
+        will=mqtt5.Will(
+            "TXT",
+            payload=b"p",
+            will_delay_interval=1,
+            content_type="TXT",
+            response_topic="TXT",
+            correlation_data=b"\xff",
+            user_properties=UP,
+        ),
+        authentication_method="TXT",
+        authentication_data=b"\xff",
+        session_expiry_interval=1,
+        user_properties=UP,
+    ),
+    mqtt5.ConnAckPacket(
+        assigned_client_id="TXT",
+        reason_str="TXT",
+        response_info="TXT",
+        server_reference="TXT",
+        user_properties=UP,
+    ),
+    mqtt5.PublishPacket(
+        "TXT",
+        b"\xff",
+        qos=mqtt5.QoS.AT_LEAST_ONCE,
+        packet_id=0xFFFF,
+        content_type="TXT",
+        response_topic="r",
+        correlation_data=b"\xff",
+        subscription_ids=[300],
+        user_properties=[*UP, ("k", "v" * 200)],
+    ),
+    mqtt5.PublishPacket("TXT", b"\xff", content_type="TXT", user_properties=UP),
+    mqtt5.PubAckPacket(1, reason_str="TXT", user_properties=UP),
+    mqtt5.PubRelPacket(1, reason_str="TXT", user_properties=UP),
+    mqtt5.SubscribePacket(
+        1, [mqtt5.TopicFilter("TXT")], subscription_id=268_435_455, user_properties=UP
+    ),
+    mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode(1)], reason_str="TXT", user_properties=UP),
+    mqtt5.UnsubscribePacket(1, ["TXT", "TXT"], user_properties=UP),
+    mqtt5.DisconnectPacket(reason_str="TXT", server_reference="TXT", user_properties=UP),
+    mqtt5.AuthPacket(authentication_method="TXT", reason_str="TXT", user_properties=UP),
+]
+
+
+@pytest.mark.parametrize("bad", [b"\xffXT", b"T\0T"], ids=["no UTF-8", "U+0000"])
+@pytest.mark.parametrize("packet", WITH_TEXTS, ids=lambda packet: type(packet).__name__)
+def test_5_0_refuses_every_text_that_is_none_and_prints_nothing(
+    packet: mqtt5.Packet, bad: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw = packet.write()
+    assert Decoder(protocol=V5).feed(raw) == [packet]
+    places = [at for at in range(len(raw)) if raw[at : at + 3] in (b"TXT", b"KEY", b"VAL")]
+    assert places
+    for at in places:
+        with pytest.raises(MalformedPacket, match=r"UTF-8|U\+0000"):
+            Decoder(protocol=V5).feed(raw[:at] + bad + raw[at + 3 :])
+    assert capfd.readouterr().err == ""
+
+
 def test_the_first_packet_must_be_connect() -> None:
     with pytest.raises(ProtocolError):
         Decoder().feed(b"\xc0\x00")

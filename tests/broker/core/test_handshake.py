@@ -20,9 +20,6 @@ from broker.auth.principal import Rights, Rules
 from mqtt import topics
 from tests.broker.core.harness import V5, V311, Client, House, device, service
 
-# mqtt5 panics on text that is no UTF-8: the codec turns it into an error, pytest still hears of it.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 def refusal(client: Client) -> int:
     """The reason code of the CONNACK that says no, after which the connection is closed."""

@@ -17,9 +17,6 @@ from broker.auth.principal import Rights, Rules
 from mqtt import topics
 from tests.broker.core.harness import V311, Client, House, device
 
-# mqtt5 panics on text that is no UTF-8: the codec turns it into an error, pytest still hears of it.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 def disconnected(client: Client) -> int:
     code = int(client.one(DisconnectPacket).reason_code)

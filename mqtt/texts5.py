@@ -1,0 +1,150 @@
+"""The texts of an MQTT 5.0 packet, checked before its codec sees them (1.5.4).
+
+``mqtt5`` prints a stack trace and panics on text that is no UTF-8. Whoever can open a connection
+could fill a server's standard error with that, so what is no text goes no further than here; and
+U+0000, which ``mqtt5`` takes, neither.
+"""
+
+from __future__ import annotations
+
+from mqtt.errors import MalformedPacket
+
+_FIRST_OF_PUBLISH = 0x30
+_CONNECT, _SUBSCRIBE, _UNSUBSCRIBE = 1, 8, 10
+_CONNACK, _SUBACK, _UNSUBACK, _DISCONNECT, _AUTH = 2, 9, 11, 14, 15
+
+_WILL, _PASSWORD, _USER_NAME = 0x04, 0x40, 0x80
+
+# Property identifier -> what follows it (2.2.2.2).
+_SUBSCRIPTION_IDENTIFIER = 0x0B
+_USER_PROPERTY = 0x26
+_TEXTS = frozenset((0x03, 0x08, 0x12, 0x15, 0x1A, 0x1C, 0x1F))
+_BINARIES = frozenset((0x09, 0x16))
+_NUMBERS = {
+    **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 1),
+    **dict.fromkeys((0x13, 0x21, 0x22, 0x23), 2),
+    **dict.fromkeys((0x02, 0x11, 0x18, 0x27), 4),
+}
+
+
+def check(packet: memoryview, header_bytes: int) -> None:
+    """Raises MalformedPacket for a text that is none [MQTT-1.5.4-1], [MQTT-1.5.4-2].
+
+    Says nothing of a packet whose fields run past its end: the codec does. U+0000 in a PUBLISH is
+    looked for once it is read.
+    """
+    first = packet[0]
+    try:
+        if first & 0xF0 == _FIRST_OF_PUBLISH:
+            # Most packets are one without properties, so their way is short.
+            start = header_bytes + 2
+            end = start + (packet[header_bytes] << 8 | packet[start - 1])
+            str(packet[start:end], "utf-8")
+            if first & 0x06:
+                end += 2
+            size = packet[end]
+            if size and (size & 0x80 or not bytes(packet[end + 1 : end + 1 + size]).isascii()):
+                _Fields(packet, end).properties()
+        elif len(packet) > 4 + header_bytes:
+            # Less has room for neither a text nor a property with one.
+            _check_others(_Fields(packet, header_bytes), first >> 4)
+    except IndexError:
+        return
+    except UnicodeDecodeError as error:
+        raise MalformedPacket("malformed packet: text is not valid UTF-8") from error
+
+
+def _check_others(fields: _Fields, kind: int) -> None:
+    if kind == _CONNECT:
+        _check_connect(fields)
+    elif kind in (_SUBSCRIBE, _UNSUBSCRIBE):
+        fields.skip(2)
+        fields.properties()
+        while fields.left:
+            fields.text()
+            fields.skip(1 if kind == _SUBSCRIBE else 0)
+    elif kind in (_DISCONNECT, _AUTH):
+        fields.skip(1)
+        fields.properties()
+    elif kind in (_CONNACK, _SUBACK, _UNSUBACK):
+        fields.skip(2)
+        fields.properties()
+    else:
+        fields.skip(3)  # packet identifier and reason code
+        fields.properties()
+
+
+def _check_connect(fields: _Fields) -> None:
+    fields.text()
+    fields.skip(1)
+    flags = fields.byte()
+    fields.skip(2)
+    fields.properties()
+    fields.text()
+    if flags & _WILL:
+        fields.properties()
+        fields.text()
+        fields.binary()
+    if flags & _USER_NAME:
+        fields.text()
+
+
+class _Fields:
+    """Goes over a packet field by field; IndexError at its end."""
+
+    def __init__(self, packet: memoryview, at: int) -> None:
+        self._packet = packet
+        self._at = at
+
+    @property
+    def left(self) -> int:
+        return len(self._packet) - self._at
+
+    def skip(self, count: int) -> None:
+        self._at += count
+
+    def byte(self) -> int:
+        value = self._packet[self._at]
+        self._at += 1
+        return value
+
+    def binary(self) -> memoryview:
+        start = self._at + 2
+        end = start + (self._packet[self._at] << 8 | self._packet[self._at + 1])
+        if end > len(self._packet):
+            raise IndexError
+        self._at = end
+        return self._packet[start:end]
+
+    def text(self) -> None:
+        if "\0" in str(self.binary(), "utf-8"):
+            raise MalformedPacket("malformed packet: text contains U+0000")
+
+    def number(self) -> int:
+        """A variable byte integer."""
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80 or shift > 21:
+                return value
+
+    def properties(self) -> None:
+        size = self.number()
+        end = self._at + size
+        while self._at < end:
+            identifier = self.byte()
+            if identifier == _USER_PROPERTY:
+                self.text()
+                self.text()
+            elif identifier in _TEXTS:
+                self.text()
+            elif identifier in _BINARIES:
+                self.binary()
+            elif identifier == _SUBSCRIPTION_IDENTIFIER:
+                self.number()
+            elif identifier in _NUMBERS:
+                self.skip(_NUMBERS[identifier])
+            else:
+                raise IndexError  # There is no such property.
