@@ -8,6 +8,7 @@
     │   ├── MalformedPacket     0x81: the bytes are no packet
     │   ├── PacketTooLarge      0x95: larger than this side allows
     │   └── UnsupportedProtocol 0x84: CONNECT asks for another protocol version
+    ├── ScramError              the peer's part of a SCRAM exchange is wrong or proves nothing
     ├── ConnectError            no connection was made; ``permanent``: trying again is of no use
     │   ├── BrokerUnreachable   nothing answered at any address
     │   ├── CertificateRejected TLS could not be agreed on
@@ -71,6 +72,10 @@ class UnsupportedProtocol(ProtocolError):
     """CONNECT asks for a protocol level that is neither 4 (3.1.1) nor 5 (5.0)."""
 
     reason_code = 0x84
+
+
+class ScramError(MqttError):
+    """The peer's message belongs to no SCRAM exchange, to another one, or proves nothing."""
 
 
 class ConnectError(MqttError):
