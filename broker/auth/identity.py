@@ -8,7 +8,7 @@ closed when the very one that it was proved by is gone.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -150,13 +150,17 @@ class DirectoryChanges:
 
 
 class Directory(Protocol):
-    """Who may connect. Every call may block (a database): never from the event loop.
+    """Who may connect. Every call may block (a database): never from the event loop, any thread.
 
     Names are those of devices and of services alike: unique among both, and each one's user name.
+    A call that can't be answered now raises RegistryError; what was answered before holds.
     """
 
     def find(self, name: str) -> Identity | None:
         """Who bears the name."""
+
+    def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
+        """Those of the names that somebody bears, with who it is: one question for all."""
 
     def find_certificate(self, fingerprint: bytes) -> Identity | None:
         """Whose certificate that is."""
