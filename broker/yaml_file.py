@@ -7,10 +7,13 @@ never shown where the key says that they are secret.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+
+from schemas.times import parse_time
 
 Value = TypeVar("Value")
 
@@ -130,6 +133,18 @@ class Section:
         """The path that ``key`` names from ``folder``, or None where it is not there."""
         name = self.take_optional(key, str)
         return None if name is None else self.build(key, lambda: checked_path(folder, name))
+
+    def take_time(self, key: str) -> datetime | None:
+        """The time under ``key``, in UTC (RFC 3339, in quotes or not), or None without one."""
+        self._known.append(key)
+        value = self._left.pop(key, None)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return self.build(key, lambda: parse_time(value))
+        if not isinstance(value, datetime) or value.tzinfo is None:
+            raise self.fail(key, f"is {value}; it must be a time such as 2026-12-31T00:00:00Z")
+        return value.astimezone(UTC)
 
     def section(self, key: str) -> Section:
         """The mapping under ``key``; an empty one where there is none."""

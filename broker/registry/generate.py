@@ -7,17 +7,17 @@ a person chose must never be hashed so.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import argon2
-import yaml
 
 from broker.auth.passwords import PasswordHash
-from broker.registry.yaml_registry import VERSION, check_name
+from broker.registry.names import check_name
+from broker.registry.yaml_reading import VERSION
+from broker.registry.yaml_writing import write_private, yaml_text
 
 _PASSWORD_BYTES = 24
 _FOR_RANDOM_PASSWORDS = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -64,10 +64,5 @@ def generate(
             for service in services
         },
     }
-    text = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
+    write_private(path, yaml_text(content))
     return secrets_by_name

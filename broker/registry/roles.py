@@ -54,14 +54,18 @@ class Role:
 
     def rights(self, device: str | None) -> Rights:
         """The rights of one principal; ``device`` is its id, or None for a service."""
-        of_devices = (item.for_devices_only for item in (self.publish, self.subscribe, self.will))
-        if device is None and any(of_devices):
+        if device is None and self.for_devices_only:
             raise ValueError("its role uses '%device', which only a device has")
         return Rights(
             publish=self.publish.rules(device),
             subscribe=self.subscribe.rules(device),
             will=self.will.rules(device),
         )
+
+    @property
+    def for_devices_only(self) -> bool:
+        """Whether ``%device`` stands in a filter."""
+        return any(item.for_devices_only for item in (self.publish, self.subscribe, self.will))
 
 
 def _filters(patterns: tuple[str, ...], device: str | None) -> tuple[TopicFilter, ...]:

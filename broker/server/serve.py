@@ -11,9 +11,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from broker.auth.passwords import PasswordAuthenticator
+from broker.auth.passwords import Account, PasswordAuthenticator
 from broker.config import BrokerConfig, load_config
-from broker.registry import Registry, load_registry
+from broker.registry import load_registry
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.open_files import allow_open_files, too_few
 from broker.server.shell import Shell
@@ -46,11 +46,11 @@ class Server:
           BrokerError: the registry is wrong, the store or a certificate cannot be used, an address
             is taken.
         """
+        accounts: dict[str, Account] = {}
         if config.registry_file is None:
             LOG.warning("no registry is configured: nobody can connect")
-            registry = Registry(accounts={})
         else:
-            registry = load_registry(config.registry_file)
+            accounts = load_registry(config.registry_file).accounts
         loop = asyncio.get_running_loop()
         listeners: list[OpenListener] = []
         with ExitStack() as opened:
@@ -66,7 +66,7 @@ class Server:
                 opened.callback(store.close)
             shell = Shell(
                 limits=config.limits,
-                authenticator=PasswordAuthenticator(registry.accounts),
+                authenticator=PasswordAuthenticator(accounts),
                 loop=loop,
                 store=store,
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,

@@ -12,13 +12,13 @@ import pytest
 from broker.auth.passwords import PasswordAuthenticator
 from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
-from broker.registry import Registry, Service, generate, load_registry
+from broker.registry import Service, YamlRegistry, generate, load_registry
 from mqtt.topics import TopicFilter
 
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("secret")
 
 
-def load(tmp_path: Path, text: str, **environment: str) -> Registry:
+def load(tmp_path: Path, text: str, **environment: str) -> YamlRegistry:
     path = tmp_path / "registry.yaml"
     path.write_text(text.replace("HASH", f'"{HASH}"'))
     return load_registry(path, environment=environment)
@@ -129,7 +129,7 @@ def test_a_password_comes_from_a_hash_a_file_or_the_environment(tmp_path: Path) 
         ),
         (
             "version: 1\nservices: {s: {role: device, client_id_prefix: s-, password_hash: HASH}}",
-            "services.s.role: its role uses '%device'",
+            "services.s.role: is 'device', which uses '%device', which only a device has",
         ),
         (
             "version: 1\nroles: {r: {publish: {allow: ['a/x%device']}}}",

@@ -1,0 +1,66 @@
+"""The directory of a registry that is all in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from broker.auth.identity import Authority, Certificate, Identity, Password
+from broker.auth.passwords import PasswordHash
+from broker.registry.entries import Content
+
+
+class ContentDirectory:
+    """Finds in a ``Content`` that never changes."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._roles = content.all_roles
+        self._bound = content.bound_to()
+        self._identities: dict[str, Identity] = {}
+        self._certificates = {
+            credential.fingerprint: entry.name
+            for entry in content.entries.values()
+            for credential in entry.credentials
+            if isinstance(credential, Certificate)
+        }
+        self._hashes = distinct_hashes(
+            credential.hash
+            for entry in content.entries.values()
+            for credential in entry.credentials
+            if isinstance(credential, Password)
+        )
+
+    def find(self, name: str) -> Identity | None:
+        """Who bears the name."""
+        found = self._identities.get(name)
+        if found is None and (entry := self._content.entries.get(name)) is not None:
+            found = entry.identity(self._roles, self._bound.get(name, ()))
+            self._identities[name] = found
+        return found
+
+    def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
+        """Those of the names that somebody bears, with who it is."""
+        found = {name: self.find(name) for name in names}
+        return {name: identity for name, identity in found.items() if identity is not None}
+
+    def find_certificate(self, fingerprint: bytes) -> Identity | None:
+        """Whose certificate that is."""
+        name = self._certificates.get(fingerprint)
+        return None if name is None else self.find(name)
+
+    def authorities(self) -> Sequence[Authority]:
+        """All CAs."""
+        return tuple(self._content.authorities.values())
+
+    def password_hashes(self) -> Sequence[PasswordHash]:
+        """A hash for each set of argon2id parameters in use."""
+        return self._hashes
+
+
+def distinct_hashes(hashes: Iterable[PasswordHash]) -> tuple[PasswordHash, ...]:
+    """The first hash of each set of argon2id parameters."""
+    found: dict[tuple[str, int, int], PasswordHash] = {}
+    for each in hashes:
+        settings, salt, digest = each.encoded.rsplit("$", 2)
+        found.setdefault((settings, len(salt), len(digest)), each)
+    return tuple(found.values())

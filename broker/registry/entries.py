@@ -1,0 +1,191 @@
+"""What a registry holds, wherever it is kept: devices, services, roles, authorities. Pure values.
+
+A device may be bound to gateways, which are devices too. A gateway speaks for the devices that are
+bound to it: beside its own rights it has theirs, each with that device's name. It speaks for no
+device that is blocked, nor for those behind another gateway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.auth.identity import Authority, Certificate, Credential, Identity
+from broker.auth.principal import Principal, PrincipalKind, Rights, Rules
+from broker.registry.names import check_credential_id, check_name
+from broker.registry.roles import STANDARD_ROLES, Role
+
+MAXIMUM_METADATA_BYTES = 65_536
+"""Of one device or service, as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A device or service as it is kept.
+
+    Attributes:
+      client_id_prefix: a service's; a device's client identifier is its name.
+      metadata: what JSON can hold, for people and programs; the broker doesn't read it.
+      gateways: names of the devices that may speak for this device, sorted.
+      credentials: sorted by their id.
+    """
+
+    name: str
+    kind: PrincipalKind = PrincipalKind.DEVICE
+    role: str = "device"
+    client_id_prefix: str | None = None
+    blocked: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    gateways: tuple[str, ...] = ()
+    credentials: tuple[Credential, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if (self.kind is PrincipalKind.SERVICE) != (self.client_id_prefix is not None):
+            raise ValueError(f"{self.name!r}: services have a client_id_prefix, devices have none")
+        if self.client_id_prefix is not None:
+            check_name(self.client_id_prefix)
+        if self.gateways and self.kind is PrincipalKind.SERVICE:
+            raise ValueError(f"{self.name!r}: only devices are bound to gateways")
+        if self.name in self.gateways:
+            raise ValueError(f"{self.name!r} can't be its own gateway")
+        _check_metadata(self.metadata)
+        for credential in self.credentials:
+            check_credential(credential)
+        object.__setattr__(self, "gateways", tuple(sorted(set(self.gateways))))
+        by_id = sorted(self.credentials, key=lambda credential: credential.id)
+        object.__setattr__(self, "credentials", tuple(by_id))
+
+    @property
+    def client_id(self) -> str:
+        """A device's client identifier, or the prefix of a service's."""
+        return self.client_id_prefix or self.name
+
+    def identity(self, roles: Mapping[str, Role], bound: Iterable[Entry]) -> Identity:
+        """Who this is as a client; ``bound``: the devices that it is a gateway of."""
+        speaks_for = [self, *(device for device in bound if not device.blocked)]
+        rights = [
+            roles[entry.role].rights(entry.name if entry.kind is PrincipalKind.DEVICE else None)
+            for entry in speaks_for
+        ]
+        principal = Principal(
+            name=self.name, kind=self.kind, client_id=self.client_id, rights=_joined(rights)
+        )
+        return Identity(principal=principal, blocked=self.blocked, credentials=self.credentials)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """All of a registry, by name. ``roles``: those beside or in place of STANDARD_ROLES."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    authorities: Mapping[str, Authority] = field(default_factory=dict)
+
+    @property
+    def all_roles(self) -> dict[str, Role]:
+        """The standard roles too."""
+        return {**STANDARD_ROLES, **self.roles}
+
+    def bound_to(self) -> dict[str, list[Entry]]:
+        """The devices of each gateway."""
+        bound: dict[str, list[Entry]] = {}
+        for entry in self.entries.values():
+            for gateway in entry.gateways:
+                bound.setdefault(gateway, []).append(entry)
+        return bound
+
+
+def key_of(entry: Entry) -> str:
+    """Where an entry stands: ``devices.NAME`` or ``services.NAME``."""
+    return f"{entry.kind.value}s.{entry.name}"
+
+
+def contradictions(content: Content) -> Iterator[tuple[str, str]]:
+    """What does not fit together: the key, and what is wrong there."""
+    roles = content.all_roles
+    owners: dict[str, str] = {}
+    fingerprints: dict[bytes, str] = {}
+    for entry in content.entries.values():
+        key = key_of(entry)
+        yield from ((f"{key}.role", words) for words in wrong_role(entry, roles))
+        for gateway in entry.gateways:
+            known = content.entries.get(gateway)
+            if known is None or known.kind is not PrincipalKind.DEVICE:
+                yield f"{key}.gateways", f"there is no device {gateway!r}"
+        for credential in entry.credentials:
+            other = owners.setdefault(credential.id, entry.name)
+            if other != entry.name or _count(entry, credential.id) > 1:
+                yield f"{key}.credentials", f"id {credential.id!r} is taken, by one of {other!r}"
+                return
+            if isinstance(credential, Certificate):
+                other = fingerprints.setdefault(credential.fingerprint, credential.id)
+                if other != credential.id:
+                    yield f"{key}.credentials", f"{credential.id!r} is the certificate {other!r}"
+    yield from _shared_client_ids(content.entries.values())
+
+
+def wrong_role(entry: Entry, roles: Mapping[str, Role]) -> Iterator[str]:
+    """What is wrong with an entry's role, if anything is."""
+    role = roles.get(entry.role)
+    if role is None:
+        yield f"is {entry.role!r}; the roles are: {', '.join(sorted(roles))}"
+    elif entry.kind is PrincipalKind.SERVICE and role.for_devices_only:
+        yield f"is {entry.role!r}, which uses '%device', which only a device has"
+
+
+def check_credential(credential: Credential) -> None:
+    """What every kind of credential must keep. Raises ValueError."""
+    check_credential_id(credential.id)
+    for bound in (credential.validity.not_before, credential.validity.not_after):
+        if bound is not None and bound != int(bound):
+            raise ValueError(f"credential {credential.id!r}: a validity is in whole seconds")
+
+
+def _count(entry: Entry, identifier: str) -> int:
+    return sum(credential.id == identifier for credential in entry.credentials)
+
+
+def _shared_client_ids(entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+    """A client id belongs to one: no prefix may hold a device or another prefix."""
+    entries = list(entries)
+    for service in entries:
+        if service.kind is PrincipalKind.DEVICE:
+            continue
+        for other in entries:
+            if other is not service and other.client_id.startswith(service.client_id):
+                yield (
+                    f"{key_of(service)}.client_id_prefix",
+                    f"{service.client_id!r} also holds {other.client_id!r} of"
+                    f" {other.kind.value} {other.name!r}; choose another prefix",
+                )
+
+
+def _joined(parts: list[Rights]) -> Rights:
+    return Rights(
+        publish=_all_of([part.publish for part in parts]),
+        subscribe=_all_of([part.subscribe for part in parts]),
+        will=_all_of([part.will for part in parts]),
+    )
+
+
+def _all_of(parts: list[Rules]) -> Rules:
+    return Rules(
+        allow=tuple(rule for part in parts for rule in part.allow),
+        deny=tuple(rule for part in parts for rule in part.deny),
+    )
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    try:
+        text = json.dumps(metadata, allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+        is_same = json.loads(text) == metadata
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"metadata must be what JSON can hold: {problem}") from problem
+    if not is_same:
+        raise ValueError("metadata must be what JSON can hold: texts as keys, lists, no tuples")
+    if size > MAXIMUM_METADATA_BYTES:
+        raise ValueError(f"metadata has {size} bytes; at most {MAXIMUM_METADATA_BYTES} are kept")

@@ -1,0 +1,25 @@
+"""Names that are legal everywhere they go: user name, client identifier and topic level."""
+
+from __future__ import annotations
+
+import re
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:@=-]{0,127}")
+_NAME_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ = - that begin with a letter or digit"
+
+_CREDENTIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:@=/-]{0,254}")
+_CREDENTIAL_ID_RULE = "1 to 255 characters, those of a name or /, that begin with a letter or digit"
+
+
+def check_name(name: str) -> str:
+    """Returns the legal name of a device, service, role or authority, else raises ValueError."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} must be {_NAME_RULE}")
+    return name
+
+
+def check_credential_id(identifier: str) -> str:
+    """Returns a credential's legal id, else raises ValueError."""
+    if not _CREDENTIAL_ID.fullmatch(identifier):
+        raise ValueError(f"{identifier!r} must be {_CREDENTIAL_ID_RULE}")
+    return identifier

@@ -1,0 +1,65 @@
+"""What a registry file refers to: other files, variables of the environment, clear passwords.
+
+A clear password is hashed once in a process (argon2id is slow on purpose), so that a file that is
+read again has the same hashes. Between readings a keyed digest of it is remembered, not itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import argon2
+
+from broker.auth.passwords import PasswordHash
+from broker.yaml_file import Section, checked_path
+
+
+class Secrets:
+    """Reads for the registry files of one folder. ``files``: every file that was read."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.files: set[Path] = set()
+        self._folder = folder
+        self._environment = environment
+        self._key = secrets.token_bytes(32)
+        self._hashes: dict[bytes, PasswordHash] = {}
+
+    def text(self, entry: Section, key: str, name: str) -> str:
+        """The text of the file that ``key`` names."""
+        path = entry.build(key, partial(checked_path, self._folder, name))
+        self.files.add(path)
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as problem:
+            raise entry.fail(key, f"{name!r} cannot be read: {problem}") from problem
+
+    def variable(self, entry: Section, key: str, name: str) -> str:
+        """The value of the environment's variable that ``key`` names."""
+        value = self._environment.get(name)
+        if value is None:
+            raise entry.fail(key, f"the environment has no variable {name!r}")
+        return value
+
+    def inline_or_file(self, entry: Section, key: str, check: Callable[[str], str]) -> str:
+        """The text under ``key``, or of the file under ``key`` with ``_file`` behind it."""
+        inline, file = entry.take_optional(key, str), entry.take_optional(f"{key}_file", str)
+        if (inline is None) == (file is None):
+            raise entry.fail(key, f"give exactly one of {key} and {key}_file")
+        if file is not None:
+            inline, key = self.text(entry, f"{key}_file", file), f"{key}_file"
+        assert inline is not None
+        return entry.build(key, partial(check, inline))
+
+    def hash_of(self, entry: Section, key: str, password: str) -> PasswordHash:
+        """The hash of a clear password."""
+        if not password:
+            raise entry.fail(key, "the password is empty")
+        digest = hmac.digest(self._key, password.encode(), hashlib.sha256)
+        if digest not in self._hashes:
+            self._hashes[digest] = PasswordHash.of(password, hasher=argon2.PasswordHasher())
+        return self._hashes[digest]

@@ -1,0 +1,98 @@
+"""A registry file that changes is read again, and says whom the change is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker.errors import RegistryError
+from broker.registry import load_registry
+from tests.broker.registry.contents import HASH
+
+
+def text(*devices: str, roles: str = "") -> str:
+    lines = "".join(f"\n  {device}" for device in devices)
+    return f"version: 1\n{roles}devices:{lines}\n".replace("HASH", f'"{HASH}"')
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "registry.yaml"
+    file.write_text(text("d1: {password_hash: HASH}", "d2: {password_hash: HASH}"))
+    return file
+
+
+def test_an_unchanged_file_changes_nothing(path: Path) -> None:
+    registry = load_registry(path)
+    version = registry.changes(0).version
+    assert registry.changes(version).names == frozenset()
+    path.write_text(path.read_text() + "# a comment\n")
+    assert registry.changes(version).names == frozenset()
+
+
+def test_who_changed_is_named_once_to_everyone_who_asks(path: Path) -> None:
+    registry = load_registry(path)
+    version = registry.changes(0).version
+    path.write_text(text("d1: {password_hash: HASH}", "d2: {blocked: true, password_hash: HASH}"))
+    changes = registry.changes(version)
+    assert changes.names == frozenset({"d2"})
+    assert registry.changes(version).names == frozenset({"d2"})
+    assert registry.changes(changes.version).names == frozenset()
+    identity = registry.find("d2")
+    assert identity is not None
+    assert identity.blocked
+
+
+def test_a_gateway_changes_with_the_devices_that_it_speaks_for(path: Path) -> None:
+    path.write_text(text("g: {password_hash: HASH}", "d1: {gateways: [g], password_hash: HASH}"))
+    registry = load_registry(path)
+    gateway = registry.find("g")
+    assert gateway is not None
+    assert gateway.principal.may_publish("devices/d1/state")
+    version = registry.changes(0).version
+    path.write_text(
+        text("g: {password_hash: HASH}", "d1: {gateways: [g], blocked: true, password_hash: HASH}")
+    )
+    assert registry.changes(version).names == frozenset({"d1", "g"})
+    gateway = registry.find("g")
+    assert gateway is not None
+    assert gateway.principal.may_publish("devices/g/state")
+    assert not gateway.principal.may_publish("devices/d1/state")
+
+
+def test_a_changed_role_may_be_anyones(path: Path) -> None:
+    registry = load_registry(path)
+    version = registry.changes(0).version
+    path.write_text(path.read_text() + "roles: {device: {publish: {allow: [a]}}}\n")
+    assert registry.changes(version).names is None
+
+
+def test_a_changed_password_file_is_seen(path: Path) -> None:
+    password = path.with_name("password")
+    password.write_text("one")
+    path.write_text(text("d1: {password_file: password}", "d2: {password_file: password}"))
+    registry = load_registry(path)
+    version = registry.changes(0).version
+    path.write_text(text("d1: {password_file: password}"))
+    assert registry.changes(version).names == frozenset({"d2"})
+    version = registry.changes(version).version
+    password.write_text("two")
+    assert registry.changes(version).names == frozenset({"d1"})
+
+
+def test_a_file_that_became_wrong_is_told_once_and_changes_nothing(path: Path) -> None:
+    registry = load_registry(path)
+    version = registry.changes(0).version
+    right = path.read_text()
+    path.write_text("version: 1\ndevices: {d1: {}}")
+    with pytest.raises(RegistryError, match=r"devices\.d1\.password_hash"):
+        registry.changes(version)
+    assert registry.changes(version).names == frozenset()
+    assert registry.find("d2") is not None
+    path.write_text(right.replace("d2", "d3"))
+    assert registry.changes(version).names == frozenset({"d2", "d3"})
+
+
+def test_who_asks_after_too_long_hears_that_it_may_be_anyone(path: Path) -> None:
+    assert load_registry(path).changes(-5).names is None
