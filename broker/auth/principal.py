@@ -8,6 +8,7 @@ and a denied ``a/secret/#`` refuses ``a/#``.
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
 from mqtt.topics import TopicFilter
@@ -45,6 +46,18 @@ class Rights:
     will: Rules = Rules()
 
 
+_CLOUD_CLIENT_ID = re.compile(r"projects/[^/]+/locations/[^/]+/registries/[^/]+/devices/([^/]+)")
+
+
+def device_of_client_id(client_id: str) -> str:
+    """The device of a client identifier as IoT Core had them, ``projects/P/…/devices/D``: D.
+
+    Any other identifier is the device itself.
+    """
+    found = _CLOUD_CLIENT_ID.fullmatch(client_id)
+    return client_id if found is None else found[1]
+
+
 class PrincipalKind(enum.Enum):
     """A device has one client identifier, its own; a service has those under its prefix."""
 
@@ -68,11 +81,15 @@ class Principal:
         if not self.name or not self.client_id:
             raise ValueError(f"principal {self.name!r}: name and client id must not be empty")
 
-    def may_use_client_id(self, client_id: str) -> bool:
-        """Whether the client identifier is this principal's."""
+    def own_client_id(self, client_id: str) -> str | None:
+        """The client identifier if it is this principal's, as sessions know it, else None.
+
+        A device may bear its identifier of IoT Core: it is one device all the same, with one
+        session.
+        """
         if self.kind is PrincipalKind.DEVICE:
-            return client_id == self.client_id
-        return client_id.startswith(self.client_id)
+            return self.client_id if device_of_client_id(client_id) == self.client_id else None
+        return client_id if client_id.startswith(self.client_id) else None
 
     def assign_client_id(self, token: str) -> str:
         """The identifier of a client that left it to the server; ``token`` makes it unique."""

@@ -15,11 +15,20 @@ from broker.core.facts import Changes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticate:
-    """Find out who this is, without touching a session, and call ``Broker.authenticated``."""
+    """Find out who this is, and call ``Broker.authenticated``, ``challenged`` or
+    ``authentication_postponed``. No session was touched, unless a client renews its proof.
+
+    ``method`` and ``data``: of MQTT 5.0's enhanced authentication (4.12), where the client asked
+    for it; ``begins``: whether they begin an exchange or go on with one.
+    """
 
     connection: Connection
     username: str | None
     password: bytes | None = field(repr=False)
+    client_id: str
+    method: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    begins: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

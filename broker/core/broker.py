@@ -6,7 +6,7 @@ turn of its loop brought, then calls ``take_turn`` and does what it says, in ord
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from mqtt5 import (
@@ -26,10 +26,11 @@ from mqtt5 import (
     UnsubscribePacket,
 )
 
-from broker.auth.principal import Principal
+from broker.auth.identity import Login
 from broker.core.acknowledging import Acknowledging
 from broker.core.actions import Close, Notice, Turn
-from broker.core.connection import Connection, State
+from broker.core.authenticating import Authenticating, Unproved
+from broker.core.connection import Connection, Exchange, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.facts import Stored
@@ -51,17 +52,25 @@ from mqtt.errors import ProtocolError, UnsupportedProtocol
 
 _V311_UNACCEPTABLE_PROTOCOL = b"\x20\x02\x00\x01"
 _PINGRESP = b"\xd0\x00"
+_HELD_PACKETS = 1_000
+"""A client need not wait for CONNACK, but then must not go far ahead of it [MQTT-3.1.4-5]."""
 
 
 class Broker:
     """An MQTT server without its sockets.
 
     ``new_token`` returns a unique text for client identifiers that the server assigns. ``durable``:
-    each turn has the changes that a store is to keep.
+    each turn has the changes that a store is to keep. ``methods``: those of enhanced authentication
+    (4.12) that the shell knows.
     """
 
     def __init__(
-        self, *, limits: Limits, new_token: Callable[[], str], durable: bool = False
+        self,
+        *,
+        limits: Limits,
+        new_token: Callable[[], str],
+        durable: bool = False,
+        methods: Collection[str] = (),
     ) -> None:
         self.limits = limits
         self.counters = Counters()
@@ -127,6 +136,10 @@ class Broker:
             counters=self.counters,
             end=self._close,
         )
+        self._authenticating = Authenticating(
+            turn=self._delivery.turn, liveness=self._liveness, methods=methods
+        )
+        self._subscribing = subscribing
         self._handlers: dict[type[Packet], Callable[[Connection, Any, float], None]] = {
             ConnectPacket: self._connect,
             PublishPacket: publishing.publish,
@@ -138,7 +151,7 @@ class Broker:
             UnsubscribePacket: subscribing.unsubscribe,
             PingReqPacket: self._ping,
             DisconnectPacket: self._disconnect,
-            AuthPacket: self._auth,
+            AuthPacket: self._authenticating.answered,
         }
 
     def restore(self, stored: Stored, now: float) -> None:
@@ -170,7 +183,7 @@ class Broker:
         for index, packet in enumerate(packets):
             if type(packet) not in connection.state.takes:
                 if connection.state is State.AUTHENTICATING:
-                    connection.held += packets[index:]
+                    self._hold(connection, packets[index:], now)
                     return
                 if connection.state is State.CLOSED:
                     return
@@ -187,35 +200,73 @@ class Broker:
                 return
 
     def authenticated(
-        self, connection: Connection, principal: Principal | None, now: float
+        self,
+        connection: Connection,
+        login: Login | None,
+        now: float,
+        *,
+        until: float | None = None,
+        data: bytes | None = None,
     ) -> None:
-        """The answer to ``Authenticate``: who it is, or None where nothing was proved."""
-        if connection.state is not State.AUTHENTICATING:
+        """The answer to ``Authenticate``: what was proved, or None where nothing was.
+
+        ``until``: when the login ends, by the clock of ``now``. ``data``: what an exchange ends
+        with; the client may check it.
+        """
+        if connection.exchange is not Exchange.SERVERS_TURN:
             return
+        if connection.state is State.CONNECTED:
+            self._authenticated_again(connection, login, now, until=until, data=data)
+            return
+        packet = connection.connect
+        assert packet is not None
         try:
-            if principal is None:
+            if login is None:
                 # The same answer whether the user is unknown or the password wrong.
                 raise Refused(
-                    ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD, "user name or password is wrong"
+                    ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD
+                    if packet.authentication_method is None
+                    else ConnAckReasonCode.NOT_AUTHORIZED,
+                    "user name or password is wrong",
                 )
+            principal = login.principal
             earlier = self._handshake.admit(connection, principal)
             if earlier is not None and earlier.connection is not None:
                 self._take_over(earlier.connection, now)
-            session = self._handshake.complete(connection, principal, now)
+            session = self._handshake.complete(connection, login, now, data=data)
         except Refused as refusal:
             self._refuse(connection, refusal, now)
             return
         self.counters.connections_accepted += 1
+        self._authenticating.ended(connection)
         self._liveness.connected(connection)
+        self._liveness.login_ends(connection, until)
         version = "5.0" if connection.v5 else "3.1.1"
         self._notice(connection, f"connected from {connection.peer} (MQTT {version})")
         self._delivery.send_all_again(session, now)
-        held, connection.held = connection.held, []
-        self.receive(connection, held, now)
+        self._receive_held(connection, now)
+
+    def challenged(self, connection: Connection, data: bytes, now: float) -> None:
+        """The answer to ``Authenticate``: the client must prove more [MQTT-4.12.0-2]."""
+        if connection.exchange is not Exchange.SERVERS_TURN:
+            return
+        try:
+            self._authenticating.challenge(connection, data, now)
+        except Unproved as error:
+            self._unproved(connection, error, now)
+            return
+        if connection.state is State.CHALLENGED:
+            self._receive_held(connection, now)
 
     def authentication_postponed(self, connection: Connection, now: float) -> None:
         """The shell has too many passwords to verify: the client may come again later."""
-        if connection.state is State.AUTHENTICATING:
+        if connection.exchange is not Exchange.SERVERS_TURN:
+            return
+        if connection.state is State.CONNECTED:
+            self._close(
+                connection, DisconnectReasonCode.SERVER_BUSY, "too many logins at once", now
+            )
+        else:
             refusal = Refused(ConnAckReasonCode.SERVER_BUSY, "too many logins at once")
             self._refuse(connection, refusal, now)
 
@@ -270,6 +321,7 @@ class Broker:
         connection.v5 = connection.protocol is ProtocolVersion.V5
         try:
             self._handshake.begin(connection, packet)
+            self._authenticating.begin(connection, packet)
         except Refused as refusal:
             self._refuse(connection, refusal, now)
 
@@ -277,13 +329,52 @@ class Broker:
         # [MQTT-3.12.4-1]
         self._delivery.turn.send(connection, _PINGRESP)
 
-    def _auth(self, connection: Connection, packet: AuthPacket, now: float) -> None:
-        # [MQTT-4.12.0-6]: no method was agreed on in CONNECT, so there is nothing to renew.
-        raise ProtocolError("AUTH without an authentication method in CONNECT")
+    def _authenticated_again(
+        self,
+        connection: Connection,
+        login: Login | None,
+        now: float,
+        *,
+        until: float | None,
+        data: bytes | None,
+    ) -> None:
+        assert connection.principal is not None
+        assert connection.session is not None
+        try:
+            self._authenticating.renew(connection, login, data)
+        except Unproved as error:
+            self._unproved(connection, error, now)
+            return
+        connection.permitted.clear()
+        self._subscribing.drop_forbidden(connection.session, connection.principal)
+        self._liveness.login_ends(connection, until)
+
+    def _unproved(self, connection: Connection, error: Unproved, now: float) -> None:
+        if connection.state is State.CONNECTED:
+            # [MQTT-4.12.1-2]
+            self._close(connection, DisconnectReasonCode.NOT_AUTHORIZED, str(error), now)
+        else:
+            # [MQTT-4.12.0-4]
+            refusal = Refused(ConnAckReasonCode.NOT_AUTHORIZED, str(error))
+            self._refuse(connection, refusal, now)
+
+    def _hold(self, connection: Connection, packets: list[Packet], now: float) -> None:
+        connection.held += packets
+        if len(connection.held) > _HELD_PACKETS:
+            error = ProtocolError(f"more than {_HELD_PACKETS} packets before CONNACK")
+            self._violated(connection, error, now)
+
+    def _receive_held(self, connection: Connection, now: float) -> None:
+        held, connection.held = connection.held, []
+        self.receive(connection, held, now)
 
     def _disconnect(self, connection: Connection, packet: DisconnectPacket, now: float) -> None:
         session = connection.session
-        assert session is not None
+        if session is None:
+            # [MQTT-3.1.2-30]: instead of an answer to a challenge.
+            error = ProtocolError("the client gave up its authentication")
+            self._violated(connection, error, now)
+            return
         interval = packet.session_expiry_interval
         if interval is not None:
             if interval and not session.expiry_seconds:
@@ -320,8 +411,8 @@ class Broker:
         if isinstance(error, UnsupportedProtocol):
             # [MQTT-3.1.2-2]: in the form that every client of another version understands.
             self._delivery.turn.send(connection, _V311_UNACCEPTABLE_PROTOCOL)
-        elif connection.state is State.AWAITING_CONNECT and connection.decoder.protocol:
-            # [MQTT-3.1.4-1]
+        elif connection.decoder.protocol:
+            # [MQTT-3.1.4-1], [MQTT-4.12.0-4]
             connection.v5 = connection.protocol is ProtocolVersion.V5
             if connection.v5:
                 code = ConnAckReasonCode(error.reason_code)
@@ -365,6 +456,7 @@ class Broker:
 
     def _end(self, connection: Connection, now: float, *, with_will: bool) -> None:
         connection.state = State.CLOSED
+        connection.exchange = Exchange.NONE
         self._liveness.stop(connection)
         connection.held.clear()
         connection.aliases.clear()

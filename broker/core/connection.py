@@ -21,6 +21,7 @@ from mqtt5 import (
     Will,
 )
 
+from broker.auth.identity import Login
 from broker.auth.principal import Principal
 from broker.core.timers import Timer
 from mqtt.codec import Decoder, ProtocolVersion
@@ -39,6 +40,8 @@ class State(enum.Enum):
     AWAITING_CONNECT = ("awaiting CONNECT", frozenset({ConnectPacket}))
     # [MQTT-3.1.4-6] lets a client send on before CONNACK; nothing is looked at until then.
     AUTHENTICATING = ("authenticating", _NOTHING)
+    # [MQTT-3.1.2-30]: who asked for an exchange sends nothing else before CONNACK.
+    CHALLENGED = ("being authenticated", frozenset({AuthPacket, DisconnectPacket}))
     # [MQTT-3.1.0-2]: a second CONNECT is not among them.
     CONNECTED = (
         "connected",
@@ -64,13 +67,23 @@ class State(enum.Enum):
         self.takes = takes
 
 
+class Exchange(enum.Enum):
+    """Whose turn it is in an enhanced authentication, before CONNACK or again behind it (4.12)."""
+
+    NONE = enum.auto()
+    SERVERS_TURN = enum.auto()
+    CLIENTS_TURN = enum.auto()
+
+
 class Connection:
     """One client's connection.
 
     ``out`` gathers the bytes to write in this turn; ``buffered_bytes`` counts them and those that
     the transport still holds. ``permitted`` remembers topics that this client was found to be
     allowed to publish to, or not. ``timer``: for its CONNECT, then for its keep alive. The shell
-    may keep what it needs in ``transport``.
+    may keep what it needs in ``transport``. ``login``: what was proved, once CONNECT is accepted.
+    ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the login's
+    end.
     """
 
     __slots__ = (
@@ -80,9 +93,13 @@ class Connection:
         "connect",
         "decoder",
         "dirty",
+        "exchange",
+        "exchange_timer",
         "held",
         "keep_alive_seconds",
         "last_received",
+        "login",
+        "login_timer",
         "maximum_packet_bytes",
         "out",
         "peer",
@@ -108,6 +125,10 @@ class Connection:
         self.keep_alive_seconds = 0
         self.connect: ConnectPacket | None = None
         self.held: list[Packet] = []
+        self.exchange = Exchange.NONE
+        self.exchange_timer: Timer | None = None
+        self.login: Login | None = None
+        self.login_timer: Timer | None = None
         self.principal: Principal | None = None
         self.session: Session | None = None
         self.client_id = ""

@@ -1,7 +1,7 @@
 """CONNECT to CONNACK: what is asked for is checked, then who asks, and only then a session touched.
 
-``begin`` checks the packet and asks the shell to authenticate; ``complete`` gets the answer and
-opens the session. A refusal is a ``Refused`` with the CONNACK reason code.
+``begin`` checks the packet; ``authenticating`` asks the shell who it is; ``admit`` and ``complete``
+get the answer and open the session. A refusal is a ``Refused`` with the CONNACK reason code.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from mqtt5 import ConnAckPacket, ConnAckReasonCode, ConnectPacket
 
+from broker.auth.identity import Login
 from broker.auth.principal import Principal
-from broker.core.actions import Authenticate, Turn
+from broker.core.actions import Turn
 from broker.core.connection import Connection, State
 from broker.core.journal import Journal
 from broker.core.limits import Limits
@@ -59,18 +60,9 @@ class Handshake:
         self._new_token = new_token
 
     def begin(self, connection: Connection, packet: ConnectPacket) -> None:
-        """Checks CONNECT and asks for authentication. Raises Refused."""
+        """Checks CONNECT. Raises Refused."""
         connection.connect = packet
         connection.client_id = packet.client_id
-        if packet.authentication_method is not None:
-            # 4.12: the server does not support this method.
-            raise Refused(
-                ConnAckReasonCode.BAD_AUTHENTICATION_METHOD,
-                f"authentication method {packet.authentication_method!r} is not supported",
-            )
-        if packet.authentication_data is not None:
-            # 3.1.2.11.10
-            raise Refused(ConnAckReasonCode.PROTOCOL_ERROR, "authentication data without a method")
         if not packet.client_id and not connection.v5 and not packet.clean_start:
             # [MQTT-3.1.3-8]
             raise Refused(
@@ -95,10 +87,6 @@ class Handshake:
             wrong = complaint(packet.will)
             if wrong is not None:
                 raise Refused(ConnAckReasonCode.PROTOCOL_ERROR, f"will: {wrong}")
-        connection.state = State.AUTHENTICATING
-        self._turn.authentications.append(
-            Authenticate(connection=connection, username=packet.username, password=packet.password)
-        )
 
     def admit(self, connection: Connection, principal: Principal) -> Session | None:
         """Checks what the principal asks for. Raises Refused.
@@ -110,11 +98,14 @@ class Handshake:
         if not packet.client_id:
             # [MQTT-3.1.3-6], [MQTT-3.1.3-7]
             connection.client_id = principal.assign_client_id(self._new_token())
-        elif not principal.may_use_client_id(packet.client_id):
-            raise Refused(
-                ConnAckReasonCode.CLIENT_ID_NOT_VALID,
-                f"{principal.kind.value} {principal.name!r} may not use this client identifier",
-            )
+        else:
+            own = principal.own_client_id(packet.client_id)
+            if own is None:
+                raise Refused(
+                    ConnAckReasonCode.CLIENT_ID_NOT_VALID,
+                    f"{principal.kind.value} {principal.name!r} may not use this client identifier",
+                )
+            connection.client_id = own
         if packet.will is not None and not principal.may_leave_will(packet.will.topic):
             raise Refused(
                 ConnAckReasonCode.NOT_AUTHORIZED,
@@ -128,10 +119,16 @@ class Handshake:
             )
         return session
 
-    def complete(self, connection: Connection, principal: Principal, now: float) -> Session:
-        """Opens the session and sends CONNACK. The session has no other connection any more."""
+    def complete(
+        self, connection: Connection, login: Login, now: float, *, data: bytes | None
+    ) -> Session:
+        """Opens the session and sends CONNACK. The session has no other connection any more.
+
+        ``data``: what enhanced authentication ends with.
+        """
         packet = connection.connect
         assert packet is not None
+        principal = login.principal
         session, present = self._sessions.open(
             connection, principal, clean_start=packet.clean_start, now=now
         )
@@ -142,6 +139,7 @@ class Handshake:
         session.window = min(packet.receive_max, limits.in_flight_messages)
         connection.session = session
         connection.principal = principal
+        connection.login = login
         connection.will = packet.will
         connection.maximum_packet_bytes = packet.max_packet_size
         connection.decoder.maximum_packet_bytes = limits.maximum_packet_bytes
@@ -149,7 +147,7 @@ class Handshake:
         connection.state = State.CONNECTED
         self._turn.send(
             connection,
-            encode(self._connack(connection, packet, session, present), connection.protocol),
+            encode(self._connack(connection, packet, session, present, data), connection.protocol),
         )
         return session
 
@@ -165,7 +163,12 @@ class Handshake:
         self._turn.send(connection, data)
 
     def _connack(
-        self, connection: Connection, packet: ConnectPacket, session: Session, present: bool
+        self,
+        connection: Connection,
+        packet: ConnectPacket,
+        session: Session,
+        present: bool,
+        data: bytes | None,
     ) -> ConnAckPacket:
         limits = self._limits
         longest = limits.server_keep_alive_seconds
@@ -182,6 +185,9 @@ class Handshake:
             # [MQTT-3.2.2-16]
             assigned_client_id=None if packet.client_id else connection.client_id,
             server_keep_alive=server_keep_alive,
+            # [MQTT-4.12.0-5]
+            authentication_method=packet.authentication_method,
+            authentication_data=data,
             response_info=information.replace("%client", connection.client_id)
             if information is not None and packet.request_response_info
             else None,

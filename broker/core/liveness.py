@@ -1,4 +1,4 @@
-"""How long a client may say nothing: before its CONNECT, and then by its keep alive."""
+"""How long a client may say nothing, before CONNECT and by its keep alive, and its login holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EndConnection = Callable[[Connection, DisconnectReasonCode, str, float], None]
 
 
 class Liveness:
-    """Keeps one timer a connection, in ``Connection.timer``; ``end`` closes a silent one."""
+    """Keeps a connection's timers; ``end`` closes one that is silent or whose login has ended."""
 
     def __init__(
         self,
@@ -41,14 +41,50 @@ class Liveness:
 
     def connected(self, connection: Connection) -> None:
         """CONNECT has been accepted: the keep alive counts from now on."""
-        self.stop(connection)
+        self._silence_allowed(connection)
         self._watch(connection)
 
+    def await_answer(self, connection: Connection, now: float) -> None:
+        """The client was sent a challenge: it has as much time for it as for its CONNECT."""
+        connection.exchange_timer = self._timers.at(
+            now + self._connect_timeout_seconds,
+            lambda then: self._answer_timeout(connection, then),
+        )
+
+    def answered(self, connection: Connection) -> None:
+        """The client has answered."""
+        if connection.exchange_timer is not None:
+            connection.exchange_timer.cancel()
+            connection.exchange_timer = None
+
+    def login_ends(self, connection: Connection, at: float | None) -> None:
+        """The connection is closed then, unless its login is renewed; None: never."""
+        if connection.login_timer is not None:
+            connection.login_timer.cancel()
+            connection.login_timer = None
+        if at is not None:
+            connection.login_timer = self._timers.at(
+                at, lambda then: self._login_ended(connection, then)
+            )
+
     def stop(self, connection: Connection) -> None:
-        """The connection may be silent for good."""
+        """The connection is no more."""
+        self.answered(connection)
+        self.login_ends(connection, None)
+        self._silence_allowed(connection)
+
+    def _silence_allowed(self, connection: Connection) -> None:
         if connection.timer is not None:
             connection.timer.cancel()
             connection.timer = None
+
+    def _answer_timeout(self, connection: Connection, now: float) -> None:
+        reason = f"no AUTH within {self._connect_timeout_seconds:g} s"
+        self._end(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
+
+    def _login_ended(self, connection: Connection, now: float) -> None:
+        reason = "the credential or token that it logged in with has expired"
+        self._end(connection, DisconnectReasonCode.MAX_CONNECT_TIME, reason, now)
 
     def _connect_timeout(self, connection: Connection, now: float) -> None:
         if connection.state is State.AWAITING_CONNECT:

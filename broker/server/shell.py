@@ -12,6 +12,7 @@ import logging
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
+from broker.auth.identity import Login
 from broker.auth.passwords import PasswordAuthenticator
 from broker.auth.principal import Principal
 from broker.core.actions import Authenticate
@@ -186,7 +187,8 @@ class Shell:
         protocol.resume_reading()
 
     def _authenticated(self, connection: Connection, principal: Principal | None) -> None:
-        self.core.authenticated(connection, principal, self.loop.time())
+        login = None if principal is None else Login(principal=principal, credential="password")
+        self.core.authenticated(connection, login, self.loop.time())
         self.wake()
 
     def _arm(self) -> None:

@@ -18,7 +18,9 @@ from mqtt5 import (
     TopicFilter,
 )
 
+from broker.auth.identity import Login
 from broker.auth.principal import Principal, PrincipalKind, Rights, Rules
+from broker.core.actions import Authenticate
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
@@ -56,6 +58,11 @@ def device(name: str, *, rights: Rights | None = None) -> Principal:
         client_id=name,
         rights=rights or Rights(publish=ALL, subscribe=ALL, will=ALL),
     )
+
+
+def login(principal: Principal | None) -> Login | None:
+    """What a principal proves when it proves itself."""
+    return None if principal is None else Login(principal=principal, credential="password")
 
 
 class Client:
@@ -132,7 +139,7 @@ class House:
         self.ids = count(100)
         self.principals: dict[str | None, Principal | None] = {None: service()}
         self.answer_logins = True
-        self.logins: list[Connection] = []
+        self.logins: list[Authenticate] = []
         self.notices: list[str] = []
 
     def crash(self) -> None:
@@ -147,6 +154,7 @@ class House:
             limits=self.limits,
             new_token=map(str, count()).__next__,
             durable=self.store is not None,
+            methods=("TEST", "OTHER"),
         )
 
     def settle(self) -> None:
@@ -170,10 +178,10 @@ class House:
                 assert isinstance(client, Client)
                 client.closed = close.reason
             for request in turn.authentications:
-                self.logins.append(request.connection)
+                self.logins.append(request)
                 if self.answer_logins:
                     principal = self.principals.get(request.username)
-                    self.core.authenticated(request.connection, principal, self.now)
+                    self.core.authenticated(request.connection, login(principal), self.now)
             self.notices += [f"{notice.client_id}: {notice.text}" for notice in turn.notices]
 
     def wait(self, seconds: float) -> None:

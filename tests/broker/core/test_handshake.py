@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from mqtt5 import (
-    AuthPacket,
     ConnAckPacket,
     ConnectPacket,
     DisconnectPacket,
@@ -18,7 +17,7 @@ from mqtt5 import (
 
 from broker.auth.principal import Rights, Rules
 from mqtt import topics
-from tests.broker.core.harness import V5, V311, Client, House, device, service
+from tests.broker.core.harness import V5, V311, Client, House, device, login, service
 
 
 def refusal(client: Client) -> int:
@@ -84,7 +83,7 @@ def test_nothing_is_done_for_a_client_until_its_login_is_decided() -> None:
     client.send(PingReqPacket())
     assert client.inbox == []
     assert len(house.core.sessions) == 0
-    house.core.authenticated(client.connection, service(), house.now)
+    house.core.authenticated(client.connection, login(service()), house.now)
     house.settle()
     assert [type(packet).__name__ for packet in client.inbox] == [
         "ConnAckPacket",
@@ -99,7 +98,7 @@ def test_a_login_that_is_decided_after_the_client_left_opens_nothing() -> None:
     client = house.open()
     client.send(ConnectPacket("c1"))
     client.drop()
-    house.core.authenticated(client.connection, service(), house.now)
+    house.core.authenticated(client.connection, login(service()), house.now)
     assert len(house.core.sessions) == 0
 
 
@@ -164,18 +163,6 @@ def test_mqtt_3_1_3_8_3_1_1_needs_a_client_identifier_for_a_lasting_session() ->
     client = House().open(V311)
     client.send(ConnectPacket("", clean_start=False))
     assert refusal(client) == 0x85
-
-
-def test_enhanced_authentication_is_refused_with_0x8c() -> None:
-    client = House().open()
-    client.send(ConnectPacket("c", authentication_method="SCRAM-SHA-256"))
-    assert refusal(client) == 0x8C
-
-
-def test_auth_without_a_method_in_connect_is_a_protocol_error() -> None:
-    client = House().connect()
-    client.send(AuthPacket())
-    assert int(client.one(DisconnectPacket).reason_code) == 0x82
 
 
 def test_connack_says_what_this_server_takes() -> None:
