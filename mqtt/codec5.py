@@ -30,8 +30,8 @@ def read(packet: memoryview | bytes) -> Packet:
                 raise ProtocolError(text, reason_code=reason_code) from error
         raise MalformedPacket(f"malformed packet: {error}") from error
     except BaseException as error:  # pyo3's PanicException is one, and has no name to import
-        # The codec panics on text that is no UTF-8, which the decoder has looked for (texts5); it may
-        # on what nobody has thought of. Everything else goes on as it is.
+        # The codec panics on text that is no UTF-8, which texts5 has looked for by now; it may on
+        # what nobody has thought of. Everything else goes on as it is.
         if type(error).__name__ != "PanicException":
             raise
         raise MalformedPacket("malformed packet: the codec failed on it") from None
