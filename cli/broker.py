@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli import store
 from cli.findings import lines
 from cli.local import fail
 from cli.output import say
@@ -38,6 +39,9 @@ docs/broker.md has the rest.
 _CHECK_EXAMPLE = "Example:  mqttbeam broker check broker.yaml"
 
 app = typer.Typer(no_args_is_help=True, help="The broker on its own.")
+app.command("backup", epilog=store.BACKUP_EXAMPLE)(store.backup)
+app.command("restore", epilog=store.RESTORE_EXAMPLE)(store.restore)
+app.command("upgrade", epilog=store.UPGRADE_EXAMPLE)(store.upgrade)
 
 
 @app.command("serve", epilog=_SERVE_EXAMPLE)

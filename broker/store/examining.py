@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from broker.errors import StoreError
 from broker.store import schema
-from broker.store.sqlite import told
+from broker.store.opening import told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import enum
 import sqlite3
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
 from broker.core.facts import Changes, Stored
 from broker.errors import StoreError
-from broker.store import reading, schema, writing
+from broker.store import copying, opening, reading, schema, writing
 
 
 class Synchronous(enum.Enum):
@@ -27,7 +27,7 @@ class Synchronous(enum.Enum):
 
 
 class SqliteStore:
-    """One file, held by one process at a time. Everything is called by one thread.
+    """One file, held by one process at a time. All but ``backup`` is called by one thread.
 
     Args:
       path: the file; made, readable by its owner alone, where there is none.
@@ -42,10 +42,17 @@ class SqliteStore:
     def __init__(self, path: Path, *, synchronous: Synchronous, core_to_wall: float) -> None:
         self.path = path
         self._core_to_wall = core_to_wall
-        with told(path, "opened"):
+        self._closing = False
+        self._backing_up = threading.Lock()
+        # Whose turn it is: SQLite takes no step of a backup within a transaction.
+        self._turn = threading.Lock()
+        with opening.told(path, "opened"):
             # Made before SQLite does, which gives its files (-wal too) the rights of this one.
             path.touch(mode=0o600)
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
+            # A backup is made by a thread of its own.
+            self._database = sqlite3.connect(
+                path, isolation_level=None, timeout=0, check_same_thread=False
+            )
             try:
                 self._prepare(synchronous)
             except BaseException:  # whatever it was, the file is let go of; raised again
@@ -53,8 +60,23 @@ class SqliteStore:
                 raise
 
     def close(self) -> None:
-        """Lets go of the file."""
-        self._database.close()
+        """Lets go of the file; a backup that is being made is given up."""
+        self._closing = True
+        with self._backing_up:
+            self._database.close()
+
+    def backup(self, target: Path) -> None:
+        """Copies what was committed, meanwhile too, into a new file. May be called by any thread.
+
+        Raises:
+          StoreError: the file can't be made, or another backup is being made.
+        """
+        if not self._backing_up.acquire(blocking=False):
+            raise StoreError(f"backup {target}: another is being made; wait for its end")
+        try:
+            copying.copy(self._database, target, turn=self._turn, goes_on=lambda: not self._closing)
+        finally:
+            self._backing_up.release()
 
     def commit(self, changes: Changes) -> None:
         """Writes a turn's changes, all or none of them; they are durable when it returns.
@@ -62,7 +84,7 @@ class SqliteStore:
         Raises:
           StoreError: they are not.
         """
-        with told(self.path, "written"):
+        with self._turn, opening.told(self.path, "written"):
             self._database.execute("BEGIN")
             try:
                 writing.write(self._database, changes, core_to_wall=self._core_to_wall)
@@ -79,14 +101,12 @@ class SqliteStore:
         Raises:
           StoreError: the file is damaged.
         """
-        with told(self.path, "read"):
+        with opening.told(self.path, "read"):
             return reading.read(self._database, core_to_wall=self._core_to_wall)
 
     def _prepare(self, synchronous: Synchronous) -> None:
         database = self._database
-        # Held from the first read on and until the file is closed, or the process is gone.
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        database.execute("PRAGMA journal_mode = WAL")
+        opening.hold(database)
         database.execute(f"PRAGMA synchronous = {synchronous.value}")
         version = schema.version_of(database)
         if version == schema.VERSION:
@@ -103,26 +123,3 @@ class SqliteStore:
             )
         tables = " ".join(schema.STEPS)
         database.executescript(f"BEGIN; {tables} PRAGMA user_version = {schema.VERSION}; COMMIT;")
-
-
-@contextlib.contextmanager
-def told(path: Path, what: str) -> Iterator[None]:
-    """Raises what SQLite and the system complain of as a StoreError that says what to do."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"store {path} can't be {what}: {_explained(error)}") from error
-
-
-def _explained(error: sqlite3.Error | OSError) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    advice = {
-        sqlite3.SQLITE_BUSY: "another broker has it; each needs a file of its own",
-        sqlite3.SQLITE_FULL: "the disk is full; make room and start again",
-        sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, or put a copy in its place",
-        sqlite3.SQLITE_NOTADB: "it is no SQLite file; move it away, or name another",
-        sqlite3.SQLITE_READONLY: "it may not be written by this user",
-        sqlite3.SQLITE_CANTOPEN: "its folder is missing, or not this user's to write",
-    }.get(code)
-    words = str(error)
-    return words if advice is None else f"{advice} ({words})"

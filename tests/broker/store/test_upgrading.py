@@ -1,0 +1,89 @@
+"""A store of an earlier version is upgraded by a command, with a copy kept, or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from broker.errors import StoreError
+from broker.store import examine, restore, schema, upgrade
+from tests.broker.core.harness import House, open_store
+from tests.broker.store.test_copying import NOW
+
+NEXT = "CREATE TABLE next_of_all (a); INSERT INTO next_of_all SELECT client_id FROM session;"
+
+
+def store_of_today(path: Path) -> None:
+    house = House(store=path)
+    house.resume("c-1").subscribe("a")
+    assert house.store is not None
+    house.store.close()
+
+
+def one_version_later(patch: pytest.MonkeyPatch, step: str = NEXT) -> None:
+    patch.setattr(schema, "STEPS", (*schema.STEPS, step))
+    patch.setattr(schema, "VERSION", len(schema.STEPS))
+
+
+def test_each_step_is_taken_and_a_copy_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "broker.db"
+    store_of_today(path)
+    before = schema.VERSION
+    with monkeypatch.context() as patch:
+        one_version_later(patch)
+        one_version_later(patch, "INSERT INTO next_of_all VALUES ('c-2');")
+        with pytest.raises(StoreError, match=r"is older than \d+; `mqttbeam broker upgrade"):
+            open_store(path)
+        done = upgrade(path)
+        assert (done.before, done.after) == (before, before + 2)
+        assert done.kept == tmp_path / f"broker.db.version-{before}"
+        assert upgrade(path).kept is None, "nothing is left to do"
+        open_store(path).close()
+    with sqlite3.connect(path) as database:
+        rows = database.execute("SELECT a FROM next_of_all ORDER BY 1").fetchall()
+    database.close()
+    assert rows == [("c-1",), ("c-2",)]
+
+    # The program of before: it refuses, and takes the copy.
+    with pytest.raises(StoreError, match="is newer than"):
+        open_store(path)
+    restore(path, done.kept, force=True, now=NOW)
+    assert examine(path).sessions == 1
+    open_store(path).close()
+
+
+def test_a_step_that_fails_leaves_the_store_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "broker.db"
+    store_of_today(path)
+    with monkeypatch.context() as patch:
+        one_version_later(patch, "CREATE TABLE half (a); INSERT INTO nowhere VALUES (1);")
+        with pytest.raises(StoreError, match="can't be upgraded: no such table"):
+            upgrade(path)
+    assert examine(path).version == schema.VERSION
+    store = open_store(path)
+    assert len(store.load().sessions) == 1
+    store.close()
+
+
+def test_a_new_store_is_of_the_newest_version_by_all_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_version_later(monkeypatch)
+    open_store(tmp_path / "broker.db").close()
+    assert examine(tmp_path / "broker.db").version == schema.VERSION
+
+
+def test_a_store_that_a_broker_has_is_not_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path / "broker.db")
+    one_version_later(monkeypatch)
+    with pytest.raises(StoreError, match="another broker has it"):
+        upgrade(tmp_path / "broker.db")
+    store.close()
