@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 UV ?= uv
+# Test processes of `make test`; many tests wait more than they work.
+JOBS ?= 2
 
 # The first of these that requirements.lock serves makes the environment; PYTHON=… names another.
 PYTHON ?=
@@ -27,6 +29,8 @@ help:
 	@echo '                    KEEP=1          keep what the last run stored'
 	@echo '                    INPUT=file.csv  replay a recording in place of the simulated sensors'
 	@echo 'make test         the tests'
+	@echo '                    JOBS=2          in so many processes'
+	@echo '                    TESTS=tests/mqtt  of a folder, or what else pytest takes'
 	@echo 'make check        ruff and mypy'
 	@echo 'make test-faults  the long kill and outage runs'
 	@echo 'make test-flink   a Flink cluster whose processes are killed in turn; needs Java and Maven,'
@@ -51,7 +55,8 @@ run: $(STAMP) prism
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 test: $(STAMP) prism
-	@$(BIN)/python -m pytest -m "not faults and not flink and not image" $(TESTS)
+	@$(BIN)/python -m pytest -m "not faults and not flink and not image" \
+	  --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
 test-faults: $(STAMP) prism
 	@$(BIN)/python -m pytest -m faults $(TESTS)

@@ -14,14 +14,14 @@ __all__ = ["channel", "place", "server", "service", "storage"]
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[CloudStorage]:
-    with pytest.MonkeyPatch.context() as patch, running_cloud_storage() as running:
-        patch.setenv("STORAGE_EMULATOR_HOST", running.url)
-        # Beam looks for credentials for 20 s before it goes on without.
-        patch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), "p"))  # type: ignore[no-untyped-call]  # of google-auth
+    with running_cloud_storage() as running:
         yield running
 
 
 @pytest.fixture
-def storage(server: CloudStorage) -> Iterator[CloudStorage]:
+def storage(server: CloudStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudStorage]:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+    # Beam looks for credentials for 20 s before it goes on without.
+    monkeypatch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), "p"))  # type: ignore[no-untyped-call]  # of google-auth
     yield server
     server.clear()
