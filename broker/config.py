@@ -9,6 +9,7 @@
       - {type: wss, host: 127.0.0.1, port: 8084, certificate_file: c.pem, key_file: k.pem}
     registry: {file: registry.yaml}     # without it nobody can connect
     store: {file: broker.db}            # without it nothing outlives the process
+    administration: {socket: broker.sock}  # for `mqttbeam broker status` and the like; its owner's
     limits:                             # every one of broker.core.limits.Limits
       receive_maximum: 5000
       service_queue: {messages: 1000000, bytes: 1073741824}
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import enum
 import math
+import os
 import re
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -40,6 +42,8 @@ from broker.store import Synchronous
 from broker.yaml_file import Section
 
 LONGEST_COMMIT_DELAY_MS = 1_000.0
+LONGEST_SOCKET_PATH_BYTES = 103
+"""What every system takes for the name of a Unix domain socket."""
 
 
 class LogLevel(enum.Enum):
@@ -168,6 +172,7 @@ class BrokerConfig:
     listeners: tuple[Listener, ...] = (Listener(),)
     registry_file: Path | None = None
     store: StoreConfig | None = None
+    administration_socket: Path | None = None
     limits: Limits = field(default_factory=Limits)
     shutdown_seconds: float = 5.0
     log_level: LogLevel = LogLevel.INFO
@@ -214,6 +219,9 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     store = None
     if has_store and store_section is not None:
         store = attempt(lambda: _store(store_section, folder), None)
+    administration = attempt(
+        lambda: _administration_socket(top.section("administration"), folder), None
+    )
     limits = attempt(lambda: _limits(top.section("limits")), defaults.limits)
     shutdown_seconds = attempt(
         lambda: _shutdown_seconds(top, defaults.shutdown_seconds), defaults.shutdown_seconds
@@ -228,6 +236,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
         listeners=listeners,
         registry_file=registry_file,
         store=store,
+        administration_socket=administration,
         limits=limits,
         shutdown_seconds=shutdown_seconds,
         log_level=log_level,
@@ -249,6 +258,16 @@ def _registry_file(entry: Section, folder: Path) -> Path | None:
     file = entry.take_path("file", folder)
     entry.finish()
     return file
+
+
+def _administration_socket(entry: Section, folder: Path) -> Path | None:
+    path = entry.take_path("socket", folder)
+    entry.finish()
+    if path is not None and len(os.fsencode(path)) > LONGEST_SOCKET_PATH_BYTES:
+        raise entry.fail(
+            "socket", f"is {str(path)!r}; it has at most {LONGEST_SOCKET_PATH_BYTES} bytes"
+        )
+    return path
 
 
 def _shutdown_seconds(top: Section, default: float) -> float:

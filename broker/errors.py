@@ -6,7 +6,8 @@
     ├── ConfigError     the configuration file: the key, the value and what would be right
     ├── RegistryError   the registry file: the entry, the value and what would be right
     ├── StoreError      the store can't be opened, read or written; nothing is acknowledged then
-    └── ListenError     an address cannot be listened on
+    ├── ListenError     an address cannot be listened on
+    └── AdministrationError  a running broker can't be asked, or refuses what it is asked
 """
 
 from __future__ import annotations
@@ -30,3 +31,7 @@ class StoreError(BrokerError):
 
 class ListenError(BrokerError):
     """A listener's address is taken or is not of this machine."""
+
+
+class AdministrationError(BrokerError):
+    """A running broker can't be asked, or refuses; the message says what would be right."""

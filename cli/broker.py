@@ -1,4 +1,4 @@
-"""`mqttbeam broker`: serve, and look at what a start would meet."""
+"""`mqttbeam broker`: serve, look at what a start would meet, and ask or mend what runs."""
 
 import json
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import store
+from cli import administration, store
 from cli.findings import lines
 from cli.local import fail
 from cli.output import say
@@ -39,6 +39,10 @@ docs/broker.md has the rest.
 _CHECK_EXAMPLE = "Example:  mqttbeam broker check broker.yaml"
 
 app = typer.Typer(no_args_is_help=True, help="The broker on its own.")
+app.command("status", epilog=administration.STATUS_EXAMPLE)(administration.status)
+app.command("clients", epilog=administration.CLIENTS_EXAMPLE)(administration.clients)
+app.command("kick", epilog=administration.KICK_EXAMPLE)(administration.kick)
+app.add_typer(administration.retained_app, name="retained")
 app.command("backup", epilog=store.BACKUP_EXAMPLE)(store.backup)
 app.command("restore", epilog=store.RESTORE_EXAMPLE)(store.restore)
 app.command("upgrade", epilog=store.UPGRADE_EXAMPLE)(store.upgrade)

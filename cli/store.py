@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.administration import socket_of
 from cli.local import fail
 from cli.output import say
 
@@ -30,18 +31,25 @@ def backup(
 ) -> None:
     """Copy the store into one new file, and check the copy.
 
-    The broker must not be running. Exit status: 0; 1 if there is no
-    backup; 2 if an argument is wrong.
+    A running broker is asked to do it, by the administration socket of
+    its configuration, and serves its clients meanwhile.
+    Exit status: 0; 1 if there is no backup; 2 if an argument is wrong.
     """
-    from broker.errors import StoreError
+    from broker.errors import BrokerError
+    from broker.server.asking import ask, is_answered
     from broker.store import backup as make_backup
     from broker.store import examine
 
     path = _store_file(store)
+    socket = None if path == store else socket_of(store)
     try:
-        make_backup(path, target)
+        if socket is not None and is_answered(socket):
+            # However long it takes.
+            list(ask(socket, "backup", seconds=None, target=str(target.absolute())))
+        else:
+            make_backup(path, target)
         held = examine(target)
-    except StoreError as error:
+    except BrokerError as error:
         fail(str(error))
     say(f"{target}: {held.sessions} sessions, {held.messages} messages")
 

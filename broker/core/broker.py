@@ -299,6 +299,18 @@ class Broker:
                 connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN, "server shutting down", now
             )
 
+    def kick(self, session: Session, now: float, *, forget: bool) -> None:
+        """An operator ends the connection (DISCONNECT 0x98), and with ``forget`` the session."""
+        if session.connection is not None:
+            self._close(
+                session.connection,
+                DisconnectReasonCode.ADMINISTRATIVE_ACTION,
+                "closed by an operator",
+                now,
+            )
+        if forget and self.sessions.get(session.client_id) is session:
+            self.sessions.end(session, now)
+
     def take_turn(self) -> Turn:
         """What was decided since the last call."""
         shared = self._delivery.turn

@@ -27,13 +27,15 @@ class Message:
     """One message, shared by everyone it goes to.
 
     ``packet`` is as it came; only ``topic`` may differ from it, where an alias stood for the name.
-    ``publisher`` is the client identifier (for No Local), ``expires_at`` in the core's seconds.
+    ``publisher`` is the client identifier (for No Local); ``arrived_at`` and ``expires_at`` are in
+    the core's seconds.
     ``size``: the bytes of memory that the message counts for in a queue. The journal's are ``row``,
     its row in the store, or 0, and ``held``, how many other rows refer to that.
     """
 
     __slots__ = (
         "_frames",
+        "arrived_at",
         "expires_at",
         "held",
         "packet",
@@ -54,6 +56,8 @@ class Message:
         self.qos = int(packet.qos)
         self.retain = packet.retain
         self.size = OVERHEAD_BYTES + len(self.payload) + len(topic) + _property_bytes(packet)
+        self.arrived_at = now
+        self.arrived_at = now
         interval = packet.message_expiry_interval
         self.expires_at = None if interval is None else now + interval
         self.row = 0

@@ -90,6 +90,15 @@ class Retained:
                 self.clear(message.topic)
         return [message for message in found if not message.expired(now)]
 
+    def get(self, topic: str) -> Message | None:
+        """The topic's retained message."""
+        level = self._find(topic)
+        return None if level is None else level.message
+
+    def walk(self, topic_filter: TopicFilter) -> Iterator[Message]:
+        """As ``matching``, one by one and with expired ones; others may come and go meanwhile."""
+        return self._walk(topic_filter.levels)
+
     def _find(self, topic: str) -> _Level | None:
         level: _Level | None = self._root
         for name in topic.split("/"):

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from broker.auth.passwords import Account, PasswordAuthenticator
 from broker.config import BrokerConfig, load_config
+from broker.core import inspecting
 from broker.registry import load_registry
+from broker.server.administration import Administration
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.open_files import allow_open_files, too_few
 from broker.server.shell import Shell
@@ -29,14 +35,14 @@ class Server:
         self,
         shell: Shell,
         listeners: list[OpenListener],
-        store: SqliteStore | None,
-        shutdown_seconds: float,
+        config: BrokerConfig,
     ) -> None:
         self.core = shell.core
         self._shell = shell
         self._listeners = listeners
-        self._store = store
-        self._shutdown_seconds = shutdown_seconds
+        self._shutdown_seconds = config.shutdown_seconds
+        self._administration = Administration(shell, self.status)
+        self._started_at = shell.loop.time()
 
     @classmethod
     async def start(cls, config: BrokerConfig) -> Server:
@@ -81,8 +87,11 @@ class Server:
                     )
                 ]
                 opened.callback(listeners[-1].close)
+            server = cls(shell, listeners, config)
+            if config.administration_socket is not None:
+                await server._administration.open(config.administration_socket)
             opened.pop_all()
-        return cls(shell, listeners, store, config.shutdown_seconds)
+        return server
 
     @property
     def urls(self) -> list[str]:
@@ -94,13 +103,30 @@ class Server:
         """Ends with the StoreError that ended the broker, if one does."""
         return self._shell.failed
 
+    def status(self) -> dict[str, Any]:
+        """What the server knows of itself, for operators, as JSON has it."""
+        store = self._shell.store
+        core = self.core
+        return {
+            "version": version("mqttbeam"),
+            "process": os.getpid(),
+            "uptime_seconds": self._shell.loop.time() - self._started_at,
+            "listeners": self.urls,
+            "store": None if store is None else str(store.path),
+            "retained_messages": core.retained.messages,
+            "retained_bytes": core.retained.bytes,
+            **asdict(inspecting.totals(core.sessions)),
+            "counters": asdict(core.counters),
+        }
+
     async def stop(self) -> None:
         """Takes no more connections and says goodbye to every client (DISCONNECT 0x8B)."""
         for listener in self._listeners:
             listener.close()
+        await self._administration.close()
         await self._shell.stop(timeout_seconds=self._shutdown_seconds)
-        if self._store is not None:
-            self._store.close()
+        if self._shell.store is not None:
+            self._shell.store.close()
 
 
 def serve(config_path: Path) -> None:

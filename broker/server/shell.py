@@ -50,7 +50,7 @@ class Shell:
         )
         self.loop = loop
         self.failed: asyncio.Future[None] = loop.create_future()
-        self._store = store
+        self.store = store
         self._commit_delay_seconds = commit_delay_seconds
         self._authenticator = authenticator
         self._threads = ThreadPoolExecutor(_VERIFYING_THREADS, thread_name_prefix="verify")
@@ -120,9 +120,9 @@ class Shell:
         if self.failed.done():
             return
         turn = self.core.take_turn()
-        if turn.changes and self._store is not None:
+        if turn.changes and self.store is not None:
             try:
-                self._store.commit(turn.changes)
+                self.store.commit(turn.changes)
             except StoreError as error:
                 self._fail(error)
                 return

@@ -45,7 +45,7 @@ def told(path: Path, what: str) -> Iterator[None]:
 def _explained(error: sqlite3.Error | OSError) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     advice = {
-        sqlite3.SQLITE_BUSY: "another broker has it; each needs a file of its own",
+        sqlite3.SQLITE_BUSY: "another broker has it",
         sqlite3.SQLITE_FULL: "the disk is full; make room and start again",
         sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, or put a copy in its place",
         sqlite3.SQLITE_NOTADB: "it is no SQLite file; move it away, or name another",

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.registry import generate
 from tests.broker.core.harness import House
 from tests.cli.commandline import assert_refused, mqttbeam
+from tests.harness.processes import Processes
 
 
 def test_check_ends_with_what_it_found(tmp_path: Path) -> None:
@@ -62,3 +69,63 @@ def test_a_store_s_command_without_a_store_is_refused(tmp_path: Path) -> None:
     assert_refused(done, "error: broker.yaml configures no store; give `store: {file: …}`")
     done = mqttbeam("broker", "backup", "none.yaml", "monday.db", cwd=tmp_path)
     assert_refused(done, "error: none.yaml: cannot be read")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Processes]:
+    """A broker process with a store and an administration socket."""
+    passwords = generate(tmp_path / "registry.yaml", devices=["d1"])
+    (tmp_path / "broker.yaml").write_text(
+        "listeners: [{port: 0}]\nregistry: {file: registry.yaml}\nstore: {file: broker.db}\n"
+        "administration: {socket: broker.sock}\n"
+    )
+    with Processes(tmp_path) as processes:
+        command = [sys.executable, "-m", "broker.server", "--config", str(tmp_path / "broker.yaml")]
+        broker = processes.start("broker", command)
+        port = int(broker.wait_for(r"ready mqtt://127\.0\.0\.1:(\d+)")[1])
+        device = paho.Client(CallbackAPIVersion.VERSION2, client_id="d1", clean_session=False)
+        device.username_pw_set("d1", passwords["d1"])
+        device.connect("127.0.0.1", port)
+        device.loop_start()
+        device.publish("devices/d1/state", b"on\x1b", qos=1, retain=True).wait_for_publish(10)
+        yield processes
+        device.loop_stop()
+
+
+def test_a_running_broker_is_asked_by_commands(served: Processes, tmp_path: Path) -> None:
+    def told(*words: str) -> str:
+        done = mqttbeam("broker", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "\nconnected: 1\n" in told("status", "broker.yaml")
+    assert json.loads(told("status", "broker.sock", "--json"))["sessions"] == 1
+    row = told("clients", "broker.yaml").splitlines()[2].split()
+    assert row[:2] == ["d1", "d1"]
+    assert row[2].startswith("127.0.0.1:")
+    one = json.loads(told("clients", "broker.yaml", "d1", "--json"))
+    assert (one["client_id"], one["subscriptions"]) == ("d1", [])
+    assert told("clients", "broker.yaml", "--match", "x*", "--json") == ""
+    row = told("retained", "list", "broker.yaml").splitlines()[2].split()
+    assert row == ["devices/d1/state", "1", "3", "d1"]
+    assert told("retained", "show", "broker.yaml", "devices/d1/state") == "on\\x1b\n"
+    assert told("retained", "delete", "broker.yaml", "devices/d1/state") == ""
+    missing = mqttbeam(
+        "broker", "retained", "show", "broker.yaml", "devices/d1/state", cwd=tmp_path
+    )
+    assert missing.returncode == 1
+    assert missing.stderr == "error: no message is retained for 'devices/d1/state'\n"
+    assert told("backup", "broker.yaml", "monday.db") == "monday.db: 1 sessions, 0 messages\n"
+    assert (
+        told("kick", "broker.yaml", "d1", "--forget") == "d1: disconnected, its session is gone\n"
+    )
+
+
+def test_without_an_administration_socket_the_way_to_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broker.yaml").write_text("{}")
+    done = mqttbeam("broker", "status", "broker.yaml", cwd=tmp_path)
+    assert_refused(done, "error: broker.yaml configures no administration; give `administration:")
+    (tmp_path / "broker.yaml").write_text("administration: {socket: broker.sock}")
+    done = mqttbeam("broker", "clients", "broker.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no broker answers at broker.sock")
