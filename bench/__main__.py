@@ -7,12 +7,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bench import ceiling, latency, report, soak, throughput
-from bench.brokers import BrokerKind, default_broker
+from bench import ceiling, delivery, latency, report, soak, throughput
+from bench.brokers import BrokerKind, default_broker, find_mosquitto
 from bench.pace import Pace
 from bench.peers.benthos import Benthos, BenthosDefaults
 from bench.peers.flink import SHARDS, OnFlink
@@ -116,12 +117,32 @@ def _flink(options: argparse.Namespace) -> str:
     return f"{what}\n\n{report.flink(rounds)}"
 
 
+def _brokers(options: argparse.Namespace) -> str:
+    scenarios = [replace(each, messages=options.messages) for each in delivery.SCENARIOS]
+    if options.scenarios:
+        scenarios = [scenarios[place] for place in options.scenarios]
+    rounds: list[list[delivery.Delivered]] = []
+    for number in range(1, options.rounds + 1):
+        figures = []
+        for scenario in scenarios:
+            for kind in options.brokers:
+                if kind is BrokerKind.AMQTT and scenario.rate:
+                    continue
+                figures.append(delivery.measure(kind, scenario))
+                said = f"round {number} of {options.rounds}: {figures[-1]}"
+                print(said, file=sys.stderr, flush=True)
+        rounds.append(figures)
+    what = f"{options.messages:,} messages of 200 bytes, QoS 1, to one lasting session"
+    return f"{what}\n\n{report.brokers(rounds)}"
+
+
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], str]] = {
     "telemetry": partial(_throughput, Direction.TELEMETRY),
     "latency": _latency,
     "commands": partial(_throughput, Direction.COMMANDS),
     "soak": _soak,
     "flink": _flink,
+    "brokers": _brokers,
 }
 
 
@@ -202,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--broker",
         type=BrokerKind,
-        choices=list(BrokerKind),
+        choices=[BrokerKind.MOSQUITTO, BrokerKind.OWN],
         default=default_broker(),
         metavar="mosquitto|own",
         help="default: mosquitto where it is installed",
@@ -213,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         help="what serves Pub/Sub, at the port that replaces {port} (default: our own)",
     )
-    kinds = parser.add_subparsers(dest="what", metavar="telemetry|latency|commands|soak|flink|all")
+    kinds = parser.add_subparsers(dest="what", metavar="|".join([*MEASUREMENTS, "all"]))
     kinds.add_parser("all", parents=[common], help="everything with its defaults (the default)")
     _throughput_options(
         kinds.add_parser("telemetry", parents=[common], help="messages a second, MQTT to Pub/Sub"),
@@ -254,6 +275,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     on_flink.add_argument("--rounds", type=_positive, default=2, help="default: %(default)s")
     _device_options(on_flink)
+    beside = kinds.add_parser(
+        "brokers", parents=[common], help="our broker with its store beside others without one"
+    )
+    beside.add_argument("--messages", type=_positive, default=100_000, help="%(default)s")
+    beside.add_argument("--rounds", type=_positive, default=3, help="default: %(default)s")
+    beside.add_argument(
+        "--brokers",
+        type=_brokers_of,
+        default=[
+            kind for kind in BrokerKind if kind is not BrokerKind.MOSQUITTO or find_mosquitto()
+        ],
+        metavar="NAME,…",
+        help=f"of {', '.join(kind.value for kind in BrokerKind)} (default: all that are here)",
+    )
+    numbered = "; ".join(f"{place}: {each}" for place, each in enumerate(delivery.SCENARIOS))
+    beside.add_argument(
+        "--scenarios",
+        type=_places,
+        metavar="N,…",
+        help=f"{numbered} (default: all)",
+    )
     return parser
 
 
@@ -324,6 +366,21 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
     return value
+
+
+def _brokers_of(text: str) -> list[BrokerKind]:
+    try:
+        return [BrokerKind(name) for name in text.split(",")]
+    except ValueError as error:
+        known = ", ".join(kind.value for kind in BrokerKind)
+        raise argparse.ArgumentTypeError(f"{error}; the brokers are {known}") from None
+
+
+def _places(text: str) -> list[int]:
+    places = [int(each) for each in text.split(",")]
+    if not set(places) <= set(range(len(delivery.SCENARIOS))):
+        raise argparse.ArgumentTypeError(f"{text}: 0 to {len(delivery.SCENARIOS) - 1}")
+    return places
 
 
 def _shards(text: str) -> tuple[int, ...]:

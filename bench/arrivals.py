@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import queue
 import select
-import socket
 import threading
 import time
 from array import array
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
-import mqtt5
 
-from bench.brokers import CLIENT_ID_PREFIX, USER
 from bench.load import PAYLOAD_BYTES, event_time_of, number_of
-from bench.processes import LOOPBACK, BenchError
+from bench.processes import BenchError
 from bench.pubsub import PubSub, StreamingPull
+from bench.session import Session
+from mqtt.codec import ProtocolVersion
 
 _PUBLISH_QOS_1 = 0x32
-_WATCH_SECONDS = 0.002
-"""How exactly a command's arrival is known: runs take seconds."""
-_SESSION_SECONDS = 3600
-_Answer = TypeVar("_Answer", mqtt5.ConnAckPacket, mqtt5.SubAckPacket)
+WATCH_SECONDS = 0.002
+"""How exactly an arrival over MQTT is known: runs take seconds."""
 
 
 class Arrivals:
@@ -153,30 +150,27 @@ class MqttWatcher:
     little of the cores as it can, since the measured peers need them: it reads what has come in
     some milliseconds at once, and takes no more from a packet than its number and its identifier.
     A second one resumes the session of the first, and takes over what came in between.
-    ``arrivals``: where they are noted; it may be changed while this runs.
+    ``arrivals``: where they are noted; it may be changed while this runs. ``latencies_seconds``:
+    None, or what gathers them as PubSubWatcher does. ``watch_seconds``: how long it lets messages
+    come together before it reads again.
     """
 
-    def __init__(self, port: int, topic_filter: str, *, password: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        topic_filter: str,
+        *,
+        password: str,
+        protocol: ProtocolVersion = ProtocolVersion.V5,
+        watch_seconds: float = WATCH_SECONDS,
+    ) -> None:
         self.arrivals = Arrivals(range(0))
-        self._rest = b""
-        self._socket = socket.create_connection((LOOPBACK, port), timeout=30)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(
-            mqtt5.ConnectPacket(
-                f"{CLIENT_ID_PREFIX}watcher",
-                username=USER,
-                password=password.encode(),
-                clean_start=False,
-                session_expiry_interval=_SESSION_SECONDS,
-            ).write()
-        )
-        if not self._expect(mqtt5.ConnAckPacket).session_present:
-            self._socket.sendall(
-                mqtt5.SubscribePacket(
-                    1, [mqtt5.TopicFilter(topic_filter, max_qos=mqtt5.QoS.AT_LEAST_ONCE)]
-                ).write()
-            )
-            self._expect(mqtt5.SubAckPacket)
+        self.latencies_seconds: array[float] | None = None
+        session = Session(port, "watcher", password=password, protocol=protocol, lasting=True)
+        if not session.resumed:
+            session.subscribe(topic_filter)
+        self._socket, self._rest = session.socket, session.rest
+        self._watch_seconds = watch_seconds
         self._hung_up = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt-watcher", daemon=True)
@@ -185,14 +179,6 @@ class MqttWatcher:
         """Raises BenchError when the broker has closed the connection."""
         if self._hung_up:
             raise BenchError("the broker hung up on the watcher")
-
-    def _expect(self, kind: type[_Answer]) -> _Answer:
-        data = self._socket.recv(4096)
-        answer, size = mqtt5.read(memoryview(data))
-        if not isinstance(answer, kind):
-            raise BenchError(f"the broker answered the watcher with {answer}")
-        self._rest = data[size:]
-        return answer
 
     def __enter__(self) -> MqttWatcher:
         self._thread.start()
@@ -214,11 +200,12 @@ class MqttWatcher:
                 self._hung_up = True
                 return
             self._rest = self._take(self._rest + data, time.time())
-            time.sleep(_WATCH_SECONDS)
+            if self._watch_seconds:
+                time.sleep(self._watch_seconds)
 
     def _take(self, data: bytes, now: float) -> bytes:
         """Notes and acknowledges what is whole; returns what isn't."""
-        note = self.arrivals.note
+        note, latencies = self.arrivals.note, self.latencies_seconds
         at, size, acknowledgements = 0, len(data), bytearray()
         while at + 2 <= size:
             length, body = data[at + 1], at + 2
@@ -231,7 +218,9 @@ class MqttWatcher:
             if end > size:
                 break
             if data[at] & 0xF6 == _PUBLISH_QOS_1:
-                note(number_of(data[end - PAYLOAD_BYTES : end]), now)
+                content = data[end - PAYLOAD_BYTES : end]
+                if note(number_of(content), now) and latencies is not None:
+                    latencies.append(now - event_time_of(content))
                 identifier = body + 2 + (data[body] << 8 | data[body + 1])
                 acknowledgements += b"\x40\x02" + data[identifier : identifier + 2]
             at = end

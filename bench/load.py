@@ -1,8 +1,9 @@
 """The load: device telemetry over MQTT, commands over Pub/Sub, each in a process of its own.
 
-Run by the measurements as ``python -m bench.load telemetry|commands|bare-commands …`` so that the
-generator shares no interpreter with what is measured; BENCH_PASSWORD is the broker's. Bare commands
-go over MQTT, as our pipeline would publish them: they show what the broker can carry.
+Run by the measurements as ``python -m bench.load KIND …`` so that the generator shares no
+interpreter with what is measured; BENCH_PASSWORD is the broker's. Bare commands go over MQTT, as
+our pipeline would publish them, and messages as devices would that know no properties: they show
+what a broker can carry.
 The last line on standard output is a JSON object with
 ``published`` (accepted by the broker or by Pub/Sub) and ``seconds``.
 """
@@ -13,16 +14,18 @@ import argparse
 import json
 import os
 import select
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 
 import mqtt5
 
-from bench.brokers import CLIENT_ID_PREFIX, USER
-from bench.processes import LOOPBACK, BenchError
+from bench.processes import BenchError
 from bench.pubsub import MESSAGES_A_REQUEST, PubSub
+from bench.session import Session
+from mqtt.codec import ProtocolVersion
+from mqtt.codec import encode as encode_packet
 
 PAYLOAD_BYTES = 200
 DEVICES = 100
@@ -61,33 +64,22 @@ def device_of(number: int) -> str:
 
 
 class Publisher:
-    """One MQTT 5 connection that publishes for all devices, QoS 1, in a window.
+    """One MQTT connection that publishes for all devices, QoS 1, in a window of ``window``.
 
-    One connection and not a hundred: accepting connections is not what is measured. The messages
-    carry a hundred topics.
+    The messages carry a hundred topics.
     """
 
-    def __init__(self, port: int, *, password: bytes) -> None:
-        self._socket = socket.create_connection((LOOPBACK, port), timeout=_ACK_WAIT_SECONDS)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._rest = b""
+    def __init__(self, session: Session, *, window: int = WINDOW) -> None:
+        self._session = session
+        self._socket = session.socket
+        self._window = window
+        self._rest = session.rest
         self.sent = 0
         self.acknowledged = 0
-        self._socket.sendall(
-            mqtt5.ConnectPacket(
-                f"{CLIENT_ID_PREFIX}publisher",
-                username=USER,
-                password=password,
-                clean_start=True,
-            ).write()
-        )
-        answer, _ = mqtt5.read(memoryview(self._socket.recv(4096)))
-        if not isinstance(answer, mqtt5.ConnAckPacket) or int(answer.reason_code):
-            raise BenchError(f"the broker refused the publisher: {answer}")
 
     def send(self, packets: bytes, count: int) -> None:
         """Sends ``count`` encoded packets as soon as the window lets them pass."""
-        while self.sent + count - self.acknowledged > WINDOW:
+        while self.sent + count - self.acknowledged > self._window:
             time.sleep(_ACKS_SECONDS)
             self.collect(_ACK_WAIT_SECONDS)
         self._socket.sendall(packets)
@@ -125,8 +117,7 @@ class Publisher:
 
     def close(self) -> None:
         """Leaves the broker."""
-        self._socket.sendall(mqtt5.DisconnectPacket().write())
-        self._socket.close()
+        self._session.close()
 
 
 Encode = Callable[[int, float], bytes]
@@ -163,21 +154,36 @@ def bare_command(number: int, event_time: float) -> bytes:
     ).write()
 
 
+def bare_message(number: int, event_time: float, *, protocol: ProtocolVersion) -> bytes:
+    """What a device sends that knows no properties, in either version."""
+    packet = mqtt5.PublishPacket(
+        f"devices/{device_of(number)}/telemetry/env",
+        payload(number, event_time),
+        qos=mqtt5.QoS.AT_LEAST_ONCE,
+        packet_id=number % 65535 + 1,
+    )
+    return encode_packet(packet, protocol)
+
+
 def _rfc3339(moment: float) -> str:
     whole, fraction = divmod(moment, 1)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int(fraction * 1000):03d}Z"
 
 
-def flood(publisher: Publisher, encode: Encode, numbers: range) -> None:
-    """Publishes as fast as the broker acknowledges; everything is encoded before the first."""
+def flood(publishers: Sequence[Publisher], encode: Encode, numbers: range) -> None:
+    """Publishes as fast as the broker acknowledges, the publishers in turn; everything is encoded
+    before the first.
+    """
     now = time.time()
+    size = max(1, _PACKETS_A_WRITE // len(publishers))
     writes = [
         (b"".join(encode(number, now) for number in part), len(part))
-        for part in _parts(numbers, _PACKETS_A_WRITE)
+        for part in _parts(numbers, size)
     ]
-    for packets, count in writes:
+    for publisher, (packets, count) in zip(cycle(publishers), writes, strict=False):
         publisher.send(packets, count)
-    publisher.settle()
+    for publisher in publishers:
+        publisher.settle()
 
 
 def pace(publisher: Publisher, encode: Encode, numbers: range, rate: float) -> None:
@@ -220,7 +226,11 @@ def main() -> None:
     devices.add_argument("--device-properties", action="store_true")
     bare = kinds.add_parser("bare-commands")
     bare.set_defaults(rate=None)
-    for over_mqtt in (devices, bare):
+    messages = kinds.add_parser("messages")
+    messages.add_argument("--rate", type=float, help="messages a second; default: flat out")
+    messages.add_argument("--connections", type=int, default=1)
+    messages.add_argument("--protocol", type=int, default=ProtocolVersion.V5, help="4 or 5")
+    for over_mqtt in (devices, bare, messages):
         over_mqtt.add_argument("--port", type=int, required=True)
     commands = kinds.add_parser("commands")
     commands.add_argument("--address", required=True)
@@ -232,16 +242,36 @@ def main() -> None:
         with PubSub(options.address) as pubsub:
             publish_commands(pubsub, options.topic, numbers)
     else:
-        encode: Encode = bare_command
-        if options.kind == "telemetry":
-            encode = partial(telemetry, properties=options.device_properties)
-        publisher = Publisher(options.port, password=os.environ["BENCH_PASSWORD"].encode())
-        if options.rate:
-            pace(publisher, encode, numbers, options.rate)
-        else:
-            flood(publisher, encode, numbers)
-        publisher.close()
+        _publish(options, numbers)
     print(json.dumps({"published": len(numbers), "seconds": time.monotonic() - begin}))
+
+
+def _publish(options: argparse.Namespace, numbers: range) -> None:
+    protocol, connections = ProtocolVersion.V5, 1
+    encode: Encode = bare_command
+    if options.kind == "telemetry":
+        encode = partial(telemetry, properties=options.device_properties)
+    elif options.kind == "messages":
+        protocol, connections = ProtocolVersion(options.protocol), options.connections
+        encode = partial(bare_message, protocol=protocol)
+    publishers = [
+        Publisher(
+            Session(
+                options.port,
+                f"publisher-{place}",
+                password=os.environ["BENCH_PASSWORD"],
+                protocol=protocol,
+            ),
+            window=WINDOW // connections,
+        )
+        for place in range(connections)
+    ]
+    if options.rate:
+        pace(publishers[0], encode, numbers, options.rate)
+    else:
+        flood(publishers, encode, numbers)
+    for publisher in publishers:
+        publisher.close()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench import ceiling
 from bench.brokers import BrokerKind, describe
+from bench.delivery import Delivered
 from bench.latency import Latency
 from bench.peers import benthos
 from bench.soak import Soak
@@ -25,6 +26,7 @@ SECTIONS = {
     "commands": "Commands: Pub/Sub to MQTT",
     "soak": "Memory under a steady load",
     "flink": "Telemetry on a Flink cluster",
+    "brokers": "The embedded broker beside others",
 }
 _PACKAGES = ("apache-beam", "mqtt5", "paho-mqtt", "google-cloud-pubsub", "grpcio", "protobuf")
 _INTRODUCTION = """\
@@ -98,6 +100,49 @@ def throughput(rounds: Rounds) -> str:
 def flink(rounds: Rounds) -> str:
     """Rates and cost with each number of shards, and whose the cost is."""
     return f"{_rates(_by_peer(rounds))}\n\n{_FLINK}"
+
+
+def brokers(rounds: Sequence[Sequence[Delivered]]) -> str:
+    """Rates and cost of each broker in each scenario, and our own's ratios with its store to the
+    others, round by round.
+    """
+    columns = list(zip(*rounds, strict=True))
+    figures = table(
+        ["scenario", "broker", "messages a second", "CPU s per 10,000", "p50 ms", "p99 ms", "lost"],
+        [
+            [
+                str(runs[0].scenario),
+                runs[0].broker.value,
+                spread([one.messages_a_second for one in runs], "{:,.0f}"),
+                spread([one.cpu_seconds for one in runs], "{:.2f}"),
+                _spread_of_known([one.p50_ms for one in runs]),
+                _spread_of_known([one.p99_ms for one in runs]),
+                str(sum(one.lost for one in runs)),
+            ]
+            for runs in columns
+        ],
+    )
+    ratios = [
+        [
+            str(theirs[0].scenario),
+            theirs[0].broker.value,
+            spread(
+                [
+                    mine.messages_a_second / other.messages_a_second
+                    for mine, other in zip(ours, theirs, strict=True)
+                ],
+                "{:.2f}",
+            ),
+        ]
+        for ours in columns
+        for theirs in columns
+        if ours[0].broker is BrokerKind.OWN_STORED
+        and theirs[0].broker is not BrokerKind.OWN_STORED
+        and ours[0].scenario == theirs[0].scenario
+        and ours[0].scenario.rate is None
+    ]
+    compared = table(["scenario", f"{BrokerKind.OWN_STORED.value} to", "messages a second"], ratios)
+    return f"{figures}\n\n{compared}"
 
 
 def _by_peer(rounds: Rounds) -> dict[str, list[Throughput]]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -46,13 +46,14 @@ def subscription_path(subscription: str) -> str:
 class Endpoints:
     """What a peer must know. ``pubsub_address``: "host:port", empty beside a broker
     alone; ``password``: the broker's, of user
-    ``brokers.USER``; ``folder``: for its files and log.
+    ``brokers.USER``; ``folder``: for its files and log; ``broker_pid``: the broker's process.
     """
 
     broker_port: int
     pubsub_address: str
     password: str
     folder: Path
+    broker_pid: int = 0
 
     def environment(self) -> dict[str, str]:
         """The same as environment variables, for child processes."""
@@ -75,8 +76,9 @@ def serving(broker: BrokerKind, *, pubsub_address: str = "") -> Iterator[Endpoin
             folder=Path(folder),
         )
         port = endpoints.broker_port
-        _start(stack, brokers.command(broker, port, endpoints.folder), "broker", port, endpoints)
-        yield endpoints
+        command = brokers.command(broker, port, endpoints.folder)
+        process = _start(stack, command, "broker", port, endpoints)
+        yield replace(endpoints, broker_pid=process.pid)
 
 
 def _start(
