@@ -59,8 +59,13 @@ class ContentDirectory:
 
 def distinct_hashes(hashes: Iterable[PasswordHash]) -> tuple[PasswordHash, ...]:
     """The first hash of each set of argon2id parameters."""
-    found: dict[tuple[str, int, int], PasswordHash] = {}
+    found: dict[str, PasswordHash] = {}
     for each in hashes:
-        settings, salt, digest = each.encoded.rsplit("$", 2)
-        found.setdefault((settings, len(salt), len(digest)), each)
+        found.setdefault(hash_settings(each), each)
     return tuple(found.values())
+
+
+def hash_settings(stored: PasswordHash) -> str:
+    """What makes one hash as slow to verify as another: its parameters and lengths."""
+    settings, salt, digest = stored.encoded.rsplit("$", 2)
+    return f"{settings}${len(salt)}${len(digest)}"

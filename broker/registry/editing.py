@@ -1,0 +1,160 @@
+"""Changes to a registry's database, each within one transaction that nothing goes beside.
+
+What is to be there is checked against the rest before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from broker.auth.identity import Authority, Certificate
+from broker.auth.principal import PrincipalKind
+from broker.errors import RegistryError
+from broker.registry import models, queries
+from broker.registry.changes import changed_names
+from broker.registry.database import Change
+from broker.registry.entries import Content, Entry, contradictions, key_of, wrong_role
+from broker.registry.names import check_name
+from broker.registry.roles import STANDARD_ROLES, Role
+from broker.registry.storing import write_authorities, write_entries, write_roles
+
+
+def edit_entry(
+    written: Change, name: str, change: Callable[[Entry | None], Entry | None]
+) -> Entry | None:
+    """Writes what ``change`` makes of an entry, or of None where there is none."""
+    connection = written.connection
+    before = queries.entries(connection, (name,)).get(name)
+    after = change(before)
+    if after == before:
+        return after
+    if after is not None:
+        assert after.name == name
+        for key, words in _conflicts(connection, after):
+            raise RegistryError(f"{key}: {words}")
+    write_entries(
+        connection,
+        {} if before is None else {name: before},
+        {} if after is None else {name: after},
+    )
+    for entry in (before, after):
+        if entry is not None:
+            written.about(name, *entry.gateways)
+    return after
+
+
+def put_role(written: Change, name: str, role: Role | None) -> None:
+    """Writes or removes a role."""
+    connection = written.connection
+    kept = queries.roles(connection)
+    if role is None and name not in kept:
+        raise RegistryError(f"roles.{name}: there is none to remove")
+    try:
+        check_name(name)
+    except ValueError as problem:
+        raise RegistryError(f"roles: {problem}") from problem
+    roles = {**STANDARD_ROLES, **kept}
+    if role is not None:
+        roles[name] = role
+    elif name in STANDARD_ROLES:
+        roles[name] = STANDARD_ROLES[name]
+    else:
+        del roles[name]
+    having = select(models.members.c.name).where(models.members.c.role == name)
+    holders = connection.execute(having).scalars().all()
+    for entry in queries.entries(connection, holders).values():
+        for words in wrong_role(entry, roles):
+            raise RegistryError(f"{key_of(entry)}.role: {words}")
+    write_roles(connection, {name: role})
+    written.about_anyone()
+
+
+def put_authority(written: Change, name: str, authority: Authority | None) -> None:
+    """Writes or removes a CA."""
+    kept = queries.authorities(written.connection)
+    if authority is None and name not in kept:
+        raise RegistryError(f"authorities.{name}: there is none to remove")
+    try:
+        check_name(name)
+    except ValueError as problem:
+        raise RegistryError(f"authorities: {problem}") from problem
+    write_authorities(written.connection, {name: authority})
+    written.about_anyone()
+
+
+def take_in(written: Change, content: Content, *, instead: bool) -> None:
+    """Writes a whole registry over what is there, or in place of it."""
+    connection = written.connection
+    before = queries.content(connection)
+    after = content
+    if not instead:
+        after = Content(
+            entries={**before.entries, **content.entries},
+            roles={**before.roles, **content.roles},
+            authorities={**before.authorities, **content.authorities},
+        )
+    for key, words in contradictions(after):
+        raise RegistryError(f"{key}: {words}")
+    write_roles(connection, _changed(before.roles, after.roles))
+    write_authorities(connection, _changed(before.authorities, after.authorities))
+    names = _changed(before.entries, after.entries)
+    write_entries(
+        connection,
+        {name: before.entries[name] for name in names if name in before.entries},
+        {name: entry for name, entry in names.items() if entry is not None},
+    )
+    about = changed_names(before, after)
+    if about is None:
+        written.about_anyone()
+    else:
+        written.about(*about)
+
+
+def _conflicts(connection: Connection, entry: Entry) -> Iterable[tuple[str, str]]:
+    """What doesn't fit between one entry and the rest: ``contradictions``, by questions."""
+    key = key_of(entry)
+    roles = {**STANDARD_ROLES, **queries.roles(connection)}
+    yield from ((f"{key}.role", words) for words in wrong_role(entry, roles))
+    members, credentials = models.members.c, models.credentials.c
+    known = queries.kinds(connection, entry.gateways)
+    for gateway in entry.gateways:
+        if known.get(gateway) is not PrincipalKind.DEVICE:
+            yield f"{key}.gateways", f"there is no device {gateway!r}"
+    ids = [credential.id for credential in entry.credentials]
+    for identifier in ids:
+        if ids.count(identifier) > 1:
+            yield f"{key}.credentials", f"id {identifier!r} is taken, by one of {entry.name!r}"
+    prints = [each.fingerprint for each in entry.credentials if isinstance(each, Certificate)]
+    taken = or_(credentials.id.in_(ids), credentials.fingerprint.in_(prints))
+    others = select(credentials.id, credentials.member).where(taken)
+    for row in connection.execute(others.where(credentials.member != entry.name)):
+        yield f"{key}.credentials", f"{row.id!r} of {row.member!r} is the same, or has the same id"
+    if len(set(prints)) < len(prints):
+        yield f"{key}.credentials", "has the same certificate twice"
+    # Exactly, as LIKE knows no case in SQLite.
+    under = func.substr(members.client_id, 1, len(entry.client_id)) == entry.client_id
+    over = members.client_id == func.substr(entry.client_id, 1, func.length(members.client_id))
+    is_service = members.kind == PrincipalKind.SERVICE.value
+    shared = and_(is_service, over)
+    if entry.kind is PrincipalKind.SERVICE:
+        shared = or_(shared, under)
+    holders = select(members.name, members.kind, members.client_id).where(shared)
+    for holder in connection.execute(holders.where(members.name != entry.name)):
+        place = "client_id_prefix" if entry.kind is PrincipalKind.SERVICE else "name"
+        yield (
+            f"{key}.{place}",
+            f"{entry.client_id!r} overlaps the client identifiers of {holder.kind}"
+            f" {holder.name!r}, {holder.client_id!r}; a client identifier belongs to one",
+        )
+
+
+Value = TypeVar("Value")
+
+
+def _changed(before: Mapping[str, Value], after: Mapping[str, Value]) -> dict[str, Value | None]:
+    """What another is there, and None for what is gone, by name."""
+    names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    return {name: after.get(name) for name in sorted(names)}

@@ -1,0 +1,129 @@
+"""The tables of a registry in a database. ``migrations`` makes them; a test compares the two.
+
+A secret is never here: passwords are argon2id hashes, SCRAM has what verifies and can't log in,
+keys are public. Times are whole seconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_NAME = String(128)
+
+members = Table(
+    "members",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("role", _NAME, nullable=False, index=True),
+    # A device's client identifier, or the prefix of a service's.
+    Column("client_id", _NAME, nullable=False, index=True),
+    Column("blocked", Boolean, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    CheckConstraint("kind IN ('device', 'service')", name="kind"),
+)
+"""Devices and services: a name is one of either."""
+
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("device", ForeignKey("members.name", ondelete="CASCADE"), primary_key=True),
+    Column("gateway", ForeignKey("members.name", ondelete="CASCADE"), primary_key=True, index=True),
+)
+"""Which device may speak for which."""
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("member", ForeignKey("members.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("not_before", BigInteger),
+    Column("not_after", BigInteger),
+    # password: its argon2id hash, and what makes one hash as slow as another.
+    Column("password_hash", Text),
+    Column("hash_settings", String(128), index=True),
+    # scram
+    Column("salt", LargeBinary),
+    Column("iterations", Integer),
+    Column("stored_key", LargeBinary),
+    Column("server_key", LargeBinary),
+    # public_key
+    Column("algorithm", String(16)),
+    Column("pem", Text),
+    # certificate: SHA-256 of its DER form
+    Column("fingerprint", LargeBinary, unique=True),
+    CheckConstraint("kind IN ('password', 'scram', 'public_key', 'certificate')", name="kind"),
+)
+"""Any number for each member; the columns beside the first five are those of one kind each."""
+
+roles = Table("roles", metadata, Column("name", _NAME, primary_key=True))
+"""Roles beside the standard ones, or in place of one."""
+
+role_filters = Table(
+    "role_filters",
+    metadata,
+    Column("role", ForeignKey("roles.name", ondelete="CASCADE"), primary_key=True),
+    Column("action", String(16), primary_key=True),
+    Column("effect", String(16), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("filter", Text, nullable=False),
+    CheckConstraint("action IN ('publish', 'subscribe', 'will')", name="action"),
+    CheckConstraint("effect IN ('allow', 'deny')", name="effect"),
+)
+"""What a role allows and denies, in its order; ``%device`` stands for the device's name."""
+
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("not_before", BigInteger),
+    Column("not_after", BigInteger),
+    Column("pem", Text, nullable=False),
+    Column("name_from", String(16), nullable=False),
+    Column("pattern", Text, nullable=False),
+    Column("revocation_list", Text),
+)
+"""CAs whose certificates speak for the member that they name."""
+
+version = Table(
+    "registry_version",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+"""One row. Every change adds one to it before anything else, and so waits for the one before."""
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("version", BigInteger, nullable=False, index=True),
+    # NULL: it may be anyone.
+    Column("name", _NAME),
+)
+"""Whom each version changed: what other processes look at."""

@@ -1,0 +1,128 @@
+"""The device registry in a database: SQLite or PostgreSQL.
+
+Any number of processes read and change it at once. Each change is one transaction, which raises
+the registry's version and says whom it is about; a broker asks for the version twice a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlalchemy.engine import URL
+
+from broker.auth.identity import Authority, DirectoryChanges, Identity
+from broker.auth.passwords import PasswordHash
+from broker.registry import editing, migrating, queries
+from broker.registry.database import Database
+from broker.registry.entries import Content, Entry
+from broker.registry.roles import STANDARD_ROLES, Role
+
+
+class SqlRegistry:
+    """The ``Directory`` that a database is, and the changes that can be made to it.
+
+    An empty database gets its tables.
+
+    Args:
+      url: where it is; see ``registry_url``.
+
+    Raises:
+      RegistryError: it can't be reached, or is of another version of this program.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._database = Database(url)
+        try:
+            migrating.require_current(self._database)
+        except BaseException:  # whatever it was, its connections are closed; raised again
+            self._database.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The database's URL, without its password."""
+        return self._database.name
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._database.close()
+
+    def find(self, name: str) -> Identity | None:
+        """Who bears the name."""
+        return self.find_many((name,)).get(name)
+
+    def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
+        """Those of the names that somebody bears, with who it is."""
+        with self._database.reading() as connection:
+            found = queries.entries(connection, names)
+            roles = {**STANDARD_ROLES, **queries.roles(connection)}
+            bound = queries.bound_to(connection, tuple(found))
+        return {name: entry.identity(roles, bound.get(name, ())) for name, entry in found.items()}
+
+    def find_certificate(self, fingerprint: bytes) -> Identity | None:
+        """Whose certificate that is."""
+        with self._database.reading() as connection:
+            owner = queries.certificate_owner(connection, fingerprint)
+        return None if owner is None else self.find(owner)
+
+    def authorities(self) -> Sequence[Authority]:
+        """All CAs."""
+        with self._database.reading() as connection:
+            return tuple(queries.authorities(connection).values())
+
+    def password_hashes(self) -> Sequence[PasswordHash]:
+        """A hash for each set of argon2id parameters in use, for decoys."""
+        with self._database.reading() as connection:
+            return queries.password_hashes(connection)
+
+    def changes(self, since: int) -> DirectoryChanges:
+        """What changed, by whatever process, after the version ``since``."""
+        with self._database.reading() as connection:
+            version = queries.version(connection)
+            names: frozenset[str] | None = frozenset()
+            if version != since:
+                names = queries.changed_names(connection, since, version)
+        return DirectoryChanges(version=version, names=names)
+
+    def entries(self) -> Mapping[str, Entry]:
+        """All devices and services, by name."""
+        with self._database.reading() as connection:
+            return queries.entries(connection)
+
+    def content(self) -> Content:
+        """Everything, as of one moment."""
+        with self._database.reading() as connection:
+            return queries.content(connection)
+
+    def edit(self, name: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
+        """Adds, changes or removes a device or service: nobody changes it at the same time.
+
+        ``change`` gets what is there, or None, and gives what is to be there. Returns that.
+
+        Raises:
+          RegistryError: what doesn't fit to the rest; nothing is changed then. Also what
+            ``change`` raises.
+        """
+        with self._database.changing() as written:
+            return editing.edit_entry(written, name, change)
+
+    def put_role(self, name: str, role: Role | None) -> None:
+        """Adds, replaces or, with None, removes a role. Raises RegistryError."""
+        with self._database.changing() as written:
+            editing.put_role(written, name, role)
+
+    def put_authority(self, name: str, authority: Authority | None) -> None:
+        """Adds, replaces or, with None, removes a CA. Raises RegistryError."""
+        with self._database.changing() as written:
+            editing.put_authority(written, name, authority)
+
+    def take_in(self, content: Content, *, instead: bool = False) -> None:
+        """Adds all of ``content``, in place of what has the same names.
+
+        ``instead``: in place of everything, so that what isn't in it is removed.
+
+        Raises:
+          RegistryError: what doesn't fit to the rest; nothing is changed then.
+        """
+        with self._database.changing() as written:
+            editing.take_in(written, content, instead=instead)
