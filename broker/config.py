@@ -8,6 +8,7 @@
       - {type: ws, host: 127.0.0.1, port: 8083, path: /mqtt, allowed_origins: [https://a.example]}
       - {type: wss, host: 127.0.0.1, port: 8084, certificate_file: c.pem, key_file: k.pem}
     registry: {file: registry.yaml}     # without it nobody can connect
+    tokens: {audiences: [my-project]}   # what a JSON Web Token may be for (aud); default: nothing
     store: {file: broker.db}            # without it nothing outlives the process
     administration: {socket: broker.sock}  # for `mqttbeam broker status` and the like; its owner's
     limits:                             # every one of broker.core.limits.Limits
@@ -171,6 +172,7 @@ class BrokerConfig:
 
     listeners: tuple[Listener, ...] = (Listener(),)
     registry_file: Path | None = None
+    token_audiences: tuple[str, ...] = ()
     store: StoreConfig | None = None
     administration_socket: Path | None = None
     limits: Limits = field(default_factory=Limits)
@@ -215,6 +217,9 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     listeners = attempt(lambda: _listeners(top, folder), None)
     has_store = "store" in top
     registry_file = attempt(lambda: _registry_file(top.section("registry"), folder), None)
+    token_audiences = attempt(
+        lambda: _token_audiences(top.section("tokens")), defaults.token_audiences
+    )
     store_section = attempt(lambda: top.section("store"), None)
     store = None
     if has_store and store_section is not None:
@@ -235,6 +240,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     return BrokerConfig(
         listeners=listeners,
         registry_file=registry_file,
+        token_audiences=token_audiences,
         store=store,
         administration_socket=administration,
         limits=limits,
@@ -268,6 +274,12 @@ def _administration_socket(entry: Section, folder: Path) -> Path | None:
             "socket", f"is {str(path)!r}; it has at most {LONGEST_SOCKET_PATH_BYTES} bytes"
         )
     return path
+
+
+def _token_audiences(entry: Section) -> tuple[str, ...]:
+    audiences = tuple(entry.texts("audiences"))
+    entry.finish()
+    return audiences
 
 
 def _shutdown_seconds(top: Section, default: float) -> float:

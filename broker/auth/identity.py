@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import Principal
 
 FINGERPRINT_BYTES = 32

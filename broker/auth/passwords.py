@@ -2,103 +2,96 @@
 
 Verifying argon2id is meant to be slow, so it runs in a thread, and once a password was right a
 keyed digest of it is remembered (HMAC-SHA-256 under a key that lives and dies with the process):
-a device that reconnects costs microseconds. A user that does not exist is verified against a hash
-that nobody knows the password of, with the parameters of one of the real ones, so that neither the
-answer nor the time tells whether the name is known.
+a device that reconnects costs microseconds. Who does not exist, is blocked or has no password is
+verified against a hash that nobody knows the password of, with the parameters of one of the real
+ones, so that neither the answer nor the time tells whether the name is known.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import argon2
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from broker.auth.principal import Principal
+from broker.auth.identity import Directory, Identity, Login, Password
+from broker.auth.password_hash import PasswordHash
 
 MAXIMUM_PASSWORD_BYTES = 1_024
 """A longer one is wrong without a look: argon2 reads all that it is given."""
 
-_SETTINGS = re.compile(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PasswordHash:
-    """An argon2id hash in its usual text form, ``$argon2id$v=19$m=…,t=…,p=…$salt$digest``."""
-
-    encoded: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if not _SETTINGS.match(self.encoded):
-            raise ValueError("not an argon2id hash ($argon2id$v=19$m=…,t=…,p=…$salt$digest)")
-        try:
-            argon2.extract_parameters(self.encoded)
-        except InvalidHashError as error:
-            raise ValueError("not an argon2id hash: its parameters cannot be read") from error
-
-    @classmethod
-    def of(cls, password: str, *, hasher: argon2.PasswordHasher) -> PasswordHash:
-        """Hashes a password; takes as long as the hasher's parameters ask."""
-        return cls(encoded=hasher.hash(password))
-
-    def verifies(self, password: bytes) -> bool:
-        """Whether this is the password's hash. Slow on purpose."""
-        try:
-            return argon2.PasswordHasher().verify(self.encoded, password)
-        except VerifyMismatchError:
-            return False
-        except VerificationError:
-            # The digest's length or salt is not what argon2 takes: it verifies nothing.
-            return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """A user name, whom it stands for, and the hash of its password."""
-
-    principal: Principal
-    password: PasswordHash
+class _Proved(NamedTuple):
+    digest: bytes
+    login: Login
 
 
 class PasswordAuthenticator:
-    """User name and password to a Principal.
+    """User name and password to a ``Login``. Times are seconds since the epoch.
 
     ``remembered`` is for the event loop; ``verify`` is slow and safe to call from any thread.
     """
 
-    def __init__(self, accounts: Mapping[str, Account]) -> None:
-        self._accounts = accounts
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
         self._key = secrets.token_bytes(32)
-        self._digests: dict[str, bytes] = {}
-        self._decoys = _decoys(accounts)
+        self._proved: dict[str, _Proved] = {}
+        self._decoys: Sequence[PasswordHash] = ()
+        self._generation = 0
 
-    def remembered(self, username: str | None, password: bytes | None) -> Principal | None:
-        """Whom these belong to, if they were verified before; None says nothing else."""
+    def remembered(self, username: str | None, password: bytes | None, now: float) -> Login | None:
+        """What these proved before, if they did; None says nothing else."""
         if username is None or password is None:
             return None
-        known = self._digests.get(username)
-        if known is None or not hmac.compare_digest(known, self._digest(username, password)):
+        proved = self._proved.get(username)
+        if proved is None or not hmac.compare_digest(
+            proved.digest, self._digest(username, password)
+        ):
             return None
-        return self._accounts[username].principal
+        until = proved.login.until
+        return proved.login if until is None or now < until else None
 
-    def verify(self, username: str | None, password: bytes | None) -> Principal | None:
-        """Whom these belong to, or None: the same steps for a wrong name and a wrong password."""
+    def verify(self, username: str | None, password: bytes | None, now: float) -> Login | None:
+        """What these prove, or None: the same steps for a wrong name and a wrong password.
+
+        Raises:
+          RegistryError: the directory can't answer now.
+        """
         name = username or ""
         given = password or b""
         if len(given) > MAXIMUM_PASSWORD_BYTES:
             return None
-        account = self._accounts.get(name)
-        stored = self._decoy(name) if account is None else account.password
-        right = stored.verifies(given)
-        if account is None or not right or not given:
+        generation = self._generation
+        identity = self._directory.find(name)
+        candidates = _passwords(identity, now)
+        if identity is None or not candidates:
+            self._decoy(name).verifies(given)
             return None
-        self._digests[name] = self._digest(name, given)
-        return account.principal
+        for candidate in candidates:
+            if candidate.hash.verifies(given) and given:
+                login = Login(
+                    principal=identity.principal,
+                    credential=candidate.id,
+                    until=candidate.validity.not_after,
+                )
+                if generation == self._generation:
+                    self._proved[name] = _Proved(self._digest(name, given), login)
+                return login
+        return None
+
+    def forget(self, names: frozenset[str] | None) -> None:
+        """What was proved for these names, or for all, must be proved anew. For the event loop."""
+        # What a thread is verifying now may be what has just been changed: it isn't remembered.
+        self._generation += 1
+        self._decoys = ()
+        if names is None:
+            self._proved.clear()
+        else:
+            for name in names:
+                self._proved.pop(name, None)
 
     def _digest(self, username: str, password: bytes) -> bytes:
         # The name's length goes first, so that no other split of the same bytes fits.
@@ -108,17 +101,28 @@ class PasswordAuthenticator:
 
     def _decoy(self, username: str) -> PasswordHash:
         # The same unknown name always costs the same, as a known one does.
+        decoys = self._decoys = self._decoys or _decoys(self._directory.password_hashes())
         choice = int.from_bytes(
             hmac.digest(self._key, username.encode(), hashlib.sha256)[:8], "big"
         )
-        return self._decoys[choice % len(self._decoys)]
+        return decoys[choice % len(decoys)]
 
 
-def _decoys(accounts: Mapping[str, Account]) -> list[PasswordHash]:
+def _passwords(identity: Identity | None, now: float) -> list[Password]:
+    if identity is None or identity.blocked:
+        return []
+    return [
+        credential
+        for credential in identity.credentials
+        if isinstance(credential, Password) and credential.validity.holds(now)
+    ]
+
+
+def _decoys(hashes: Sequence[PasswordHash]) -> list[PasswordHash]:
     """One hash of a random password for each set of parameters in use."""
-    settings = [
-        argon2.extract_parameters(account.password.encoded) for account in accounts.values()
-    ] or [argon2.profiles.RFC_9106_LOW_MEMORY]
+    settings = [argon2.extract_parameters(each.encoded) for each in hashes] or [
+        argon2.profiles.RFC_9106_LOW_MEMORY
+    ]
     distinct = {(s.time_cost, s.memory_cost, s.parallelism, s.hash_len) for s in settings}
     return [
         PasswordHash.of(

@@ -258,16 +258,14 @@ class Broker:
         if connection.state is State.CHALLENGED:
             self._receive_held(connection, now)
 
-    def authentication_postponed(self, connection: Connection, now: float) -> None:
-        """The shell has too many passwords to verify: the client may come again later."""
+    def authentication_postponed(self, connection: Connection, now: float, reason: str) -> None:
+        """The shell does not find out now: the client may come again later."""
         if connection.exchange is not Exchange.SERVERS_TURN:
             return
         if connection.state is State.CONNECTED:
-            self._close(
-                connection, DisconnectReasonCode.SERVER_BUSY, "too many logins at once", now
-            )
+            self._close(connection, DisconnectReasonCode.SERVER_BUSY, reason, now)
         else:
-            refusal = Refused(ConnAckReasonCode.SERVER_BUSY, "too many logins at once")
+            refusal = Refused(ConnAckReasonCode.SERVER_BUSY, reason)
             self._refuse(connection, refusal, now)
 
     def lost(self, connection: Connection, now: float, reason: str) -> None:

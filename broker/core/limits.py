@@ -48,7 +48,13 @@ class Limits:
     Attributes:
       connections: open connections, whether their CONNECT was accepted or not.
       connect_timeout_seconds: from accepting a connection to its CONNECT.
-      pending_authentications: passwords waiting to be verified; one more is told to come later.
+      pending_authentications: logins waiting to be verified; those from addresses that have most
+        of them waiting are told to come later.
+      failed_logins_per_device: in ``failed_logins_seconds``, from one address under one name; more
+        are refused without a look. From other addresses the device itself still gets in.
+      failed_logins_per_address: the same, under whatever names: then only those who have logged in
+        since the start by the same password do so from there.
+      failed_logins_seconds: how long a failed login counts.
       connect_packet_bytes: the largest packet that is taken before a client is authenticated.
       maximum_packet_bytes: the largest packet that is taken (CONNACK: Maximum Packet Size).
       receive_maximum: QoS 1 and 2 messages that a client may have unacknowledged.
@@ -73,6 +79,9 @@ class Limits:
     connections: int = 20_000
     connect_timeout_seconds: float = 10.0
     pending_authentications: int = 1_000
+    failed_logins_per_device: int = 10
+    failed_logins_per_address: int = 100
+    failed_logins_seconds: float = 60.0
     connect_packet_bytes: int = 512 * KIB
     maximum_packet_bytes: int = 16 * MIB
     receive_maximum: int = 5_000

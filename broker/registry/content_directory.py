@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from broker.auth.identity import Authority, Certificate, Identity, Password
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.registry.entries import Content
 
 

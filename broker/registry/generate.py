@@ -14,7 +14,7 @@ from pathlib import Path
 
 import argon2
 
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.registry.names import check_name
 from broker.registry.yaml_reading import VERSION
 from broker.registry.yaml_writing import write_private, yaml_text

@@ -32,7 +32,7 @@ from broker.auth.identity import (
     ScramSecret,
     Validity,
 )
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.registry import pem
 from broker.registry.entries import check_credential
 from broker.registry.yaml_secrets import Secrets

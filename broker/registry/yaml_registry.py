@@ -39,8 +39,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from broker.auth.identity import Authority, DirectoryChanges, Identity, Password
-from broker.auth.passwords import Account, PasswordHash
+from broker.auth.identity import Authority, DirectoryChanges, Identity
+from broker.auth.password_hash import PasswordHash
 from broker.registry.changes import Changelog, changed_names
 from broker.registry.content_directory import ContentDirectory
 from broker.registry.yaml_reading import read_content
@@ -65,17 +65,6 @@ class YamlRegistry:
         self.content = read_content(path, self._secrets)
         self._directory = ContentDirectory(self.content)
         self._stamp = self._look()
-
-    @property
-    def accounts(self) -> dict[str, Account]:
-        """The first password of everyone who has one and isn't blocked, by user name."""
-        accounts = {}
-        for identity in self._directory.find_many(tuple(self.content.entries)).values():
-            passwords = [each for each in identity.credentials if isinstance(each, Password)]
-            if passwords and not identity.blocked:
-                name = identity.principal.name
-                accounts[name] = Account(principal=identity.principal, password=passwords[0].hash)
-        return accounts
 
     def find(self, name: str) -> Identity | None:
         """Who bears the name."""

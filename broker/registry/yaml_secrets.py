@@ -15,7 +15,7 @@ from pathlib import Path
 
 import argon2
 
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.yaml_file import Section, checked_path
 
 

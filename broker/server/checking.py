@@ -55,7 +55,7 @@ def _registry(config: BrokerConfig) -> Iterator[Finding]:
     except BrokerError as error:
         yield failed(str(file), "is a registry", str(error).removeprefix(f"{file}: "))
         return
-    count = len(registry.accounts)
+    count = len(registry.content.entries)
     yield found(str(file), "is a registry", f"{count} devices and services")
 
 

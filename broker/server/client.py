@@ -11,6 +11,10 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, cast
 
+from broker.auth.authenticator import Attempt
+from broker.auth.scram import ScramExchange
+from broker.core.actions import Authenticate
+
 if TYPE_CHECKING:
     from broker.core.connection import Connection
     from broker.server.shell import Shell
@@ -27,7 +31,8 @@ _UNREAD_ANSWERS_FACTOR = 4
 class ClientProtocol(asyncio.Protocol):
     """Connects a transport to the core's ``Connection``.
 
-    ``lingers``: nothing more is written, and what still comes is thrown away.
+    ``lingers``: nothing more is written, and what still comes is thrown away. ``host``: the address
+    that the client comes from. ``exchange``: the enhanced authentication that is under way.
     """
 
     def __init__(self, shell: Shell) -> None:
@@ -40,6 +45,8 @@ class ClientProtocol(asyncio.Protocol):
         self._paused_for_answers = False
         self._paused_for_login = False
         self.lingers = False
+        self.host = ""
+        self.exchange: ScramExchange | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asks the shell whether there is a place for one more."""
@@ -51,6 +58,7 @@ class ClientProtocol(asyncio.Protocol):
             # An acknowledgement must not wait for Nagle's algorithm.
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = transport.get_extra_info("peername")
+        self.host = _host(peer)
         self._connection = self._shell.accept(self, _address(peer))
         if self._connection is None:
             self._transport.abort()
@@ -98,6 +106,15 @@ class ClientProtocol(asyncio.Protocol):
             self._paused_for_answers = True
             transport.pause_reading()
         return unwritten
+
+    def attempt(self, request: Authenticate) -> Attempt:
+        """What the client gives to prove who it is, with what its connection adds."""
+        return Attempt(
+            address=self.host,
+            client_id=request.client_id,
+            username=request.username,
+            password=request.password,
+        )
 
     def pause_reading(self) -> None:
         """Until the login is verified, what the client sends stays with the system."""
@@ -151,6 +168,10 @@ class ClientProtocol(asyncio.Protocol):
             return
         if not self._paused_for_answers and not self._paused_for_login:
             self._transport.resume_reading()
+
+
+def _host(peer: object) -> str:
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
 
 
 def _address(peer: object) -> str:

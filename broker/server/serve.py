@@ -15,10 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from broker.auth.passwords import Account, PasswordAuthenticator
+from broker.auth.authenticator import Authenticator
+from broker.auth.identity import Directory
 from broker.config import BrokerConfig, load_config
 from broker.core import inspecting
 from broker.registry import load_registry
+from broker.registry.nobody import NobodyDirectory
 from broker.server.administration import Administration
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.open_files import allow_open_files, too_few
@@ -52,11 +54,11 @@ class Server:
           BrokerError: the registry is wrong, the store or a certificate cannot be used, an address
             is taken.
         """
-        accounts: dict[str, Account] = {}
+        directory: Directory = NobodyDirectory()
         if config.registry_file is None:
             LOG.warning("no registry is configured: nobody can connect")
         else:
-            accounts = load_registry(config.registry_file).accounts
+            directory = load_registry(config.registry_file)
         loop = asyncio.get_running_loop()
         listeners: list[OpenListener] = []
         with ExitStack() as opened:
@@ -72,7 +74,7 @@ class Server:
                 opened.callback(store.close)
             shell = Shell(
                 limits=config.limits,
-                authenticator=PasswordAuthenticator(accounts),
+                authenticator=Authenticator(directory, audiences=config.token_audiences),
                 loop=loop,
                 store=store,
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,

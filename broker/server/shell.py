@@ -10,23 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 
-from broker.auth.identity import Login
-from broker.auth.passwords import PasswordAuthenticator
-from broker.auth.principal import Principal
-from broker.core.actions import Authenticate
+from broker.auth.authenticator import METHODS, Authenticator
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
 from broker.errors import StoreError
 from broker.server.client import ClientProtocol
+from broker.server.logins import Logins
 from broker.store import SqliteStore
 
 LOG = logging.getLogger("broker")
-
-_VERIFYING_THREADS = 2
-"""Each verification of argon2id at its usual cost takes 64 MiB and a core for some 50 ms."""
 
 
 class Shell:
@@ -40,21 +34,24 @@ class Shell:
         self,
         *,
         limits: Limits,
-        authenticator: PasswordAuthenticator,
+        authenticator: Authenticator,
         loop: asyncio.AbstractEventLoop,
         store: SqliteStore | None = None,
         commit_delay_seconds: float = 0.0,
     ) -> None:
         self.core = Broker(
-            limits=limits, new_token=lambda: secrets.token_hex(12), durable=store is not None
+            limits=limits,
+            new_token=lambda: secrets.token_hex(12),
+            durable=store is not None,
+            methods=METHODS,
         )
         self.loop = loop
         self.failed: asyncio.Future[None] = loop.create_future()
         self.store = store
         self._commit_delay_seconds = commit_delay_seconds
-        self._authenticator = authenticator
-        self._threads = ThreadPoolExecutor(_VERIFYING_THREADS, thread_name_prefix="verify")
-        self._verifying = 0
+        self._logins = Logins(
+            core=self.core, authenticator=authenticator, loop=loop, wake=self.wake
+        )
         self._flush_scheduled = False
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_at = float("inf")
@@ -113,7 +110,7 @@ class Shell:
             self._flush()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._logins.stop()
 
     def _flush(self) -> None:
         self._flush_scheduled = False
@@ -138,7 +135,7 @@ class Shell:
             assert isinstance(protocol, ClientProtocol)
             protocol.close()
         for authentication in turn.authentications:
-            self._authenticate(authentication)
+            self._logins.authenticate(authentication)
         for notice in turn.notices:
             level = logging.WARNING if notice.warning else logging.INFO
             LOG.log(level, "%.200s: %.1000s", notice.client_id, notice.text)
@@ -151,45 +148,6 @@ class Shell:
         self.failed.set_exception(error)
         for protocol in list(self._protocols):
             protocol.abort()
-
-    def _authenticate(self, request: Authenticate) -> None:
-        connection = request.connection
-        known = self._authenticator.remembered(request.username, request.password)
-        if known is not None:
-            self._authenticated(connection, known)
-            return
-        if self._verifying >= self.core.limits.pending_authentications:
-            self.core.authentication_postponed(connection, self.loop.time())
-            return
-        protocol = connection.transport
-        assert isinstance(protocol, ClientProtocol)
-        protocol.pause_reading()
-        self._verifying += 1
-        future = self.loop.run_in_executor(
-            self._threads, self._authenticator.verify, request.username, request.password
-        )
-        future.add_done_callback(lambda done: self._verified(connection, protocol, done))
-
-    def _verified(
-        self,
-        connection: Connection,
-        protocol: ClientProtocol,
-        done: asyncio.Future[Principal | None],
-    ) -> None:
-        self._verifying -= 1
-        if done.cancelled() or done.exception() is not None:
-            protocol.abort()
-            if not done.cancelled():
-                LOG.error("%s: login could not be verified", connection.peer)
-                done.result()
-            return
-        self._authenticated(connection, done.result())
-        protocol.resume_reading()
-
-    def _authenticated(self, connection: Connection, principal: Principal | None) -> None:
-        login = None if principal is None else Login(principal=principal, credential="password")
-        self.core.authenticated(connection, login, self.loop.time())
-        self.wake()
 
     def _arm(self) -> None:
         deadline = self.core.next_deadline()

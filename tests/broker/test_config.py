@@ -33,6 +33,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
           - {port: 0}
           - {type: tls, host: "::1", port: 8884, certificate_file: c.pem, key_file: /k.pem}
         registry: {file: devices/registry.yaml}
+        tokens: {audiences: [my-project]}
         limits:
           receive_maximum: 20000
           connect_timeout_seconds: 3
@@ -52,6 +53,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         key_file=Path("/k.pem"),
     )
     assert config.registry_file == tmp_path / "devices/registry.yaml"
+    assert config.token_audiences == ("my-project",)
     assert config.limits == Limits(
         receive_maximum=20_000,
         connect_timeout_seconds=3.0,
@@ -102,7 +104,7 @@ def test_websocket_listeners_have_ports_a_path_and_no_browser_s_site_by_default(
             "is -1.0; it must be 0 to 1000",
         ),
         ("store: {file: b.db, commit: 5}", "store.commit: is not known here"),
-        ("stor: {}", "shutdown_seconds, store"),
+        ("stor: {}", "shutdown_seconds, store, tokens"),
         ("listener: []", "listener: is not known here; known are: "),
         ("listeners: []", "listeners: listeners is empty; give at least one"),
         ("listeners: 5", "listeners: is 5; it must be a list"),

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+
 import argon2
 import pytest
 
-from broker.auth.passwords import Account, PasswordAuthenticator, PasswordHash
-from broker.auth.principal import Principal, PrincipalKind, Rights
+from broker.auth.identity import Identity, Validity
+from broker.auth.password_hash import PasswordHash
+from broker.auth.passwords import PasswordAuthenticator
+from tests.broker.auth.directory import NOW, Names, identity, password
 
-CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-
-
-def account(name: str, password: str, hasher: argon2.PasswordHasher = CHEAP) -> Account:
-    principal = Principal(name=name, kind=PrincipalKind.DEVICE, client_id=name, rights=Rights())
-    return Account(principal=principal, password=PasswordHash.of(password, hasher=hasher))
+THEN = Validity(not_before=NOW - 100, not_after=NOW + 100)
 
 
 @pytest.fixture
 def authenticator() -> PasswordAuthenticator:
-    return PasswordAuthenticator({"d1": account("d1", "right"), "d2": account("d2", "right")})
+    return PasswordAuthenticator(
+        Names(identity("d1", password("right")), identity("d2", password("right")))
+    )
 
 
-def test_the_right_password_gives_the_principal(authenticator: PasswordAuthenticator) -> None:
-    principal = authenticator.verify("d1", b"right")
-    assert principal is not None
-    assert principal.name == "d1"
+def test_the_right_password_gives_a_login(authenticator: PasswordAuthenticator) -> None:
+    login = authenticator.verify("d1", b"right", NOW)
+    assert login is not None
+    assert (login.principal.name, login.credential, login.until) == ("d1", "p1", None)
 
 
 @pytest.mark.parametrize(
-    ("username", "password"),
+    ("username", "given"),
     [
         ("d1", b"wrong"),
         ("d1", b""),
@@ -41,34 +43,84 @@ def test_the_right_password_gives_the_principal(authenticator: PasswordAuthentic
     ],
 )
 def test_anything_else_gives_nobody(
-    authenticator: PasswordAuthenticator, username: str | None, password: bytes | None
+    authenticator: PasswordAuthenticator, username: str | None, given: bytes | None
 ) -> None:
-    assert authenticator.verify(username, password) is None
+    assert authenticator.verify(username, given, NOW) is None
+
+
+def test_a_blocked_device_proves_nothing() -> None:
+    names = Names(identity("d1", password("right"), blocked=True))
+    assert PasswordAuthenticator(names).verify("d1", b"right", NOW) is None
+
+
+@pytest.mark.parametrize(("now", "works"), [(-101, False), (-100, True), (99, True), (100, False)])
+def test_a_password_has_its_time_and_the_login_ends_with_it(now: int, works: bool) -> None:
+    one = PasswordAuthenticator(Names(identity("d1", password("right", validity=THEN))))
+    login = one.verify("d1", b"right", NOW + now)
+    assert (login is not None) == works
+    if login is not None:
+        assert login.until == NOW + 100
+        assert one.remembered("d1", b"right", NOW + 99) is login
+        assert one.remembered("d1", b"right", NOW + 100) is None
+
+
+def test_a_device_may_have_two_passwords_while_one_replaces_the_other() -> None:
+    two = identity("d1", password("old", id="a"), password("new", id="b"))
+    one = PasswordAuthenticator(Names(two))
+    for text, credential in (("old", "a"), ("new", "b")):
+        login = one.verify("d1", text.encode(), NOW)
+        assert login is not None
+        assert login.credential == credential
 
 
 def test_what_was_right_is_remembered_for_that_name_and_password_alone(
     authenticator: PasswordAuthenticator,
 ) -> None:
-    assert authenticator.remembered("d1", b"right") is None
-    authenticator.verify("d1", b"right")
-    assert authenticator.remembered("d1", b"right") is not None
-    assert authenticator.remembered("d1", b"wrong") is None
-    assert authenticator.remembered("d2", b"right") is None
-    assert authenticator.remembered("d1", None) is None
+    assert authenticator.remembered("d1", b"right", NOW) is None
+    authenticator.verify("d1", b"right", NOW)
+    assert authenticator.remembered("d1", b"right", NOW) is not None
+    assert authenticator.remembered("d1", b"wrong", NOW) is None
+    assert authenticator.remembered("d2", b"right", NOW) is None
+    assert authenticator.remembered("d1", None, NOW) is None
+
+
+@pytest.mark.parametrize("names", [frozenset({"d1"}), None])
+def test_what_changes_must_be_proved_anew(
+    authenticator: PasswordAuthenticator, names: frozenset[str] | None
+) -> None:
+    for name in ("d1", "d2"):
+        authenticator.verify(name, b"right", NOW)
+    authenticator.forget(names)
+    assert authenticator.remembered("d1", b"right", NOW) is None
+    assert (authenticator.remembered("d2", b"right", NOW) is None) == (names is None)
+
+
+def test_what_changes_while_it_is_verified_is_not_remembered() -> None:
+    class Changing(Names):
+        def find(self, name: str) -> Identity | None:
+            found = super().find(name)
+            one.forget(frozenset({name}))
+            return found
+
+    one = PasswordAuthenticator(Changing(identity("d1", password("right"))))
+    assert one.verify("d1", b"right", NOW) is not None
+    assert one.remembered("d1", b"right", NOW) is None
 
 
 def test_the_password_itself_is_not_kept(authenticator: PasswordAuthenticator) -> None:
-    authenticator.verify("d1", b"right")
-    assert b"right" not in b"".join(authenticator._digests.values())
-    assert "argon2id" not in repr(authenticator._accounts)
+    authenticator.verify("d1", b"right", NOW)
+    assert b"right" not in b"".join(each.digest for each in authenticator._proved.values())
+    assert "argon2id" not in repr(password("right"))
 
 
-@pytest.mark.parametrize("username", ["d1", "nobody", None])
+@pytest.mark.parametrize("username", ["d1", "nobody", "blocked", "keyless", None])
 def test_an_unknown_name_takes_the_same_steps_as_a_wrong_password(
     username: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     costly = argon2.PasswordHasher(time_cost=2, memory_cost=16, parallelism=1)
-    authenticator = PasswordAuthenticator({"d1": account("d1", "right", costly)})
+    blocked = identity("blocked", password("right", hasher=costly), blocked=True)
+    names = Names(identity("d1", password("right", hasher=costly)), blocked, identity("keyless"))
+    authenticator = PasswordAuthenticator(names)
     verified: list[tuple[int, int]] = []
 
     class Watched(argon2.PasswordHasher):
@@ -78,8 +130,23 @@ def test_an_unknown_name_takes_the_same_steps_as_a_wrong_password(
             return super().verify(hash, password)
 
     monkeypatch.setattr(argon2, "PasswordHasher", Watched)
-    assert authenticator.verify(username, b"wrong") is None
+    assert authenticator.verify(username, b"wrong", NOW) is None
     assert verified == [(2, 16)]
+
+
+def test_an_unknown_name_takes_as_long_as_a_wrong_password() -> None:
+    hasher = argon2.PasswordHasher(time_cost=2, memory_cost=4_096, parallelism=1)
+    authenticator = PasswordAuthenticator(Names(identity("d1", password("right", hasher=hasher))))
+    authenticator.verify("warm", b"up", NOW)
+    times: dict[str, list[float]] = {"d1": [], "nobody": []}
+    for _ in range(40):
+        for name, taken in times.items():
+            began = time.thread_time()
+            assert authenticator.verify(name, b"wrong", NOW) is None
+            taken.append(time.thread_time() - began)
+    known, unknown = (statistics.median(taken) for taken in times.values())
+    # Without the decoy one is 100 times the other.
+    assert 0.7 < known / unknown < 1.4
 
 
 @pytest.mark.parametrize("text", ["", "right", "$argon2i$v=19$m=8,t=1,p=1$x$y", "$2b$12$abc"])

@@ -268,7 +268,7 @@ def test_a_re_authentication_that_must_wait_ends_the_connection_with_0x89() -> N
     exchange = Exchange()
     client = exchange.connected()
     client.send(auth(AGAIN))
-    exchange.house.core.authentication_postponed(client.connection, exchange.house.now)
+    exchange.house.core.authentication_postponed(client.connection, exchange.house.now, "busy")
     exchange.house.settle()
     assert exchange.said_goodbye() == 0x89
 

@@ -24,7 +24,7 @@ from broker.auth.identity import (
     ScramSecret,
     Validity,
 )
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.registry.entries import Content, Entry
 from broker.registry.roles import Patterns, Role

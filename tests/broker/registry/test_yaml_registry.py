@@ -10,7 +10,7 @@ import argon2
 import pytest
 
 from broker.auth.passwords import PasswordAuthenticator
-from broker.auth.principal import PrincipalKind
+from broker.auth.principal import Principal, PrincipalKind
 from broker.errors import RegistryError
 from broker.registry import Service, YamlRegistry, generate, load_registry
 from mqtt.topics import TopicFilter
@@ -24,9 +24,15 @@ def load(tmp_path: Path, text: str, **environment: str) -> YamlRegistry:
     return load_registry(path, environment=environment)
 
 
+def principal_of(registry: YamlRegistry, name: str) -> Principal:
+    identity = registry.find(name)
+    assert identity is not None
+    return identity.principal
+
+
 def test_a_device_has_its_own_name_everywhere(tmp_path: Path) -> None:
     registry = load(tmp_path, "version: 1\ndevices: {d1: {password_hash: HASH}}")
-    principal = registry.accounts["d1"].principal
+    principal = principal_of(registry, "d1")
     assert (principal.kind, principal.client_id) == (PrincipalKind.DEVICE, "d1")
     assert principal.may_publish("devices/d1/telemetry/x")
     assert principal.may_publish("/devices/d1/events")
@@ -50,7 +56,7 @@ def test_own_roles_deny_by_overlap_and_allow_by_containment(tmp_path: Path) -> N
         devices: {d1: {role: meter, password_hash: HASH}}
         """,
     )
-    principal = registry.accounts["d1"].principal
+    principal = principal_of(registry, "d1")
     assert principal.may_publish("m/d1/x")
     assert not principal.may_publish("m/d1/raw")
     assert principal.may_subscribe(TopicFilter.parse("a/+"))
@@ -70,7 +76,7 @@ def test_a_role_without_wills_allows_none(tmp_path: Path) -> None:
         devices: {d1: {role: meter, password_hash: HASH}, d2: {password_hash: HASH}}
         """,
     )
-    meter, standard = (registry.accounts[name].principal for name in ("d1", "d2"))
+    meter, standard = (principal_of(registry, name) for name in ("d1", "d2"))
     assert meter.may_publish("devices/d1/state")
     assert not meter.may_leave_will("devices/d1/state")
     assert standard.may_leave_will("devices/d2/state")
@@ -90,16 +96,16 @@ def test_a_password_comes_from_a_hash_a_file_or_the_environment(tmp_path: Path) 
         """,
         D3="from the environment",
     )
-    authenticator = PasswordAuthenticator(registry.accounts)
+    authenticator = PasswordAuthenticator(registry)
     for name, password in (
         ("d1", b"secret"),
         ("d2", b"from the file"),
         ("d3", b"from the environment"),
     ):
-        principal = authenticator.verify(name, password)
-        assert principal is not None
-        assert principal.name == name
-        assert authenticator.verify(name, b"other") is None
+        login = authenticator.verify(name, password, time.time())
+        assert login is not None
+        assert login.principal.name == name
+        assert authenticator.verify(name, b"other", time.time()) is None
 
 
 @pytest.mark.parametrize(
@@ -172,9 +178,9 @@ def test_a_generated_registry_is_private_quick_and_loads(tmp_path: Path) -> None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(set(passwords.values())) == 201
     assert not any(password in path.read_text() for password in passwords.values())
-    authenticator = PasswordAuthenticator(load_registry(path).accounts)
+    authenticator = PasswordAuthenticator(load_registry(path))
     for name in ("d0", "d199", "s"):
-        assert authenticator.verify(name, passwords[name].encode()) is not None
+        assert authenticator.verify(name, passwords[name].encode(), time.time()) is not None
     assert [file.name for file in tmp_path.iterdir()] == ["registry.yaml"]
 
 

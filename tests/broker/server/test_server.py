@@ -34,6 +34,8 @@ from mqtt5 import (
     TopicFilter,
 )
 
+from broker.auth.authenticator import Attempt
+from broker.auth.identity import Login
 from broker.config import Listener, ListenerType
 from broker.core.limits import KIB, MIB, Limits, QueueLimits
 from broker.registry import generate
@@ -296,12 +298,12 @@ def test_a_login_is_verified_beside_the_event_loop(
 ) -> None:
     with raw(broker) as waiting, raw(broker) as working:
         working.login(broker, "d1", "d1")
-        authenticator = broker.server._shell._authenticator
+        authenticator = broker.server._shell._logins.authenticator
         verify = authenticator.verify
 
-        def slowly(username: str | None, password: bytes | None) -> object:
+        def slowly(attempt: Attempt, now: float) -> Login | None:
             time.sleep(0.5)
-            return verify(username, password)
+            return verify(attempt, now)
 
         monkeypatch.setattr(authenticator, "verify", slowly)
         waiting.send(ConnectPacket("d2", username="d2", password=broker.passwords["d2"].encode()))
@@ -319,10 +321,10 @@ def test_a_second_login_does_not_cost_a_verification(
     with raw(broker) as first:
         first.login(broker, "d1", "d1")
 
-    def fail(username: str | None, password: bytes | None) -> object:
+    def fail(attempt: Attempt, now: float) -> object:
         raise AssertionError("verified again")
 
-    monkeypatch.setattr(broker.server._shell._authenticator, "verify", fail)
+    monkeypatch.setattr(broker.server._shell._logins.authenticator, "verify", fail)
     with raw(broker) as second:
         second.login(broker, "d1", "d1")
 

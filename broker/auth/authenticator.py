@@ -1,0 +1,122 @@
+"""What a client gives, and which kind of proof it is: one place that knows all kinds.
+
+=====================================  =========================================================
+what the client gives                  what looks at it
+=====================================  =========================================================
+an authentication method (MQTT 5.0)    ``exchange``: SCRAM-SHA-256
+a password that is a signed token      ``tokens``
+another password                       ``passwords``
+no password, a client certificate      ``certificates``; a user name must then be the same name
+no password, a proxy's common name     ``certificates``, where the listener trusts that proxy
+nothing at all                         the role of a listener for anonymous clients, if it has one
+=====================================  =========================================================
+
+What a client gives is tried alone: a wrong password is not made good by a certificate.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from broker.auth.certificates import CertificateAuthenticator
+from broker.auth.identity import Directory, Login
+from broker.auth.passwords import PasswordAuthenticator
+from broker.auth.principal import Principal, device_of_client_id
+from broker.auth.scram import METHOD, ScramAuthenticator, ScramExchange
+from broker.auth.tokens import TokenAuthenticator, looks_like_token
+
+METHODS = (METHOD,)
+"""Authentication Methods that ``Authenticator.exchange`` knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What a client gives at CONNECT, and what its connection adds.
+
+    Attributes:
+      address: the host that it comes from, without a port.
+      client_id: as it stands in CONNECT.
+      username, password: the same.
+      certificate: the client's, in DER; TLS has proved that it holds the key.
+      common_name, common_name_pattern: of a certificate that a trusted proxy has verified, and
+        where in it the name is.
+      anonymous: who the client is where it gives nothing, if the listener has a role for that.
+    """
+
+    address: str
+    client_id: str
+    username: str | None = None
+    password: bytes | None = field(default=None, repr=False)
+    certificate: bytes | None = field(default=None, repr=False)
+    common_name: str | None = None
+    common_name_pattern: str = "{name}"
+    anonymous: Principal | None = None
+
+    @property
+    def name(self) -> str:
+        """Whom the client says that it is, as failures are counted by."""
+        if self.password is not None and looks_like_token(self.password):
+            # Many devices may come from one address with one user name, which means nothing.
+            return device_of_client_id(self.client_id) or self.username or ""
+        return self.username or self.client_id
+
+    @property
+    def is_costly(self) -> bool:
+        """Whether verifying it takes a core for a while: a password does."""
+        return self.password is not None and not looks_like_token(self.password)
+
+
+class Authenticator:
+    """All kinds of proof. Times are seconds since the epoch.
+
+    ``remembered`` and ``forget`` are for the event loop; all else may block, in any thread.
+    ``audiences``: what the ``aud`` of tokens may be.
+    """
+
+    def __init__(self, directory: Directory, *, audiences: Collection[str] = ()) -> None:
+        self._passwords = PasswordAuthenticator(directory)
+        self._tokens = TokenAuthenticator(directory, audiences=audiences)
+        self._certificates = CertificateAuthenticator(directory)
+        self._scram = ScramAuthenticator(directory, secret=secrets.token_bytes(32))
+
+    def remembered(self, attempt: Attempt, now: float) -> Login | None:
+        """What it proved before, at once; None says nothing else."""
+        return self._passwords.remembered(attempt.username, attempt.password, now)
+
+    def forget(self, names: frozenset[str] | None) -> None:
+        """These names, or all, are not what they were: nothing is remembered of them."""
+        self._passwords.forget(names)
+
+    def verify(self, attempt: Attempt, now: float) -> Login | None:
+        """What it proves, or None. Raises RegistryError: the directory can't answer now."""
+        if attempt.password is not None:
+            if looks_like_token(attempt.password):
+                return self._tokens.verify(
+                    attempt.password,
+                    client_id=attempt.client_id,
+                    username=attempt.username,
+                    now=now,
+                )
+            return self._passwords.verify(attempt.username, attempt.password, now)
+        if attempt.certificate is not None:
+            return self._named(attempt, self._certificates.verify(attempt.certificate, now))
+        if attempt.common_name is not None:
+            login = self._certificates.verify_common_name(
+                attempt.common_name, attempt.common_name_pattern
+            )
+            return self._named(attempt, login)
+        if attempt.username is None and attempt.anonymous is not None:
+            return Login(principal=attempt.anonymous, credential="anonymous")
+        # The same steps as for a wrong one.
+        return self._passwords.verify(attempt.username, None, now)
+
+    def exchange(self) -> ScramExchange:
+        """Begins an enhanced authentication, of the only method that there is."""
+        return self._scram.exchange()
+
+    def _named(self, attempt: Attempt, login: Login | None) -> Login | None:
+        if login is None or attempt.username in (None, login.principal.name):
+            return login
+        return None

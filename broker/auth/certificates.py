@@ -1,0 +1,173 @@
+"""Client certificates: one by its fingerprint, or an authority's by the name that they bear.
+
+TLS has proved that the client holds the certificate's key, and nothing else: whose certificate it
+is, if anybody's, is decided here, by the directory. An authority speaks for what it has issued
+itself; an intermediate one is entered as an authority of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from broker.auth.identity import Authority, Certificate, Directory, Identity, Login, NameFrom
+
+_AUTHORITIES_KEPT = 64
+
+
+class CertificateAuthenticator:
+    """Certificates to a ``Login``, for any thread. Times are seconds since the epoch."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def verify(self, der: bytes, now: float) -> Login | None:
+        """Whose certificate it is, or None where it is nobody's, or not now.
+
+        Raises:
+          RegistryError: the directory can't answer now.
+        """
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            if not _is_valid(certificate, now):
+                return None
+            ends = certificate.not_valid_after_utc.timestamp()
+            return self._by_fingerprint(der, now, ends) or self._by_authority(
+                certificate, now, ends
+            )
+        except (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
+            # It is no certificate, or one with parts that nobody can read.
+            return None
+
+    def verify_common_name(self, common_name: str, pattern: str) -> Login | None:
+        """Whom the common name of a certificate means that a trusted proxy has verified."""
+        name = _name(common_name, pattern)
+        identity = None if name is None else self._directory.find(name)
+        if identity is None or identity.blocked:
+            return None
+        return Login(principal=identity.principal, credential="proxy")
+
+    def _by_fingerprint(self, der: bytes, now: float, ends: float) -> Login | None:
+        fingerprint = hashlib.sha256(der).digest()
+        identity = self._directory.find_certificate(fingerprint)
+        if identity is None or identity.blocked:
+            return None
+        for credential in identity.credentials:
+            if isinstance(credential, Certificate) and credential.fingerprint == fingerprint:
+                if not credential.validity.holds(now):
+                    return None
+                return _login(identity, credential.id, ends, credential.validity.not_after)
+        return None
+
+    def _by_authority(self, certificate: x509.Certificate, now: float, ends: float) -> Login | None:
+        for authority in self._directory.authorities():
+            if not authority.validity.holds(now) or not _vouches(authority, certificate, now):
+                continue
+            names = {
+                name
+                for text in _texts(certificate, authority.name_from)
+                if (name := _name(text, authority.pattern)) is not None
+            }
+            if len(names) != 1:
+                # Nobody, or several: it must be plain who is meant.
+                return None
+            identity = self._directory.find(names.pop())
+            if identity is None or identity.blocked:
+                return None
+            return _login(identity, authority.id, ends, authority.validity.not_after)
+        return None
+
+
+def _login(identity: Identity, credential: str, *ends: float | None) -> Login:
+    return Login(
+        principal=identity.principal,
+        credential=credential,
+        until=min(end for end in ends if end is not None),
+    )
+
+
+def _vouches(authority: Authority, certificate: x509.Certificate, now: float) -> bool:
+    """Whether the authority has issued the certificate, for a client, and still stands by it."""
+    issuer, revoked = _loaded(authority.pem, authority.revocation_list)
+    if not _is_valid(issuer, now) or not _is_authority(issuer) or not _is_for_clients(certificate):
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    if revoked is None:
+        return True
+    # A list that is out of date says nothing of what was revoked since (RFC 5280, section 5.1.2.5).
+    until = revoked.next_update_utc
+    is_current = until is None or now < until.timestamp()
+    serial = certificate.serial_number
+    return is_current and revoked.get_revoked_certificate_by_serial_number(serial) is None
+
+
+@lru_cache(maxsize=_AUTHORITIES_KEPT)
+def _loaded(
+    pem: str, revocation_list: str | None
+) -> tuple[x509.Certificate, x509.CertificateRevocationList | None]:
+    """The authority's certificate and its list. Raises ValueError: the list is not its own."""
+    issuer = x509.load_pem_x509_certificate(pem.encode())
+    if revocation_list is None:
+        return issuer, None
+    revoked = x509.load_pem_x509_crl(revocation_list.encode())
+    if revoked.issuer != issuer.subject or not revoked.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]  # a key that can't sign lists is False, too
+        raise ValueError("the revocation list is not signed by the authority")
+    return issuer, revoked
+
+
+def _is_valid(certificate: x509.Certificate, now: float) -> bool:
+    then = datetime.fromtimestamp(now, UTC)
+    return certificate.not_valid_before_utc <= then <= certificate.not_valid_after_utc
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except x509.ExtensionNotFound:
+        return False
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage)
+    except x509.ExtensionNotFound:
+        return constraints.value.ca
+    return constraints.value.ca and usage.value.key_cert_sign
+
+
+def _is_for_clients(certificate: x509.Certificate) -> bool:
+    """Whether it says that it is for clients, or nothing of what it is for."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    except x509.ExtensionNotFound:
+        return True
+    allowed = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+    return not allowed.isdisjoint(usage.value)
+
+
+def _texts(certificate: x509.Certificate, name_from: NameFrom) -> Sequence[str]:
+    if name_from is NameFrom.COMMON_NAME:
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return [str(name.value) for name in names]
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    if name_from is NameFrom.DNS:
+        return found.get_values_for_type(x509.DNSName)
+    if name_from is NameFrom.URI:
+        return found.get_values_for_type(x509.UniformResourceIdentifier)
+    return found.get_values_for_type(x509.RFC822Name)
+
+
+def _name(text: str, pattern: str) -> str | None:
+    before, after = pattern.split("{name}")
+    found = re.fullmatch(f"{re.escape(before)}(.+){re.escape(after)}", text, re.DOTALL)
+    return None if found is None else found[1]

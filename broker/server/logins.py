@@ -1,0 +1,160 @@
+"""Who is it? What the core asks, answered beside the event loop.
+
+::
+
+    core: Authenticate ─> too many failures? ─> remembered? ─────────────────> core.authenticated
+                            │                     └─> a thread, fairly queued ─> core.challenged
+                            └───────────────────────────────────────────> core.…_postponed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from broker.auth.authenticator import Attempt, Authenticator
+from broker.auth.failed_logins import FailedLogins
+from broker.auth.identity import Login
+from broker.auth.scram import Challenge, Proved
+from broker.core.actions import Authenticate
+from broker.core.broker import Broker
+from broker.errors import RegistryError
+from broker.server.client import ClientProtocol
+from broker.server.verifying import Verifying, Work
+
+LOG = logging.getLogger("broker")
+
+_PASSWORD_THREADS = 2
+"""Each verification of argon2id at its usual cost takes 64 MiB and a core for some 50 ms."""
+_OTHER_THREADS = 2
+"""Other proofs take less than a millisecond and a question to the registry, and don't wait."""
+
+
+class Logins:
+    """Answers the core's ``Authenticate``. ``wake``: to be called when the core has decided."""
+
+    def __init__(
+        self,
+        *,
+        core: Broker,
+        authenticator: Authenticator,
+        loop: asyncio.AbstractEventLoop,
+        wake: Callable[[], None],
+    ) -> None:
+        self.authenticator = authenticator
+        self._core = core
+        self._loop = loop
+        self._wake = wake
+        limits = core.limits
+        self._failed = FailedLogins(
+            per_name=limits.failed_logins_per_device,
+            per_address=limits.failed_logins_per_address,
+            seconds=limits.failed_logins_seconds,
+        )
+        maximum = limits.pending_authentications
+        self._passwords = Verifying(loop, threads=_PASSWORD_THREADS, maximum=maximum)
+        self._others = Verifying(loop, threads=_OTHER_THREADS, maximum=maximum)
+
+    def authenticate(self, request: Authenticate) -> None:
+        """Finds out, now or later."""
+        protocol = request.connection.transport
+        assert isinstance(protocol, ClientProtocol)
+        attempt = protocol.attempt(request)
+        address, name, now = attempt.address, attempt.name, self._loop.time()
+        if request.method is None:
+            if not self._failed.allows_name(address, name, now):
+                self._postpone(request, "too many failed logins; come again later")
+                return
+            known = self.authenticator.remembered(attempt, time.time())
+            if known is not None:
+                self._answer(request, known)
+                return
+        if not self._failed.allows_address(address, now):
+            self._postpone(request, "too many failed logins; come again later")
+            return
+        protocol.pause_reading()
+        lane = self._passwords if request.method is None and attempt.is_costly else self._others
+        lane.submit(
+            address,
+            name,
+            Work(
+                verify=self._proof(request, protocol, attempt),
+                done=lambda done: self._verified(request, protocol, attempt, done),
+                postponed=lambda: self._postpone(request, "too many logins at once"),
+            ),
+        )
+
+    def stop(self) -> None:
+        """Nothing more is verified."""
+        self._passwords.stop()
+        self._others.stop()
+
+    def _proof(
+        self, request: Authenticate, protocol: ClientProtocol, attempt: Attempt
+    ) -> Callable[[], object]:
+        """What is to be done in a thread."""
+        if request.method is None:
+            return lambda: self.authenticator.verify(attempt, time.time())
+        if request.begins or protocol.exchange is None:
+            protocol.exchange = self.authenticator.exchange()
+        exchange = protocol.exchange
+        return lambda: exchange.advance(request.data, time.time())
+
+    def _verified(
+        self,
+        request: Authenticate,
+        protocol: ClientProtocol,
+        attempt: Attempt,
+        done: asyncio.Future[Any],
+    ) -> None:
+        if done.cancelled():
+            protocol.abort()
+            return
+        error = done.exception()
+        if isinstance(error, RegistryError):
+            LOG.error("%s: login could not be verified: %s", request.connection.peer, error)
+            self._postpone(request, "who may connect is not known at the moment")
+            return
+        if error is not None:
+            protocol.abort()
+            LOG.error("%s: login could not be verified", request.connection.peer)
+            raise error
+        result = done.result()
+        now = self._loop.time()
+        name = attempt.name
+        exchange = protocol.exchange
+        if request.method is not None and exchange is not None:
+            name = exchange.name
+            if not self._failed.allows_name(attempt.address, name, now):
+                # Its name was not known before.
+                protocol.exchange = None
+                self._postpone(request, "too many failed logins; come again later")
+                return
+        if isinstance(result, Challenge):
+            self._core.challenged(request.connection, result.data, now)
+            self._wake()
+        else:
+            protocol.exchange = None
+            if result is None:
+                self._failed.failed(attempt.address, name, now)
+            if isinstance(result, Proved):
+                self._answer(request, result.login, result.data)
+            else:
+                self._answer(request, result)
+        protocol.resume_reading()
+
+    def _answer(
+        self, request: Authenticate, login: Login | None, data: bytes | None = None
+    ) -> None:
+        now, until = self._loop.time(), None
+        if login is not None and login.until is not None:
+            until = now + login.until - time.time()
+        self._core.authenticated(request.connection, login, now, until=until, data=data)
+        self._wake()
+
+    def _postpone(self, request: Authenticate, reason: str) -> None:
+        self._core.authentication_postponed(request.connection, self._loop.time(), reason)
+        self._wake()

@@ -1,0 +1,291 @@
+"""Each way to prove who you are, over real sockets and the registry, and what guessing costs."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from mqtt5 import (
+    AuthPacket,
+    AuthReasonCode,
+    ConnAckPacket,
+    ConnectPacket,
+    DisconnectPacket,
+    PingReqPacket,
+    PingRespPacket,
+)
+
+from broker.auth.passwords import PasswordAuthenticator
+from broker.core.limits import Limits
+from mqtt.codec import ProtocolVersion, encode
+from mqtt.scram import METHOD, ScramClient, ScramKeys
+from tests.broker.auth.directory import CHEAP, public_pem
+from tests.broker.server.conftest import Running
+from tests.broker.server.test_server import Raw, raw
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+SALT = b"0123456789abcdef"
+CONTINUE, AGAIN = AuthReasonCode.CONTINUE_AUTHENTICATION, AuthReasonCode.RE_AUTHENTICATE
+
+
+def text(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Path:
+    keys = ScramKeys.of("secret", salt=SALT, iterations=4_096)
+    scram = {
+        "type": "scram",
+        "iterations": keys.iterations,
+        "salt": text(keys.salt),
+        "stored_key": text(keys.stored_key),
+        "server_key": text(keys.server_key),
+    }
+    public = {"type": "public_key", "algorithm": "ES256", "pem": public_pem(KEY)}
+    devices = {
+        "d1": {"password_hash": CHEAP.hash("right")},
+        "scram": {"credentials": [scram]},
+        "signing": {"credentials": [public]},
+        "gone": {"blocked": True, "credentials": [public]},
+    }
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, "devices": devices}))
+    return path
+
+
+@pytest.fixture
+def house(start: Callable[..., Running], registry: Path) -> Callable[..., Running]:
+    def start_one(**limits: Any) -> Running:
+        return start(registry_file=registry, token_audiences=("us",), limits=Limits(**limits))
+
+    return start_one
+
+
+def answer(client: Raw) -> ConnAckPacket:
+    packet = client.next()
+    assert isinstance(packet, ConnAckPacket)
+    return packet
+
+
+def connack(broker: Running, client_id: str, **options: Any) -> int:
+    with raw(broker) as client:
+        client.send(ConnectPacket(client_id, **options))
+        return int(answer(client).reason_code)
+
+
+def token(**claims: Any) -> bytes:
+    now = time.time()
+    content = {"aud": "us", "iat": now, "exp": now + 60} | claims
+    return jwt.encode(content, KEY, algorithm="ES256").encode()
+
+
+def auth(code: AuthReasonCode, data: bytes) -> AuthPacket:
+    return AuthPacket(reason_code=code, authentication_method=METHOD, authentication_data=data)
+
+
+def begin(client: Raw, name: str, password: str = "secret") -> tuple[ScramClient, bytes]:
+    """CONNECT up to the challenge; returns what answers it."""
+    one = ScramClient(name, password, nonce="abc")
+    client.send(
+        ConnectPacket(
+            name,
+            clean_start=True,
+            authentication_method=METHOD,
+            authentication_data=one.first(),
+        )
+    )
+    challenge = client.next()
+    assert isinstance(challenge, AuthPacket)
+    assert challenge.reason_code is CONTINUE
+    assert challenge.authentication_data is not None
+    return one, one.answer(challenge.authentication_data)
+
+
+def test_a_password(house: Callable[..., Running]) -> None:
+    broker = house()
+    assert connack(broker, "d1", username="d1", password=b"right") == 0
+    assert connack(broker, "d1", username="d1", password=b"wrong") == 0x86
+    assert connack(broker, "d1", username="nobody", password=b"right") == 0x86
+    assert connack(broker, "d2", username="d1", password=b"right") == 0x85
+    assert connack(broker, "d1", username="d1") == 0x86
+    assert connack(broker, "d1") == 0x86
+
+
+def test_scram_and_both_sides_know_each_other(house: Callable[..., Running]) -> None:
+    broker = house()
+    with raw(broker) as client:
+        one, final = begin(client, "scram")
+        client.send(auth(CONTINUE, final))
+        connack = answer(client)
+        assert int(connack.reason_code) == 0
+        assert connack.authentication_method == METHOD
+        assert connack.authentication_data is not None
+        one.verify(connack.authentication_data)
+        # And again, while connected.
+        again = ScramClient("scram", "secret", nonce="xyz")
+        client.send(auth(AGAIN, again.first()))
+        challenge = client.next()
+        assert isinstance(challenge, AuthPacket)
+        assert challenge.authentication_data is not None
+        client.send(PingReqPacket())
+        assert isinstance(client.next(), PingRespPacket)
+        client.send(auth(CONTINUE, again.answer(challenge.authentication_data)))
+        success = client.next()
+        assert isinstance(success, AuthPacket)
+        assert success.reason_code is AuthReasonCode.SUCCESS
+        assert success.authentication_data is not None
+        again.verify(success.authentication_data)
+
+
+@pytest.mark.parametrize("name", ["scram", "nobody", "d1"])
+def test_scram_by_a_wrong_password_or_name_ends_with_the_proof(
+    house: Callable[..., Running], name: str
+) -> None:
+    broker = house()
+    with raw(broker) as client:
+        _, final = begin(client, name, "wrong")
+        client.send(auth(CONTINUE, final))
+        refused = answer(client)
+        assert int(refused.reason_code) == 0x87
+        assert refused.reason_str == "user name or password is wrong"
+        assert client.ends()
+
+
+def test_a_re_authentication_by_a_wrong_password_ends_the_connection(
+    house: Callable[..., Running],
+) -> None:
+    broker = house()
+    with raw(broker) as client:
+        _, final = begin(client, "scram")
+        client.send(auth(CONTINUE, final))
+        answer(client)
+        again = ScramClient("scram", "wrong", nonce="xyz")
+        client.send(auth(AGAIN, again.first()))
+        challenge = client.next()
+        assert isinstance(challenge, AuthPacket)
+        assert challenge.authentication_data is not None
+        client.send(auth(CONTINUE, again.answer(challenge.authentication_data)))
+        goodbye = client.next()
+        assert isinstance(goodbye, DisconnectPacket)
+        assert int(goodbye.reason_code) == 0x87
+
+
+@pytest.mark.parametrize("protocol", list(ProtocolVersion))
+@pytest.mark.parametrize(
+    "client_id", ["signing", "projects/p/locations/l/registries/r/devices/signing"]
+)
+def test_a_token_with_the_client_identifiers_of_iot_core(
+    house: Callable[..., Running], protocol: ProtocolVersion, client_id: str
+) -> None:
+    with raw(house()) as client:
+        client.decoder.protocol = protocol
+        packet = ConnectPacket(client_id, username="unused", password=token(), clean_start=True)
+        client.socket.sendall(encode(packet, protocol))
+        assert int(answer(client).reason_code) == 0
+
+
+def test_other_tokens_are_refused(house: Callable[..., Running]) -> None:
+    broker = house()
+    for client_id, given in (
+        ("signing", token(aud="them")),
+        ("signing", token(exp=time.time() + 100_000)),
+        ("gone", token()),
+        ("nobody", token()),
+        ("d1", token()),
+    ):
+        assert connack(broker, client_id, username="unused", password=given) == 0x86
+
+
+def test_a_connection_ends_with_its_token(house: Callable[..., Running]) -> None:
+    broker = house()
+    with raw(broker) as client:
+        now = time.time()
+        # Of the skew a second is left.
+        short = token(iat=now - 100, exp=now - 59)
+        client.send(ConnectPacket("signing", username="unused", password=short))
+        assert int(answer(client).reason_code) == 0
+        goodbye = client.next()
+        assert isinstance(goodbye, DisconnectPacket)
+        assert int(goodbye.reason_code) == 0xA0
+        assert 0.5 < time.time() - now < 5
+
+
+def test_after_too_many_failures_even_the_right_password_must_wait_at_that_address(
+    house: Callable[..., Running],
+) -> None:
+    broker = house(failed_logins_per_device=3, failed_logins_seconds=3)
+    for _ in range(3):
+        assert connack(broker, "d1", username="d1", password=b"wrong") == 0x86
+    assert connack(broker, "d1", username="d1", password=b"right") == 0x89
+    # Others behind the same address go on.
+    assert connack(broker, "signing", username="unused", password=token()) == 0
+    time.sleep(1.2)
+    assert connack(broker, "d1", username="d1", password=b"right") == 0
+
+
+def test_names_that_do_not_exist_are_refused_after_as_many_failures(
+    house: Callable[..., Running],
+) -> None:
+    broker = house(failed_logins_per_device=2)
+    answers = {
+        name: [connack(broker, "x", username=name, password=b"wrong") for _ in range(3)]
+        for name in ("d1", "nobody")
+    }
+    assert answers == {"d1": [0x86, 0x86, 0x89], "nobody": [0x86, 0x86, 0x89]}
+
+
+def test_scram_failures_count_too(house: Callable[..., Running]) -> None:
+    broker = house(failed_logins_per_device=1)
+    with raw(broker) as client:
+        _, final = begin(client, "scram", "wrong")
+        client.send(auth(CONTINUE, final))
+        assert int(answer(client).reason_code) == 0x87
+    with raw(broker) as client:
+        one = ScramClient("scram", "secret", nonce="abc")
+        client.send(
+            ConnectPacket("scram", authentication_method=METHOD, authentication_data=one.first())
+        )
+        assert int(answer(client).reason_code) == 0x89
+
+
+def test_an_address_that_guesses_names_is_refused_but_for_those_who_were_let_in_before(
+    house: Callable[..., Running],
+) -> None:
+    broker = house(failed_logins_per_address=5)
+    assert connack(broker, "d1", username="d1", password=b"right") == 0
+    for number in range(5):
+        assert connack(broker, "x", username=f"n{number}", password=b"guess") == 0x86
+    assert connack(broker, "x", username="n5", password=b"guess") == 0x89
+    assert connack(broker, "signing", username="unused", password=token()) == 0x89
+    assert connack(broker, "d1", username="d1", password=b"right") == 0
+
+
+def test_logins_beyond_the_queue_are_told_to_come_later(
+    house: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = house(pending_authentications=1)
+    verify = PasswordAuthenticator.verify
+
+    def slowly(self: PasswordAuthenticator, *arguments: Any) -> Any:
+        time.sleep(0.5)
+        return verify(self, *arguments)
+
+    monkeypatch.setattr(PasswordAuthenticator, "verify", slowly)
+    with raw(broker) as one, raw(broker) as two, raw(broker) as three, raw(broker) as four:
+        for number, client in enumerate((one, two, three, four)):
+            client.send(ConnectPacket("x", username=f"n{number}", password=b"guess"))
+        assert int(answer(four).reason_code) == 0x89
+        # A token does not wait for passwords.
+        began = time.monotonic()
+        assert connack(broker, "signing", username="unused", password=token()) == 0
+        assert time.monotonic() - began < 0.4
+        for client in (one, two, three):
+            assert int(answer(client).reason_code) == 0x86
