@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from broker.auth.identity import Authority, Credential
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.registry import models
 from broker.registry.entries import Content, Entry

@@ -18,7 +18,7 @@ from broker.auth.identity import (
     ScramSecret,
     Validity,
 )
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.registry.content_directory import hash_settings
 from broker.registry.entries import Entry

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy.engine import URL
 
 from broker.auth.identity import Authority, DirectoryChanges, Identity
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.registry import editing, migrating, queries
 from broker.registry.database import Database
 from broker.registry.entries import Content, Entry

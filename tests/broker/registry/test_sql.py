@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy.engine import URL
 
 from broker.auth.identity import Authority, Certificate, Password
-from broker.auth.passwords import PasswordHash
+from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
 from broker.registry.entries import Content, Entry
