@@ -168,8 +168,9 @@ def _check_publish(packet: Packet) -> None:
     for name, value in packet.user_properties:
         if "\0" in name or "\0" in value:
             raise MalformedPacket("PUBLISH with U+0000 in a user property")
-    if "\0" in (packet.content_type or ""):
-        raise MalformedPacket("PUBLISH with U+0000 in its content type")
+    for text in (packet.content_type, packet.response_topic):
+        if text is not None and "\0" in text:
+            raise MalformedPacket("PUBLISH with U+0000 in a property")
     if packet.packet_id == 0:
         # [MQTT-2.2.1-3]
         raise MalformedPacket("PUBLISH with packet identifier 0")

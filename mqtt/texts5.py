@@ -17,9 +17,12 @@ _WILL, _PASSWORD, _USER_NAME = 0x04, 0x40, 0x80
 
 # Property identifier -> what follows it (2.2.2.2).
 _SUBSCRIPTION_IDENTIFIER = 0x0B
-_USER_PROPERTY = 0x26
-_TEXTS = frozenset((0x03, 0x08, 0x12, 0x15, 0x1A, 0x1C, 0x1F))
 _BINARIES = frozenset((0x09, 0x16))
+_SMALL_BYTES = 4_096
+_STRINGS = {
+    **dict.fromkeys((0x03, 0x08, 0x12, 0x15, 0x1A, 0x1C, 0x1F, *_BINARIES), 1),
+    0x26: 2,
+}
 _NUMBERS = {
     **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 1),
     **dict.fromkeys((0x13, 0x21, 0x22, 0x23), 2),
@@ -30,8 +33,8 @@ _NUMBERS = {
 def check(packet: memoryview, header_bytes: int) -> None:
     """Raises MalformedPacket for a text that is none [MQTT-1.5.4-1], [MQTT-1.5.4-2].
 
-    Says nothing of a packet whose fields run past its end: the codec does. U+0000 in a PUBLISH is
-    looked for once it is read.
+    Says nothing of fields that run past the end and of properties that do not exist: the codec
+    does. U+0000 in a PUBLISH is looked for once it is read.
     """
     first = packet[0]
     try:
@@ -42,13 +45,15 @@ def check(packet: memoryview, header_bytes: int) -> None:
             str(packet[start:end], "utf-8")
             if first & 0x06:
                 end += 2
-            size = packet[end]
-            if size and (size & 0x80 or not bytes(packet[end + 1 : end + 1 + size]).isascii()):
-                _Fields(packet, end).properties()
+            if packet[end]:
+                rest = packet[end + 1 :]
+                # All ASCII, as JSON mostly is: then whatever is taken for a text is one.
+                if len(rest) > _SMALL_BYTES or not bytes(rest).isascii():
+                    _Fields(packet, end).properties()
         elif len(packet) > 4 + header_bytes:
             # Less has room for neither a text nor a property with one.
             _check_others(_Fields(packet, header_bytes), first >> 4)
-    except IndexError:
+    except (IndexError, KeyError):
         return
     except UnicodeDecodeError as error:
         raise MalformedPacket("malformed packet: text is not valid UTF-8") from error
@@ -131,20 +136,23 @@ class _Fields:
                 return value
 
     def properties(self) -> None:
+        """Goes over all of them; in a single loop, for telemetry bears a few."""
         size = self.number()
-        end = self._at + size
-        while self._at < end:
-            identifier = self.byte()
-            if identifier == _USER_PROPERTY:
-                self.text()
-                self.text()
-            elif identifier in _TEXTS:
-                self.text()
-            elif identifier in _BINARIES:
-                self.binary()
+        packet, at = self._packet, self._at
+        end = at + size
+        while at < end:
+            identifier = packet[at]
+            at += 1
+            if identifier in _NUMBERS:
+                at += _NUMBERS[identifier]
             elif identifier == _SUBSCRIPTION_IDENTIFIER:
-                self.number()
-            elif identifier in _NUMBERS:
-                self.skip(_NUMBERS[identifier])
+                while packet[at] & 0x80:
+                    at += 1
+                at += 1
             else:
-                raise IndexError  # There is no such property.
+                for _ in range(_STRINGS[identifier]):
+                    start = at + 2
+                    at = start + (packet[at] << 8 | packet[at + 1])
+                    if identifier not in _BINARIES and "\0" in str(packet[start:at], "utf-8"):
+                        raise MalformedPacket("malformed packet: text contains U+0000")
+        self._at = at
