@@ -127,6 +127,7 @@ class Broker:
             sessions=self.sessions,
             wills=self._wills,
             journal=journal,
+            counters=self.counters,
             turn=self._delivery.turn,
             new_token=new_token,
         )

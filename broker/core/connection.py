@@ -23,6 +23,7 @@ from mqtt5 import (
 
 from broker.auth.identity import Login
 from broker.auth.principal import Principal
+from broker.core.aliases import SentAliases
 from broker.core.timers import Timer
 from mqtt.codec import Decoder, ProtocolVersion
 
@@ -80,7 +81,8 @@ class Connection:
 
     ``out`` gathers the bytes to write in this turn; ``buffered_bytes`` counts them and those that
     the transport still holds. ``permitted`` remembers topics that this client was found to be
-    allowed to publish to, or not. ``timer``: for its CONNECT, then for its keep alive. The shell
+    allowed to publish to, or not. ``aliases``: topic aliases that the client set; ``sent_aliases``:
+    those that it was given, or None. ``timer``: for its CONNECT, then for its keep alive. The shell
     may keep what it needs in ``transport``. ``login``: what was proved, once CONNECT is accepted.
     ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the login's
     end.
@@ -105,6 +107,7 @@ class Connection:
         "peer",
         "permitted",
         "principal",
+        "sent_aliases",
         "session",
         "state",
         "timer",
@@ -136,6 +139,7 @@ class Connection:
         self.will: Will | None = None
         self.maximum_packet_bytes: int | None = None
         self.aliases: dict[int, str] = {}
+        self.sent_aliases: SentAliases | None = None
         self.permitted: dict[str, bool] = {}
         self.timer: Timer | None = None
 

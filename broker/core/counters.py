@@ -14,6 +14,7 @@ class Counters:
     sessions_taken_over: int = 0
     messages_received: int = 0
     messages_sent: int = 0
+    messages_sent_by_alias: int = 0
     messages_redelivered: int = 0
     messages_without_subscriber: int = 0
     publishes_refused: int = 0

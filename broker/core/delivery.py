@@ -247,8 +247,16 @@ class Delivery:
         else:
             head, properties = message.frame(flags, (), now)
         payload = message.payload
-        size = len(head) + len(properties) + len(payload) + (2 if qos else 0)
         largest = connection.maximum_packet_bytes
+        if connection.sent_aliases is not None:
+            head, properties = connection.sent_aliases.frame(
+                message.topic,
+                head,
+                properties,
+                following_bytes=len(payload) + (2 if qos else 0),
+                largest_bytes=largest,
+            )
+        size = len(head) + len(properties) + len(payload) + (2 if qos else 0)
         if largest is not None and size > largest:
             self._too_large(session, outgoing, largest, now)
             return

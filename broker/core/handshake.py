@@ -13,7 +13,9 @@ from mqtt5 import ConnAckPacket, ConnAckReasonCode, ConnectPacket
 from broker.auth.identity import Login
 from broker.auth.principal import Principal
 from broker.core.actions import Turn
+from broker.core.aliases import SentAliases
 from broker.core.connection import Connection, State
+from broker.core.counters import Counters
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.message import complaint
@@ -49,6 +51,7 @@ class Handshake:
         sessions: Sessions,
         wills: Wills,
         journal: Journal,
+        counters: Counters,
         turn: Turn,
         new_token: Callable[[], str],
     ) -> None:
@@ -56,6 +59,7 @@ class Handshake:
         self._sessions = sessions
         self._wills = wills
         self._journal = journal
+        self._counters = counters
         self._turn = turn
         self._new_token = new_token
 
@@ -142,6 +146,8 @@ class Handshake:
         connection.login = login
         connection.will = packet.will
         connection.maximum_packet_bytes = packet.max_packet_size
+        aliases = min(packet.topic_alias_max, limits.sent_topic_aliases)
+        connection.sent_aliases = SentAliases(aliases, self._counters) if aliases else None
         connection.decoder.maximum_packet_bytes = limits.maximum_packet_bytes
         connection.keep_alive_seconds = packet.keep_alive
         connection.state = State.CONNECTED

@@ -60,6 +60,8 @@ class Limits:
       receive_maximum: QoS 1 and 2 messages that a client may have unacknowledged.
       in_flight_messages: the same towards a client, where its own Receive Maximum is not lower.
       topic_alias_maximum: topic aliases that a client may set; 0 forbids them.
+      sent_topic_aliases: the same towards a client, where its own Topic Alias Maximum is not lower;
+        0 sets none.
       write_buffer_bytes: bytes written to a connection and not yet taken by the system; beyond it
         messages wait in the session's queue.
       server_keep_alive_seconds: the longest keep alive; None leaves it to the client, 0 included.
@@ -87,6 +89,7 @@ class Limits:
     receive_maximum: int = 5_000
     in_flight_messages: int = 20_000
     topic_alias_maximum: int = 100
+    sent_topic_aliases: int = 32
     write_buffer_bytes: int = 1 * MIB
     server_keep_alive_seconds: int | None = None
     session_expiry_seconds: int = 7 * 24 * 3600
@@ -104,11 +107,12 @@ class Limits:
     response_information: str | None = None
 
     def __post_init__(self) -> None:
-        lowest = {"topic_alias_maximum": 0, "session_expiry_seconds": 0}
+        lowest = {"topic_alias_maximum": 0, "sent_topic_aliases": 0, "session_expiry_seconds": 0}
         highest = {
             "receive_maximum": 65_535,
             "in_flight_messages": 65_535,
             "topic_alias_maximum": 65_535,
+            "sent_topic_aliases": 65_535,
             "server_keep_alive_seconds": 65_535,
             "session_expiry_seconds": NEVER,
             "maximum_packet_bytes": LARGEST_PACKET_BYTES,

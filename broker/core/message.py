@@ -6,6 +6,7 @@ from math import ceil
 
 from mqtt5 import PublishPacket, Will
 
+from broker.core.aliases import variable_byte_integer
 from mqtt.errors import TopicError
 from mqtt.topics import check_topic_name
 
@@ -104,14 +105,9 @@ class Message:
         length = 2 + len(topic) + len(properties) + len(self.payload)
         if flags & 0b110:
             length += 2
-        head = bytearray((_PUBLISH | flags & 0b111,))
-        while length > 0x7F:
-            head.append(length & 0x7F | 0x80)
-            length >>= 7
-        head.append(length)
-        head += len(topic).to_bytes(2, "big")
-        head += topic
-        return bytes(head), properties
+        first = bytes((_PUBLISH | flags & 0b111,))
+        size = len(topic).to_bytes(2, "big")
+        return first + variable_byte_integer(length) + size + topic, properties
 
     def _properties(self, subscription_ids: tuple[int, ...], remaining: int | None) -> bytes:
         """The properties as they go to a subscriber, with their length before them.
