@@ -7,7 +7,9 @@ none of them. A message has one row however many sessions it goes to, and is gon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
+from typing import Protocol
 
 from mqtt5 import ConnectPacket, Will
 
@@ -18,6 +20,7 @@ from broker.core.facts import (
     ReleasedIdentifier,
     SessionEnded,
     SessionKept,
+    Stored,
     StoredDelivery,
     StoredWaiting,
     Subscribed,
@@ -35,11 +38,16 @@ class Journal:
     def __init__(self, *, durable: bool) -> None:
         self.durable = durable
         self.changes = Changes()
-        self._rows = count(1)
+        # One sequence for each table: what is settled in order is then a run of rows there.
+        self._messages = count(1)
+        self._deliveries = count(1)
+        self._waiting = count(1)
 
-    def continue_after(self, row: int) -> None:
-        """New rows are numbered from the one behind ``row``, the highest that is stored."""
-        self._rows = count(row + 1)
+    def continue_after(self, stored: Stored) -> None:
+        """New rows are numbered from the one behind the highest that is stored."""
+        self._messages = _after(stored.messages)
+        self._deliveries = _after(stored.deliveries)
+        self._waiting = _after(stored.waiting)
 
     def take(self) -> Changes:
         """The changes since the last call."""
@@ -144,7 +152,7 @@ class Journal:
 
     def waits(self, share_filter: str, message: Message) -> int:
         """The message waits in a share group. Returns its row, for ``taken``."""
-        row = next(self._rows)
+        row = next(self._waiting)
         self.changes.waiting[row] = StoredWaiting(row, share_filter, self._hold(message))
         return row
 
@@ -164,7 +172,7 @@ class Journal:
                 self._let_go(before)
 
     def _add(self, session: Session, outgoing: Outgoing, packet_id: int) -> None:
-        row = outgoing.row = next(self._rows)
+        row = outgoing.row = next(self._deliveries)
         group = outgoing.group
         self.changes.deliveries[row] = StoredDelivery(
             row=row,
@@ -179,7 +187,7 @@ class Journal:
 
     def _hold(self, message: Message) -> int:
         if not message.row:
-            message.row = next(self._rows)
+            message.row = next(self._messages)
             self.changes.messages[message.row] = message
         message.held += 1
         return message.row
@@ -191,3 +199,12 @@ class Journal:
         row, message.row = message.row, 0
         if self.changes.messages.pop(row, None) is None:
             self.changes.messages_gone.append(row)
+
+
+class _Row(Protocol):
+    @property
+    def row(self) -> int: ...
+
+
+def _after(stored: Sequence[_Row]) -> count[int]:
+    return count(stored[-1].row + 1 if stored else 1)

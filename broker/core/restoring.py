@@ -6,9 +6,6 @@ its will's delay begin, and its will is published [MQTT-3.1.2-8].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from mqtt5 import ConnectPacket, PublishPacket
 
 from broker.core.facts import Stored, StoredDelivery, Subscribed
@@ -46,8 +43,7 @@ class Restoring:
 
     def restore(self, stored: Stored, now: float) -> None:
         """Builds sessions, queues, retained messages and wills; ends what has expired."""
-        rows: list[Sequence[_Row]] = [stored.messages, stored.deliveries, stored.waiting]
-        self._journal.continue_after(max((part[-1].row for part in rows if part), default=0))
+        self._journal.continue_after(stored)
         for item in stored.messages:
             packet = codec5.read(item.packet)
             assert isinstance(packet, PublishPacket)
@@ -114,8 +110,3 @@ class Restoring:
             session.resend[delivery.packet_id] = outgoing
         else:
             session.queue.append(outgoing)
-
-
-class _Row(Protocol):
-    @property
-    def row(self) -> int: ...

@@ -1,8 +1,8 @@
 """The store's tables, and the statements that read and write them.
 
 One table for each kind of fact. Rows of messages, deliveries and waiting messages are numbered by
-the core's journal in one ascending sequence, so that their order is that of their making. Times are
-seconds since 1970, UTC.
+the core's journal, each in an ascending sequence, so that their order is that of their making.
+Times are seconds since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -88,12 +88,9 @@ REMOVE_RELEASED = "DELETE FROM released WHERE client_id = ? AND packet_id = ?"
 KEEP_WILL = "INSERT OR REPLACE INTO will VALUES (?, ?, ?)"
 REMOVE_WILL = "DELETE FROM will WHERE client_id = ?"
 
-ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?)"
-REMOVE_MESSAGE = "DELETE FROM message WHERE row = ?"
-ADD_DELIVERY = "INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 MARK_SENT = "UPDATE delivery SET packet_id = ? WHERE row = ?"
-REMOVE_DELIVERY = "DELETE FROM delivery WHERE row = ?"
-ADD_WAITING = "INSERT INTO waiting VALUES (?, ?, ?)"
-REMOVE_WAITING = "DELETE FROM waiting WHERE row = ?"
+REMOVE_MESSAGES = "DELETE FROM message WHERE row BETWEEN ? AND ?"
+REMOVE_DELIVERIES = "DELETE FROM delivery WHERE row BETWEEN ? AND ?"
+REMOVE_WAITING = "DELETE FROM waiting WHERE row BETWEEN ? AND ?"
 KEEP_RETAINED = "INSERT OR REPLACE INTO retained VALUES (?, ?)"
 REMOVE_RETAINED = "DELETE FROM retained WHERE topic = ?"

@@ -17,7 +17,7 @@ from broker.core.facts import (
     WillGone,
     WillKept,
 )
-from broker.store import schema
+from broker.store import rows, schema
 
 Statement = tuple[str, tuple[object, ...]]
 
@@ -28,57 +28,58 @@ def write(database: sqlite3.Connection, changes: Changes, *, core_to_wall: float
     for fact in changes.facts:
         for statement, values in _statements(fact, core_to_wall):
             database.execute(statement, values)
-    many = database.executemany
-    if changes.messages:
-        many(
-            schema.ADD_MESSAGE,
-            [
-                (
-                    row,
-                    message.packet.write(),
-                    message.topic,
-                    message.publisher,
-                    _to_wall(message.expires_at, core_to_wall),
-                )
-                for row, message in changes.messages.items()
-            ],
-        )
-    if changes.deliveries:
-        many(
-            schema.ADD_DELIVERY,
-            [
-                (
-                    row,
-                    item.client_id,
-                    item.message,
-                    item.qos,
-                    item.retain,
-                    " ".join(map(str, item.subscription_ids)),
-                    item.share_filter,
-                    item.packet_id,
-                )
-                for row, item in changes.deliveries.items()
-            ],
-        )
+    rows.insert(
+        database,
+        "message",
+        [
+            (
+                row,
+                message.packet.write(),
+                message.topic,
+                message.publisher,
+                _to_wall(message.expires_at, core_to_wall),
+            )
+            for row, message in changes.messages.items()
+        ],
+    )
+    rows.insert(
+        database,
+        "delivery",
+        [
+            (
+                row,
+                item.client_id,
+                item.message,
+                item.qos,
+                item.retain,
+                " ".join(map(str, item.subscription_ids)),
+                item.share_filter,
+                item.packet_id,
+            )
+            for row, item in changes.deliveries.items()
+        ],
+    )
     if changes.packet_ids:
-        many(schema.MARK_SENT, [(new, row) for row, new in changes.packet_ids.items()])
-    if changes.waiting:
-        many(
-            schema.ADD_WAITING,
-            [(item.row, item.share_filter, item.message) for item in changes.waiting.values()],
+        database.executemany(
+            schema.MARK_SENT, [(new, row) for row, new in changes.packet_ids.items()]
         )
+    rows.insert(
+        database,
+        "waiting",
+        [(item.row, item.share_filter, item.message) for item in changes.waiting.values()],
+    )
     for topic, message_row in changes.retained.items():
         if message_row is None:
             database.execute(schema.REMOVE_RETAINED, (topic,))
         else:
             database.execute(schema.KEEP_RETAINED, (topic, message_row))
-    for statement, rows in (
-        (schema.REMOVE_DELIVERY, changes.deliveries_gone),
+    for statement, gone in (
+        (schema.REMOVE_DELIVERIES, changes.deliveries_gone),
         (schema.REMOVE_WAITING, changes.waiting_gone),
-        (schema.REMOVE_MESSAGE, changes.messages_gone),
+        (schema.REMOVE_MESSAGES, changes.messages_gone),
     ):
-        if rows:
-            many(statement, [(row,) for row in rows])
+        if gone:
+            database.executemany(statement, rows.runs(gone))
 
 
 def _statements(fact: Fact, core_to_wall: float) -> Iterator[Statement]:
