@@ -11,6 +11,7 @@
     tokens: {audiences: [my-project]}   # what a JSON Web Token may be for (aud); default: nothing
     store: {file: broker.db}            # without it nothing outlives the process
     administration: {socket: broker.sock}  # for `mqttbeam broker status` and the like; its owner's
+    health: {host: 127.0.0.1, port: 8080}  # /healthz, /readyz, /metrics; without it: none
     limits:                             # every one of broker.core.limits.Limits
       receive_maximum: 5000
       service_queue: {messages: 1000000, bytes: 1073741824}
@@ -112,6 +113,11 @@ class Listener:
     path: str = _DEFAULT_PATH
     allowed_origins: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What logs and figures call it, such as ``tls 0.0.0.0:8883``."""
+        return f"{self.type.value} {self.host}:{self.port}"
+
     def __post_init__(self) -> None:
         if not self.host:
             raise ValueError("host is empty; 127.0.0.1 is this machine alone")
@@ -167,6 +173,18 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthConfig:
+    """Where probes and Prometheus are answered, in plain HTTP and to whoever asks."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+    def __post_init__(self) -> None:
+        # The same rules.
+        Listener(host=self.host, port=self.port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerConfig:
     """Everything that a server is started with."""
 
@@ -175,6 +193,7 @@ class BrokerConfig:
     token_audiences: tuple[str, ...] = ()
     store: StoreConfig | None = None
     administration_socket: Path | None = None
+    health: HealthConfig | None = None
     limits: Limits = field(default_factory=Limits)
     shutdown_seconds: float = 5.0
     log_level: LogLevel = LogLevel.INFO
@@ -227,6 +246,11 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     administration = attempt(
         lambda: _administration_socket(top.section("administration"), folder), None
     )
+    has_health = "health" in top
+    health_section = attempt(lambda: top.section("health"), None)
+    health = None
+    if has_health and health_section is not None:
+        health = attempt(lambda: _health(health_section), None)
     limits = attempt(lambda: _limits(top.section("limits")), defaults.limits)
     shutdown_seconds = attempt(
         lambda: _shutdown_seconds(top, defaults.shutdown_seconds), defaults.shutdown_seconds
@@ -243,6 +267,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
         token_audiences=token_audiences,
         store=store,
         administration_socket=administration,
+        health=health,
         limits=limits,
         shutdown_seconds=shutdown_seconds,
         log_level=log_level,
@@ -280,6 +305,14 @@ def _token_audiences(entry: Section) -> tuple[str, ...]:
     audiences = tuple(entry.texts("audiences"))
     entry.finish()
     return audiences
+
+
+def _health(entry: Section) -> HealthConfig:
+    host = entry.take("host", str, HealthConfig().host)
+    port = entry.take("port", int, HealthConfig().port)
+    entry.finish()
+    entry.build("host", lambda: HealthConfig(host=host))
+    return entry.build("port", lambda: HealthConfig(host=host, port=port))
 
 
 def _shutdown_seconds(top: Section, default: float) -> float:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+def counted(help: str) -> int:
+    """A field of ``Counters``; ``help``: what it counts, in a sentence for whoever watches it."""
+    counter: int = field(default=0, metadata={"help": help})
+    return counter
 
 
 @dataclass(slots=True)
 class Counters:
     """One server's counters since its start."""
 
-    connections_accepted: int = 0
-    connections_refused: int = 0
-    sessions_taken_over: int = 0
-    messages_received: int = 0
-    messages_sent: int = 0
-    messages_sent_by_alias: int = 0
-    messages_redelivered: int = 0
-    messages_without_subscriber: int = 0
-    publishes_refused: int = 0
-    dropped_queue_full: int = 0
-    dropped_expired: int = 0
-    dropped_too_large: int = 0
-    dropped_session_ended: int = 0
-    protocol_errors: int = 0
-    keep_alive_timeouts: int = 0
-    wills_published: int = 0
+    connections_accepted: int = counted("CONNECTs that were answered with success.")
+    connections_refused: int = counted("CONNECTs that were answered with a refusal.")
+    sessions_taken_over: int = counted(
+        "Connections that ended because another one came with their client identifier."
+    )
+    messages_received: int = counted("PUBLISH packets from clients.")
+    messages_sent: int = counted("PUBLISH packets to clients, without those that were sent again.")
+    messages_sent_by_alias: int = counted("PUBLISH packets to clients by an alias for their topic.")
+    messages_redelivered: int = counted(
+        "PUBLISH packets that were sent again on a later connection."
+    )
+    messages_without_subscriber: int = counted("Messages that nobody had subscribed to.")
+    publishes_refused: int = counted("PUBLISH packets that were refused.")
+    dropped_queue_full: int = counted("Messages dropped because a session's queue was full.")
+    dropped_expired: int = counted("Messages whose expiry interval passed while they waited.")
+    dropped_too_large: int = counted("Messages larger than their client takes.")
+    dropped_session_ended: int = counted("Messages whose session ended before they arrived.")
+    protocol_errors: int = counted("Connections that ended because the client broke the protocol.")
+    keep_alive_timeouts: int = counted(
+        "Connections that ended because the client was silent for too long."
+    )
+    wills_published: int = counted("Wills that were published.")

@@ -9,21 +9,18 @@ import socket
 
 import psutil
 
-from broker.config import Listener
 from broker.errors import ListenError
 
 
-def try_address(listener: Listener) -> None:
+def try_address(host: str, port: int) -> None:
     """Listens on the address for a moment.
 
     Raises:
       ListenError: the address can't be had, with the program that has it where that can be seen.
     """
-    where = f"{listener.host}:{listener.port}"
+    where = f"{host}:{port}"
     try:
-        found = socket.getaddrinfo(
-            listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ListenError(
             f"cannot listen on {where}: {error.strerror or error}; name an address of this machine"
@@ -38,9 +35,7 @@ def try_address(listener: Listener) -> None:
                 probe.bind(address)
                 probe.listen(1)
             except OSError as error:
-                raise ListenError(
-                    f"cannot listen on {where}: {_explained(error, listener.port)}"
-                ) from error
+                raise ListenError(f"cannot listen on {where}: {_explained(error, port)}") from error
 
 
 def _explained(error: OSError, port: int) -> str:

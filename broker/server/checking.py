@@ -101,15 +101,24 @@ def _store(config: StoreConfig | None) -> Iterator[Finding]:
 
 def _listeners(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]:
     for listener in config.listeners:
-        name = f"{listener.type.value} {listener.host}:{listener.port}"
+        name = listener.name
         try:
-            try_address(listener)
+            try_address(listener.host, listener.port)
         except BrokerError as error:
             yield failed(name, "can be listened on", str(error))
         else:
             yield found(name, "can be listened on")
         if listener.type.has_tls:
             yield from _certificate(name, listener, now)
+    if config.health is not None:
+        host, port = config.health.host, config.health.port
+        name = f"health {host}:{port}"
+        try:
+            try_address(host, port)
+        except BrokerError as error:
+            yield failed(name, "can be listened on", str(error))
+        else:
+            yield found(name, "can be listened on")
     few = too_few(config.limits.connections)
     if few is None:
         yield found("open files", "suffice for limits.connections")

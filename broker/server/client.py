@@ -17,6 +17,7 @@ from broker.core.actions import Authenticate
 
 if TYPE_CHECKING:
     from broker.core.connection import Connection
+    from broker.server.measuring import Traffic
     from broker.server.shell import Shell
 
 CLOSE_GRACE_SECONDS = 5.0
@@ -35,8 +36,9 @@ class ClientProtocol(asyncio.Protocol):
     that the client comes from. ``exchange``: the enhanced authentication that is under way.
     """
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, traffic: Traffic) -> None:
         self._shell = shell
+        self._traffic = traffic
         self._loop = shell.loop
         self._core = shell.core
         self._limit = shell.core.limits.write_buffer_bytes
@@ -51,6 +53,8 @@ class ClientProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asks the shell whether there is a place for one more."""
         self._transport = cast("asyncio.Transport", transport)
+        self._traffic.accepted += 1
+        self._traffic.open += 1
         # One byte less than the core's limit: what it takes for full has always paused writing.
         self._transport.set_write_buffer_limits(high=self._limit - 1, low=self._limit // 4)
         raw = transport.get_extra_info("socket")
@@ -66,12 +70,14 @@ class ClientProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Everything that one read gave goes into the core at once."""
         if self._connection is not None and not self.lingers:
+            self._traffic.received_bytes += len(data)
             self._core.feed(self._connection, data, self._loop.time())
             self._shell.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed, by whichever side."""
         self._shell.gone(self)
+        self._traffic.open -= 1
         if self._connection is not None:
             reason = "closed by the client" if exc is None else str(exc) or type(exc).__name__
             self._core.lost(self._connection, self._loop.time(), reason)
@@ -101,6 +107,7 @@ class ClientProtocol(asyncio.Protocol):
         if self.lingers:
             return 0
         transport.write(data)
+        self._traffic.sent_bytes += len(data)
         unwritten = transport.get_write_buffer_size()
         if unwritten > self._limit * _UNREAD_ANSWERS_FACTOR and not self._paused_for_answers:
             self._paused_for_answers = True

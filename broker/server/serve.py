@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,9 @@ from broker.core import inspecting
 from broker.registry import load_registry
 from broker.registry.nobody import NobodyDirectory
 from broker.server.administration import Administration
+from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
+from broker.server.metrics import Metrics
 from broker.server.open_files import allow_open_files, too_few
 from broker.server.shell import Shell
 from broker.store import SqliteStore
@@ -38,11 +40,16 @@ class Server:
         shell: Shell,
         listeners: list[OpenListener],
         config: BrokerConfig,
+        health: Health,
     ) -> None:
         self.core = shell.core
         self._shell = shell
         self._listeners = listeners
         self._shutdown_seconds = config.shutdown_seconds
+        self._health = health
+        self.health_url: str | None = None
+        health.metrics = Metrics(shell).answer
+        shell.failed.add_done_callback(self._failed)
         self._administration = Administration(shell, self.status)
         self._started_at = shell.loop.time()
 
@@ -61,7 +68,13 @@ class Server:
             directory = load_registry(config.registry_file)
         loop = asyncio.get_running_loop()
         listeners: list[OpenListener] = []
-        with ExitStack() as opened:
+        health = Health()
+        async with AsyncExitStack() as opened:
+            health_url = None
+            if config.health is not None:
+                # Before all that takes time: that it isn't ready yet can be asked.
+                health_url = await health.open(config.health.host, config.health.port)
+                opened.push_async_callback(health.close)
             store = None
             if config.store is None:
                 LOG.warning("no store is configured: what is acknowledged is in memory alone")
@@ -79,20 +92,25 @@ class Server:
                 store=store,
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,
             )
+            opened.callback(shell.lag.stop)
             for listener in config.listeners:
                 listeners += [
                     await open_listener(
                         listener,
-                        shell.protocol,
+                        shell.factory(listener.name),
                         loop,
                         maximum_packet_bytes=config.limits.maximum_packet_bytes,
                     )
                 ]
                 opened.callback(listeners[-1].close)
-            server = cls(shell, listeners, config)
+            server = cls(shell, listeners, config, health)
+            server.health_url = health_url
             if config.administration_socket is not None:
                 await server._administration.open(config.administration_socket)
             opened.pop_all()
+        health.phase = Phase.READY
+        if health_url is not None:
+            LOG.info("health and metrics at %s", health_url)
         return server
 
     @property
@@ -123,12 +141,19 @@ class Server:
 
     async def stop(self) -> None:
         """Takes no more connections and says goodbye to every client (DISCONNECT 0x8B)."""
+        if self._health.phase is Phase.READY:
+            self._health.phase = Phase.STOPPING
         for listener in self._listeners:
             listener.close()
         await self._administration.close()
         await self._shell.stop(timeout_seconds=self._shutdown_seconds)
         if self._shell.store is not None:
             self._shell.store.close()
+        await self._health.close()
+
+    def _failed(self, failed: asyncio.Future[None]) -> None:
+        if not failed.cancelled():
+            self._health.phase = Phase.FAILED
 
 
 def serve(config_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 
 from broker.auth.authenticator import METHODS, Authenticator
 from broker.core.broker import Broker
@@ -18,13 +19,14 @@ from broker.core.limits import Limits
 from broker.errors import StoreError
 from broker.server.client import ClientProtocol
 from broker.server.logins import Logins
+from broker.server.measuring import Durations, LoopLag, Traffic
 from broker.store import SqliteStore
 
 LOG = logging.getLogger("broker")
 
 
 class Shell:
-    """Runs the core in an event loop. ``protocol`` is the factory that listeners need.
+    """Runs the core in an event loop. ``factory`` gives what listeners need.
 
     ``store``: what it holds is taken up now. ``commit_delay_seconds``: see ``StoreConfig``.
     ``failed`` gets the error that ends the broker: nothing is read or written any more.
@@ -55,6 +57,9 @@ class Shell:
         self._flush_scheduled = False
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_at = float("inf")
+        self.traffic: list[Traffic] = []
+        self.commit_durations = Durations()
+        self.lag = LoopLag(loop)
         self._protocols: set[ClientProtocol] = set()
         if store is not None:
             stored = store.load()
@@ -67,9 +72,11 @@ class Shell:
             )
             self._flush()
 
-    def protocol(self) -> ClientProtocol:
-        """A protocol for one new connection."""
-        return ClientProtocol(self)
+    def factory(self, listener: str) -> Callable[[], ClientProtocol]:
+        """What makes the protocol of each new connection of a listener, which is named so."""
+        traffic = Traffic(listener=listener)
+        self.traffic.append(traffic)
+        return lambda: ClientProtocol(self, traffic)
 
     def accept(self, protocol: ClientProtocol, peer: str) -> Connection | None:
         """A connection was made. None where there are as many as are allowed."""
@@ -110,6 +117,7 @@ class Shell:
             self._flush()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
+        self.lag.stop()
         self._logins.stop()
 
     def _flush(self) -> None:
@@ -118,11 +126,13 @@ class Shell:
             return
         turn = self.core.take_turn()
         if turn.changes and self.store is not None:
+            began = self.loop.time()
             try:
                 self.store.commit(turn.changes)
             except StoreError as error:
                 self._fail(error)
                 return
+            self.commit_durations.add(self.loop.time() - began)
         for connection in turn.writes:
             connection.dirty = False
             protocol = connection.transport
