@@ -17,7 +17,8 @@ from broker.core.limits import Limits, QueueFull
 from broker.core.losses import Losses
 from broker.core.message import V5, Message
 from broker.core.session import Outgoing, Session
-from broker.core.subscriptions import ShareGroup, Subscription, Subscriptions
+from broker.core.sharing import ShareGroup
+from broker.core.subscriptions import Subscription, Subscriptions
 from broker.core.timers import Timers
 
 _DUPLICATE = 0x08
@@ -110,8 +111,7 @@ class Delivery:
                 if message.expired(now):
                     self._counters.dropped_expired += 1
                 else:
-                    member = group.member(session)
-                    assert member is not None
+                    member = group.members[session]
                     self._send(session, connection, _shared(message, member, group), now)
                 # After it has its place in the session, so that it keeps its row.
                 self._journal.taken(row, message)
@@ -170,18 +170,16 @@ class Delivery:
                 assert session.connection is not None
                 self._send(session, session.connection, _shared(message, member, group), now)
                 return
-        if message.qos == 0 and not group.someone_connected():
+        if message.qos == 0 and not group.present:
             return
-        bounds = [member.session.limits for member in group.members]
-        messages = max(bound.messages for bound in bounds)
-        size = max(bound.bytes for bound in bounds)
+        messages, size = group.bound.messages, group.bound.bytes
         if len(group.queue) >= messages or group.queued_bytes + message.size > size:
             while group.queue and group.queue[0].expired(now):
                 self._drop_first(group)
                 self._counters.dropped_expired += 1
             if len(group.queue) >= messages or group.queued_bytes + message.size > size:
                 # Any member stands for the group in the log.
-                self._dropped(group.members[0].session, now)
+                self._dropped(next(iter(group.members)), now)
                 if (
                     self._limits.queue_full is QueueFull.DROP_NEWEST
                     or not message.qos
@@ -189,7 +187,7 @@ class Delivery:
                 ):
                     return
                 self._drop_first(group)
-        stored = message.qos and any(member.session.stored for member in group.members)
+        stored = message.qos and any(session.stored for session in group.members)
         group.wait(message, self._journal.waits(group.filter, message) if stored else 0)
 
     def _drop_first(self, group: ShareGroup) -> None:

@@ -14,8 +14,9 @@ from broker.core.message import Message
 from broker.core.retained import Retained
 from broker.core.session import Outgoing, Session
 from broker.core.sessions import Sessions
+from broker.core.sharing import ShareGroup
 from broker.core.subscribing import Subscribing
-from broker.core.subscriptions import ShareGroup, Subscription
+from broker.core.subscriptions import Subscription
 from broker.core.wills import Wills
 from mqtt import codec5
 from mqtt.topics import TopicFilter

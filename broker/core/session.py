@@ -15,7 +15,8 @@ from broker.core.timers import Timer
 
 if TYPE_CHECKING:
     from broker.core.connection import Connection
-    from broker.core.subscriptions import ShareGroup, Subscription
+    from broker.core.sharing import ShareGroup
+    from broker.core.subscriptions import Subscription
 
 HIGHEST_PACKET_ID = 65_535
 
@@ -124,6 +125,11 @@ class Session:
             and connection.buffered_bytes < write_buffer_bytes
             and self.held_bytes < self.limits.bytes
         )
+
+    def load(self) -> int:
+        """How much is on its way to the client: messages first, then bytes that are unwritten."""
+        unwritten = 0 if self.connection is None else self.connection.buffered_bytes
+        return (len(self.unacknowledged) + len(self.released) << 32) + unwritten
 
     def has_backlog(self) -> bool:
         """Whether something waits that could be sent as soon as there is room."""

@@ -68,11 +68,15 @@ class Sessions:
             self._subscribing.drop_forbidden(session, principal)
         self._wills.session_resumed(connection.client_id)
         session.connection = connection
+        for group in session.groups.values():
+            group.came(session)
         return session, present
 
     def detach(self, session: Session, now: float) -> None:
         """The connection is gone: the session ends now or when its expiry interval has passed."""
         session.connection_ended()
+        for group in session.groups.values():
+            group.went(session)
         if session.expiry_seconds == 0:
             self.end(session, now)
             return

@@ -21,7 +21,8 @@ from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.retained import Retained
 from broker.core.session import Outgoing, Session
-from broker.core.subscriptions import ShareGroup, Subscription, Subscriptions
+from broker.core.sharing import ShareGroup
+from broker.core.subscriptions import Subscription, Subscriptions
 from mqtt.codec import encode
 from mqtt.errors import MalformedPacket, ProtocolError, TopicError
 from mqtt.topics import TopicFilter

@@ -2,19 +2,16 @@
 
 ``Subscriptions.lookup`` walks the trie once for a topic and remembers the answer until a
 subscription that could change it comes or goes. A session with several matching subscriptions
-appears once, with what they amount to together. A shared subscription is a ``ShareGroup``, of
-which one member gets each message [MQTT-4.8.2-5]; what no member has room for waits in the group,
-bound to none of them, so nothing is stranded with a member that never comes back.
+appears once, with what they amount to together, a shared subscription as its ``ShareGroup``.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from broker.core.message import Message
 from broker.core.session import Session
+from broker.core.sharing import ShareGroup
 from mqtt.topics import TopicFilter
 
 CACHED_TOPICS = 100_000
@@ -54,70 +51,6 @@ class Route:
         self.own: Route | None = self
         if len(others) < len(matching):
             self.own = Route(session, others) if others else None
-
-
-class ShareGroup:
-    """The sessions that share a filter under one name, and what waits for any of them.
-
-    ``rows`` goes with ``queue``: the row of each message in the store, or 0.
-    """
-
-    __slots__ = ("_turn", "members", "name", "pattern", "queue", "queued_bytes", "rows")
-
-    def __init__(self, name: str, pattern: str) -> None:
-        self.name = name
-        self.pattern = pattern
-        self.members: list[Subscription] = []
-        self.queue: deque[Message] = deque()
-        self.rows: deque[int] = deque()
-        self.queued_bytes = 0
-        self._turn = 0
-
-    @property
-    def filter(self) -> str:
-        """The filter as its members subscribed to it, ``$share/NAME/PATTERN``."""
-        return f"$share/{self.name}/{self.pattern}"
-
-    def next_with_room(self, write_buffer_bytes: int) -> Subscription | None:
-        """In turn, the next member that is connected and can take a message now."""
-        members = self.members
-        count = len(members)
-        for offset in range(count):
-            index = (self._turn + offset) % count
-            session = members[index].session
-            if session.has_room(write_buffer_bytes) and not session.queue and not session.resend:
-                self._turn = index + 1
-                return members[index]
-        return None
-
-    def someone_connected(self) -> bool:
-        """Whether a member could take a message once it has room."""
-        return any(member.session.connection is not None for member in self.members)
-
-    def member(self, session: Session) -> Subscription | None:
-        """The session's subscription in this group."""
-        return next((item for item in self.members if item.session is session), None)
-
-    def put(self, subscription: Subscription) -> None:
-        """Adds a member, or replaces its earlier subscription."""
-        self.members = [m for m in self.members if m.session is not subscription.session]
-        self.members.append(subscription)
-
-    def leave(self, session: Session) -> None:
-        """Takes a member out."""
-        self.members = [m for m in self.members if m.session is not session]
-
-    def wait(self, message: Message, row: int) -> None:
-        """Appends to what waits for a member with room."""
-        self.queue.append(message)
-        self.rows.append(row)
-        self.queued_bytes += message.size
-
-    def take(self) -> tuple[Message, int]:
-        """The message that has waited longest, and its row."""
-        message = self.queue.popleft()
-        self.queued_bytes -= message.size
-        return message, self.rows.popleft()
 
 
 @dataclass(frozen=True, slots=True)

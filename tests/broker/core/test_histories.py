@@ -132,7 +132,10 @@ class History:
             identifiers = [*session.unacknowledged, *session.resend, *session.released]
             assert len(identifiers) == len(set(identifiers))
             for group in session.groups.values():
-                assert group.member(session) is not None
+                assert session in group.members
+                here = [member.session for member in group.present]
+                assert here == [s for s in here if s.connection is not None]
+                assert len(here) == sum(s.connection is not None for s in group.members)
                 assert group.queued_bytes == sum(message.size for message in group.queue)
                 if group.queue:
                     limit = self.house.core.limits.write_buffer_bytes

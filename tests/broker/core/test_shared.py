@@ -15,6 +15,7 @@ from mqtt5 import (
 )
 
 from broker.core.limits import QueueLimits
+from broker.core.session import Session
 from tests.broker.core.harness import V311, Client, House
 
 
@@ -59,6 +60,72 @@ def test_a_member_without_room_is_passed_over() -> None:
     publish(house, 5)
     assert len(slow.payloads()) == 1
     assert len(fast.payloads()) == 4
+
+
+def test_the_member_with_the_least_on_its_way_gets_the_next_message() -> None:
+    house = House()
+    quick, slow = members(house, 2)
+    publisher = house.connect("c-publisher")
+    taken = []
+    for number in range(10):
+        publisher.publish("a/b", b"%d" % number, qos=1)
+        for packet in quick.take(PublishPacket):
+            taken.append(packet.payload)
+            quick.acknowledge(packet)
+    # The slow one acknowledges nothing, and has one until the other has as many.
+    assert slow.payloads() == [b"1"]
+    assert len(taken) == 9
+
+
+def test_what_a_member_has_not_read_counts_where_nothing_is_acknowledged() -> None:
+    house = House()
+    quick, stalled = members(house, 2)
+    stalled.reads = False
+    publish(house, 10, qos=0)
+    assert len(stalled.payloads()) == 1
+    assert len(quick.payloads()) == 9
+
+
+def test_members_with_equal_loads_take_turns_however_many_they_are() -> None:
+    house = House()
+    clients = members(house, 30)
+    publish(house, 60)
+    assert [len(client.payloads()) for client in clients] == [2] * 30
+
+
+def test_a_message_costs_the_same_however_many_members_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = House()
+    clients = members(house, 100)
+    for away in clients[20:]:
+        away.drop()
+    looked_at: list[Session] = []
+
+    def counted(session: Session, write_buffer_bytes: int) -> bool:
+        looked_at.append(session)
+        return has_room(session, write_buffer_bytes)
+
+    has_room = Session.has_room
+    publish(house, 20)
+    monkeypatch.setattr(Session, "has_room", counted)
+    publish(house, 20)
+    assert len(looked_at) <= 20 * 8
+
+
+def test_a_member_that_is_away_gets_nothing_while_another_is_connected_and_full() -> None:
+    house = House()
+    here = house.resume("c-here", receive_max=1)
+    here.subscribe("$share/g/a/#")
+    (away,) = members(house, 1)
+    away.drop()
+    publish(house, 3)
+    got = []
+    while packets := here.take(PublishPacket):
+        got += [packet.payload for packet in packets]
+        here.acknowledge(packets[0])
+    assert got == [b"0", b"1", b"2"]
+    assert house.resume("c0").payloads() == []
 
 
 def test_a_member_that_is_away_is_passed_over() -> None:
