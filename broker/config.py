@@ -16,6 +16,7 @@
       receive_maximum: 5000
       service_queue: {messages: 1000000, bytes: 1073741824}
       queue_full: drop_newest
+    system_topics_seconds: 10           # how often $SYS/# tells the broker's figures; 0: never
     shutdown_seconds: 5                 # how long clients may take to read their last bytes
     log_level: info                     # debug, info, warning or error
 
@@ -195,12 +196,18 @@ class BrokerConfig:
     administration_socket: Path | None = None
     health: HealthConfig | None = None
     limits: Limits = field(default_factory=Limits)
+    system_topics_seconds: float = 10.0
     shutdown_seconds: float = 5.0
     log_level: LogLevel = LogLevel.INFO
 
     def __post_init__(self) -> None:
         if not self.listeners:
             raise ValueError("listeners is empty; give at least one")
+        if not 0 <= self.system_topics_seconds < math.inf:
+            raise ValueError(
+                f"system_topics_seconds is {self.system_topics_seconds}; it must be 0, for never,"
+                " or more"
+            )
         if not 0 < self.shutdown_seconds < math.inf:
             raise ValueError(f"shutdown_seconds is {self.shutdown_seconds}; it must be above 0")
 
@@ -252,9 +259,13 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     if has_health and health_section is not None:
         health = attempt(lambda: _health(health_section), None)
     limits = attempt(lambda: _limits(top.section("limits")), defaults.limits)
-    shutdown_seconds = attempt(
-        lambda: _shutdown_seconds(top, defaults.shutdown_seconds), defaults.shutdown_seconds
-    )
+    seconds = {
+        name: attempt(partial(_seconds, top, name, default), default)
+        for name, default in (
+            ("system_topics_seconds", defaults.system_topics_seconds),
+            ("shutdown_seconds", defaults.shutdown_seconds),
+        )
+    }
     log_level = attempt(
         lambda: _choice(top, "log_level", LogLevel, defaults.log_level), defaults.log_level
     )
@@ -269,7 +280,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
         administration_socket=administration,
         health=health,
         limits=limits,
-        shutdown_seconds=shutdown_seconds,
+        **seconds,
         log_level=log_level,
     )
 
@@ -315,11 +326,11 @@ def _health(entry: Section) -> HealthConfig:
     return entry.build("port", lambda: HealthConfig(host=host, port=port))
 
 
-def _shutdown_seconds(top: Section, default: float) -> float:
-    seconds = top.take("shutdown_seconds", float, default)
-    return top.build(
-        "shutdown_seconds", lambda: BrokerConfig(shutdown_seconds=seconds)
-    ).shutdown_seconds
+def _seconds(top: Section, name: str, default: float) -> float:
+    seconds = top.take(name, float, default)
+    checked = {name: seconds}
+    top.build(name, lambda: BrokerConfig(**checked))  # type: ignore[arg-type]  # of its fields
+    return seconds
 
 
 def _listener(entry: Section, folder: Path) -> Listener:

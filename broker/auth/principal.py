@@ -58,6 +58,10 @@ def device_of_client_id(client_id: str) -> str:
     return client_id if found is None else found[1]
 
 
+SERVER_TOPICS = "$SYS/"
+"""What the broker tells of itself: no role lets a client publish there."""
+
+
 class PrincipalKind(enum.Enum):
     """A device has one client identifier, its own; a service has those under its prefix."""
 
@@ -97,11 +101,11 @@ class Principal:
 
     def may_publish(self, topic: str) -> bool:
         """Whether a message may be published to ``topic``."""
-        return self.rights.publish.permit_topic(topic)
+        return not topic.startswith(SERVER_TOPICS) and self.rights.publish.permit_topic(topic)
 
     def may_leave_will(self, topic: str) -> bool:
         """Whether a will to ``topic`` may come with CONNECT."""
-        return self.rights.will.permit_topic(topic)
+        return not topic.startswith(SERVER_TOPICS) and self.rights.will.permit_topic(topic)
 
     def may_subscribe(self, topic_filter: TopicFilter) -> bool:
         """Whether the filter may be subscribed to, whatever its share name."""

@@ -38,6 +38,7 @@ from broker.core.handshake import REASON_CHARACTERS, Handshake, Refused
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.liveness import Liveness
+from broker.core.own_topics import OwnTopics
 from broker.core.publishing import Publishing
 from broker.core.restoring import Restoring
 from broker.core.retained import Retained
@@ -90,6 +91,7 @@ class Broker:
             counters=self.counters,
             journal=journal,
         )
+        self.own_topics = OwnTopics(delivery=self._delivery, retained=self.retained)
         publishing = Publishing(
             limits=limits,
             delivery=self._delivery,

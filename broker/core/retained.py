@@ -36,30 +36,33 @@ class Retained:
         size = self.bytes + message.size - (0 if old is None else old.size)
         return messages <= self._maximum_messages and size <= self._maximum_bytes
 
-    def keep(self, message: Message) -> None:
-        """Replaces the topic's retained message; an empty payload clears it [MQTT-3.3.1-6]."""
+    def keep(self, message: Message, *, stored: bool = True) -> None:
+        """Replaces the topic's retained message; an empty payload clears it [MQTT-3.3.1-6].
+
+        ``stored``: whether it counts and is to outlive the process; the same for all of a topic's.
+        """
         if not message.packet.payload:
             self.clear(message.topic)
             return
         before = self._put(message.topic, message)
-        self._journal.retained(message.topic, message, before)
+        if stored:
+            self._count(message, before)
+            self._journal.retained(message.topic, message, before)
 
     def restore(self, topic: str, message: Message) -> None:
         """A topic's retained message, of an earlier process."""
-        self._put(topic, message)
+        self._count(message, self._put(topic, message))
 
     def _put(self, topic: str, message: Message) -> Message | None:
         level = self._root
         for name in topic.split("/"):
             level = level.children.setdefault(name, _Level())
-        before = level.message
-        if before is not None:
-            self.bytes -= before.size
-            self.messages -= 1
-        level.message = message
-        self.messages += 1
-        self.bytes += message.size
+        before, level.message = level.message, message
         return before
+
+    def _count(self, message: Message, before: Message | None) -> None:
+        self.messages += before is None
+        self.bytes += message.size - (0 if before is None else before.size)
 
     def clear(self, topic: str) -> None:
         """Forgets the topic's retained message, if there is one."""

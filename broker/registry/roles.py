@@ -126,5 +126,6 @@ STANDARD_ROLES = {
         subscribe=Patterns(allow=("devices/+/responses/#",)),
     ),
     "observer": Role(subscribe=Patterns(allow=("#",))),
+    "monitor": Role(subscribe=Patterns(allow=("$SYS/#",))),
 }
 """Roles that every registry has, unless it defines one of the same name."""

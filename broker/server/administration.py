@@ -37,6 +37,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from broker.auth.principal import SERVER_TOPICS
 from broker.core import inspecting
 from broker.core.session import Session
 from broker.errors import AdministrationError, ListenError, StoreError
@@ -187,6 +188,10 @@ class Administration:
 
     async def _deleted(self, request: Answer) -> AsyncIterator[Answer]:
         topic = _text(request, "topic")
+        if topic.startswith(SERVER_TOPICS):
+            raise AdministrationError(
+                f"{topic!r} is the broker's own; system_topics_seconds: 0 turns it off"
+            )
         if self._core.retained.get(topic) is None:
             raise AdministrationError(f"no message is retained for {topic!r}")
         LOG.warning("retained message of %r deleted by an operator", topic)

@@ -27,6 +27,7 @@ from broker.server.listeners import OpenListener, open_listener
 from broker.server.metrics import Metrics
 from broker.server.open_files import allow_open_files, too_few
 from broker.server.shell import Shell
+from broker.server.system_topics import SystemTopics
 from broker.store import SqliteStore
 
 LOG = logging.getLogger("broker")
@@ -50,6 +51,9 @@ class Server:
         self.health_url: str | None = None
         health.metrics = Metrics(shell).answer
         shell.failed.add_done_callback(self._failed)
+        self._system_topics = None
+        if config.system_topics_seconds:
+            self._system_topics = SystemTopics(shell, interval_seconds=config.system_topics_seconds)
         self._administration = Administration(shell, self.status)
         self._started_at = shell.loop.time()
 
@@ -143,6 +147,8 @@ class Server:
         """Takes no more connections and says goodbye to every client (DISCONNECT 0x8B)."""
         if self._health.phase is Phase.READY:
             self._health.phase = Phase.STOPPING
+        if self._system_topics is not None:
+            self._system_topics.stop()
         for listener in self._listeners:
             listener.close()
         await self._administration.close()

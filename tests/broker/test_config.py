@@ -104,7 +104,7 @@ def test_websocket_listeners_have_ports_a_path_and_no_browser_s_site_by_default(
             "is -1.0; it must be 0 to 1000",
         ),
         ("store: {file: b.db, commit: 5}", "store.commit: is not known here"),
-        ("stor: {}", "shutdown_seconds, store, tokens"),
+        ("stor: {}", "stor: is not known here; known are: "),
         ("listener: []", "listener: is not known here; known are: "),
         ("listeners: []", "listeners: listeners is empty; give at least one"),
         ("listeners: 5", "listeners: is 5; it must be a list"),

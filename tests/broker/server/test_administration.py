@@ -154,6 +154,9 @@ def test_retained_messages_are_listed_shown_and_deleted(running: Running, tmp_pa
     for request in ("retained-show", "retained-delete"):
         with pytest.raises(AdministrationError, match="no message is retained for"):
             asked(tmp_path, request, topic="devices/d1/state")
+    with pytest.raises(AdministrationError, match="is the broker's own"):
+        asked(tmp_path, "retained-delete", topic="$SYS/broker/version")
+    assert len(asked(tmp_path, "retained", filter="$SYS/#")) > 10
     with pytest.raises(AdministrationError, match="#"):
         asked(tmp_path, "retained", filter="#/a")
 

@@ -1,0 +1,53 @@
+"""``$SYS/broker/…``: the broker's figures as messages, under mosquitto's names.
+
+Only what means the same there bears its name there. Who may subscribe to ``$SYS/#`` is a matter of
+roles; the standard role ``monitor`` may.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from broker.core import inspecting
+from broker.server.shell import Shell
+
+
+class SystemTopics:
+    """Tells the core what to publish, every ``interval_seconds``."""
+
+    def __init__(self, shell: Shell, *, interval_seconds: float) -> None:
+        self._shell = shell
+        self._interval_seconds = interval_seconds
+        self._began = shell.loop.time()
+        self._handle = shell.loop.call_soon(self._publish)
+
+    def stop(self) -> None:
+        """Publishes no more."""
+        self._handle.cancel()
+
+    def values(self) -> dict[str, str]:
+        """The figures by topic."""
+        core, shell = self._shell.core, self._shell
+        totals = inspecting.totals(core.sessions)
+        counters = core.counters
+        figures: dict[str, object] = {
+            "version": f"mqttbeam {version('mqttbeam')}",
+            "uptime": f"{shell.loop.time() - self._began:.0f} seconds",
+            "clients/connected": totals.connected,
+            "clients/disconnected": totals.sessions - totals.connected,
+            "clients/total": totals.sessions,
+            "publish/messages/received": counters.messages_received,
+            "publish/messages/sent": counters.messages_sent,
+            "publish/messages/dropped": counters.dropped_queue_full,
+            "bytes/received": sum(each.received_bytes for each in shell.traffic),
+            "bytes/sent": sum(each.sent_bytes for each in shell.traffic),
+            "subscriptions/count": totals.subscriptions,
+            "retained messages/count": core.retained.messages,
+        }
+        return {f"$SYS/broker/{name}": str(value) for name, value in figures.items()}
+
+    def _publish(self) -> None:
+        shell = self._shell
+        shell.core.own_topics.tell(self.values(), shell.loop.time())
+        shell.wake()
+        self._handle = shell.loop.call_later(self._interval_seconds, self._publish)
