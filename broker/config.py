@@ -18,7 +18,7 @@
       queue_full: drop_newest
     system_topics_seconds: 10           # how often $SYS/# tells the broker's figures; 0: never
     shutdown_seconds: 5                 # how long clients may take to read their last bytes
-    log_level: info                     # debug, info, warning or error
+    log: {level: info, format: text}    # debug, info, warning or error; text or json
 
 ``ws`` and ``wss`` are MQTT over WebSocket; the ports above are the defaults of each type. A browser
 says from which site it comes (Origin), and so does paho: who says so is refused unless the site
@@ -56,6 +56,13 @@ class LogLevel(enum.Enum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class LogFormat(enum.Enum):
+    """How a line of the log is written: ``text`` for people, ``json`` for programs."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class ListenerType(enum.Enum):
@@ -199,6 +206,7 @@ class BrokerConfig:
     system_topics_seconds: float = 10.0
     shutdown_seconds: float = 5.0
     log_level: LogLevel = LogLevel.INFO
+    log_format: LogFormat = LogFormat.TEXT
 
     def __post_init__(self) -> None:
         if not self.listeners:
@@ -266,9 +274,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
             ("shutdown_seconds", defaults.shutdown_seconds),
         )
     }
-    log_level = attempt(
-        lambda: _choice(top, "log_level", LogLevel, defaults.log_level), defaults.log_level
-    )
+    log = attempt(lambda: _log(top.section("log")), (defaults.log_level, defaults.log_format))
     attempt(top.finish, None)
     if listeners is None:
         return None
@@ -281,7 +287,8 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
         health=health,
         limits=limits,
         **seconds,
-        log_level=log_level,
+        log_level=log[0],
+        log_format=log[1],
     )
 
 
@@ -294,6 +301,13 @@ def _listeners(top: Section, folder: Path) -> tuple[Listener, ...] | None:
     top.build("listeners", lambda: BrokerConfig(listeners=(Listener(),) * len(entries)))
     read = [top.attempt(partial(_listener, entry, folder), None) for entry in entries]
     return tuple(listener for listener in read if listener is not None) or None
+
+
+def _log(entry: Section) -> tuple[LogLevel, LogFormat]:
+    level = _choice(entry, "level", LogLevel, LogLevel.INFO)
+    form = _choice(entry, "format", LogFormat, LogFormat.TEXT)
+    entry.finish()
+    return level, form
 
 
 def _registry_file(entry: Section, folder: Path) -> Path | None:

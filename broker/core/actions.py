@@ -41,10 +41,17 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something for the log. ``warning``: somebody should look at it."""
+    """Something for the log. ``warning``: somebody should look at it.
+
+    ``event``: its kind, for programs. ``reason``: why, where ``text`` has it among other words.
+    ``connection``: by which it came, where it is about one.
+    """
 
     client_id: str
     text: str
+    event: str = "notice"
+    reason: str = ""
+    connection: Connection | None = field(default=None, repr=False)
     warning: bool = False
 
 

@@ -245,7 +245,9 @@ class Broker:
         self._liveness.connected(connection)
         self._liveness.login_ends(connection, until)
         version = "5.0" if connection.v5 else "3.1.1"
-        self._notice(connection, f"connected from {connection.peer} (MQTT {version})")
+        self._notice(
+            connection, f"connected from {connection.peer} (MQTT {version})", event="connected"
+        )
         self._delivery.send_all_again(session, now)
         self._receive_held(connection, now)
 
@@ -274,7 +276,9 @@ class Broker:
     def lost(self, connection: Connection, now: float, reason: str) -> None:
         """The network connection is gone without a DISCONNECT."""
         if connection.state is not State.CLOSED:
-            self._notice(connection, f"connection lost: {reason}")
+            self._notice(
+                connection, f"connection lost: {reason}", event="connection_lost", reason=reason
+            )
             self._end(connection, now, with_will=True)
 
     def written(self, connection: Connection, unwritten_bytes: int, now: float) -> None:
@@ -397,7 +401,12 @@ class Broker:
         code = packet.reason_code
         # [MQTT-3.14.4-3], [MQTT-3.1.2-10]
         normal = code == DisconnectReasonCode.NORMAL_DISCONNECTION
-        self._notice(connection, f"disconnected by the client ({code.name.lower()})")
+        self._notice(
+            connection,
+            f"disconnected by the client ({code.name.lower()})",
+            event="disconnected",
+            reason=code.name.lower(),
+        )
         self._delivery.turn.closes.append(
             Close(connection=connection, reason=f"client: {code.name.lower()}")
         )
@@ -430,7 +439,13 @@ class Broker:
             if connection.v5:
                 code = ConnAckReasonCode(error.reason_code)
                 self._handshake.refuse(connection, Refused(code, str(error)))
-        self._notice(connection, f"closed before CONNACK: {error}", warning=True)
+        self._notice(
+            connection,
+            f"closed before CONNACK: {error}",
+            event="closed_before_connack",
+            reason=str(error),
+            warning=True,
+        )
         self._delivery.turn.closes.append(Close(connection=connection, reason=str(error)))
         self._end(connection, now, with_will=False)
 
@@ -439,6 +454,8 @@ class Broker:
         self._notice(
             connection,
             f"CONNECT refused ({refusal.reason_code.name.lower()}): {refusal}",
+            event="connect_refused",
+            reason=str(refusal),
             warning=True,
         )
         self._handshake.refuse(connection, refusal)
@@ -451,7 +468,13 @@ class Broker:
     ) -> None:
         """Ends a connection from this side; a 3.1.1 client is told nothing, for there is no way."""
         if connection.state is State.CONNECTED:
-            self._notice(connection, f"disconnected ({code.name.lower()}): {reason}", warning=True)
+            self._notice(
+                connection,
+                f"disconnected ({code.name.lower()}): {reason}",
+                event="closed",
+                reason=reason,
+                warning=True,
+            )
             if connection.v5:
                 # [MQTT-3.14.0-1] bars it before CONNACK.
                 self._say_goodbye(connection, code, reason)
@@ -486,9 +509,25 @@ class Broker:
                 self._wills.discarded(session.client_id)
         self.sessions.detach(session, now)
 
-    def _notice(self, connection: Connection, text: str, *, warning: bool = False) -> None:
-        where = connection.client_id or connection.peer
-        self._delivery.turn.notices.append(Notice(client_id=where, text=text, warning=warning))
+    def _notice(
+        self,
+        connection: Connection,
+        text: str,
+        *,
+        event: str = "notice",
+        reason: str = "",
+        warning: bool = False,
+    ) -> None:
+        self._delivery.turn.notices.append(
+            Notice(
+                client_id=connection.client_id or connection.peer,
+                text=text,
+                event=event,
+                reason=reason,
+                connection=connection,
+                warning=warning,
+            )
+        )
 
 
 __all__ = ["Broker", "Connection", "Session", "Turn"]

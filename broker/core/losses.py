@@ -44,5 +44,14 @@ class Losses:
     def _say(self, session: Session) -> None:
         for reason, count in session.losses.items():
             text = f"{reason}: {count} message{'s' if count > 1 else ''}"
-            self._turn.notices.append(Notice(client_id=session.client_id, text=text, warning=True))
+            self._turn.notices.append(
+                Notice(
+                    client_id=session.client_id,
+                    text=text,
+                    event="messages_lost",
+                    reason=reason,
+                    connection=session.connection,
+                    warning=True,
+                )
+            )
         session.losses = {}

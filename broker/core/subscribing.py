@@ -120,7 +120,13 @@ class Subscribing:
             if group is not None and not group.members:
                 self._delivery.abandon(group)
             words = f"subscription to {text!r} ended: not allowed any more"
-            notice = Notice(client_id=session.client_id, text=words, warning=True)
+            notice = Notice(
+                client_id=session.client_id,
+                text=words,
+                event="subscription_ended",
+                reason="not allowed any more",
+                warning=True,
+            )
             self._delivery.turn.notices.append(notice)
 
     def end(self, session: Session, now: float) -> None:
@@ -149,6 +155,9 @@ class Subscribing:
                 Notice(
                     client_id=session.client_id,
                     text=f"SUBSCRIBE to {text!r} refused: not allowed",
+                    event="subscribe_refused",
+                    reason="not allowed",
+                    connection=connection,
                     warning=True,
                 )
             )

@@ -100,6 +100,11 @@ class ClientProtocol(asyncio.Protocol):
         """The largest packet that would be taken now; before the login it is a smaller one."""
         return 0 if self._connection is None else self._connection.decoder.maximum_packet_bytes
 
+    @property
+    def listener(self) -> str:
+        """The listener that the client came by."""
+        return self._traffic.listener
+
     def write(self, data: bytes) -> int:
         """Writes, and returns how many bytes the transport could not pass on yet."""
         transport = self._transport

@@ -21,6 +21,7 @@ from broker.config import BrokerConfig, load_config
 from broker.core import inspecting
 from broker.registry import load_registry
 from broker.registry.nobody import NobodyDirectory
+from broker.server import logs
 from broker.server.administration import Administration
 from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
@@ -172,11 +173,7 @@ def serve(config_path: Path) -> None:
         also later, where the store can't be written any more.
     """
     config = load_config(config_path)
-    logging.basicConfig(
-        level=config.log_level.name,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    logs.configure(config.log_level, config.log_format)
     asyncio.run(_serve(config))
 
 

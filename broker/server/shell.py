@@ -19,6 +19,7 @@ from broker.core.limits import Limits
 from broker.errors import StoreError
 from broker.server.client import ClientProtocol
 from broker.server.logins import Logins
+from broker.server.logs import log_notice
 from broker.server.measuring import Durations, LoopLag, Traffic
 from broker.store import SqliteStore
 
@@ -147,8 +148,7 @@ class Shell:
         for authentication in turn.authentications:
             self._logins.authenticate(authentication)
         for notice in turn.notices:
-            level = logging.WARNING if notice.warning else logging.INFO
-            LOG.log(level, "%.200s: %.1000s", notice.client_id, notice.text)
+            log_notice(LOG, notice)
         self._arm()
         self.wake()
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import BrokerConfig, Listener, ListenerType, LogLevel, StoreConfig, load_config
+from broker.config import (
+    BrokerConfig,
+    Listener,
+    ListenerType,
+    LogFormat,
+    LogLevel,
+    StoreConfig,
+    load_config,
+)
 from broker.core.limits import Limits, QueueFull, QueueLimits
 from broker.errors import ConfigError
 from broker.store import Synchronous
@@ -42,7 +50,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
           queue_full: drop_oldest
           device_queue: {messages: 7}
         shutdown_seconds: 1.5
-        log_level: warning
+        log: {level: warning, format: json}
         """,
     )
     assert config.listeners[1] == Listener(
@@ -63,6 +71,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         device_queue=QueueLimits(messages=7, bytes=Limits().device_queue.bytes),
     )
     assert (config.shutdown_seconds, config.log_level) == (1.5, LogLevel.WARNING)
+    assert config.log_format is LogFormat.JSON
 
 
 def test_a_store_is_synchronous_unless_it_is_asked_not_to_be(tmp_path: Path) -> None:
@@ -142,7 +151,8 @@ def test_websocket_listeners_have_ports_a_path_and_no_browser_s_site_by_default(
         ("limits: 1", "limits: is 1; it must be a mapping"),
         ("shutdown_seconds: 0", "shutdown_seconds: shutdown_seconds is 0"),
         ("shutdown_seconds: .nan", "shutdown_seconds: shutdown_seconds is nan"),
-        ("log_level: loud", "must be one of: debug, info, warning, error"),
+        ("log: {level: loud}", "'loud'; it must be one of: debug, info, warning, error"),
+        ("log: {format: xml}", "log.format: is 'xml'; it must be one of: text, json"),
         (
             "limits: {}\nlimits: {}",
             "line 2, column 1: not valid YAML: key 'limits' stands",
@@ -189,7 +199,7 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
             """
             listeners: [{port: 70000}, {port: 1883}, {prot: 1}]
             limits: {connections: 0, topic_levels: many, nothing: 1}
-            log_level: loud
+            log: {level: loud}
             shutdown_seconds: 0
             stor: {}
             """,
@@ -198,5 +208,5 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
     assert told == [
         *("listeners[0].port", "listeners[2].prot"),
         *("limits.connections", "limits.topic_levels", "limits.nothing"),
-        *("shutdown_seconds", "log_level", "stor"),
+        *("shutdown_seconds", "log.level", "stor"),
     ]

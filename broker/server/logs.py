@@ -1,0 +1,83 @@
+"""The log on standard error, as text or as one JSON object a line.
+
+In both a line stays a line, whatever a client has put into its identifier. In JSON a line has
+``time`` (RFC 3339, UTC), ``level``, ``event`` and ``message``, and where they are known
+``client_id``, ``listener``, ``reason`` and ``error`` (a traceback). Passwords and payloads are in
+neither: nothing that is logged has them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from broker.config import LogFormat, LogLevel
+from broker.core.actions import Notice
+from broker.server.client import ClientProtocol
+
+LONGEST_CLIENT_ID = 200
+LONGEST_TEXT = 1_000
+
+_ABOUT = "about"
+_BY_ITSELF = "log"
+
+
+def configure(level: LogLevel, form: LogFormat) -> None:
+    """Sends all of the process's log to standard error, in place of what was set before."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if form is LogFormat.JSON else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.name)
+
+
+def about(event: str, **known: str) -> dict[str, dict[str, str]]:
+    """The ``extra`` of a line: which event, and whom or what it is about."""
+    return {_ABOUT: {"event": event, **known}}
+
+
+def log_notice(log: logging.Logger, notice: Notice) -> None:
+    """Logs what the core has to say of a client."""
+    known = {"client_id": notice.client_id[:LONGEST_CLIENT_ID]}
+    protocol = None if notice.connection is None else notice.connection.transport
+    if isinstance(protocol, ClientProtocol):
+        known["listener"] = protocol.listener
+    if notice.reason:
+        known["reason"] = notice.reason[:LONGEST_TEXT]
+    log.log(
+        logging.WARNING if notice.warning else logging.INFO,
+        f"%.{LONGEST_CLIENT_ID}s: %.{LONGEST_TEXT}s",
+        notice.client_id,
+        notice.text,
+        extra=about(notice.event, **known),
+    )
+
+
+class _Text(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        if not record.message.isprintable():
+            # A client must not write lines of its own.
+            record.message = "".join(
+                each if each.isprintable() else repr(each)[1:-1] for each in record.message
+            )
+        return super().formatMessage(record)
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "time": when.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **getattr(record, _ABOUT, {"event": _BY_ITSELF}),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line)

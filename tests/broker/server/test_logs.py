@@ -1,0 +1,111 @@
+"""What the log says of clients, as text and as JSON, and what it never says."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from broker.config import LogFormat, LogLevel
+from broker.server import logs
+from tests.broker.server.conftest import Running, eventually
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What goes to standard error once ``configure`` was called."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield io.StringIO()
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def configure(stream: io.StringIO, level: LogLevel, form: LogFormat) -> None:
+    logs.configure(level, form)
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    # pytest has its own ideas of what standard error is.
+    handler.setStream(stream)
+
+
+def login(running: Running, name: str, password: str, client_id: str) -> paho.Client:
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
+    client.username_pw_set(name, password)
+    client.connect("127.0.0.1", running.port)
+    client.loop_start()
+    return client
+
+
+def told(log: io.StringIO, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def test_a_line_of_json_says_who_where_what_and_why(
+    start: Callable[..., Running], log: io.StringIO
+) -> None:
+    configure(log, LogLevel.DEBUG, LogFormat.JSON)
+    running = start()
+    client = login(running, "all", running.passwords["all"], "all-1")
+    eventually(lambda: told(log, "connected"))
+    (line,) = told(log, "connected")
+    assert set(line) == {"time", "level", "logger", "event", "client_id", "listener", "message"}
+    assert (line["client_id"], line["level"]) == ("all-1", "info")
+    assert line["listener"] == "tcp 127.0.0.1:0"
+    assert line["time"].endswith("Z")
+    client.disconnect()
+    eventually(lambda: told(log, "disconnected"))
+    assert told(log, "disconnected")[0]["reason"] == "normal_disconnection"
+    client.loop_stop()
+
+
+def test_no_password_is_ever_told(start: Callable[..., Running], log: io.StringIO) -> None:
+    configure(log, LogLevel.DEBUG, LogFormat.JSON)
+    running = start()
+    client = login(running, "all", "a-secret-of-mine", "all-1")
+    eventually(lambda: told(log, "connect_refused"))
+    assert told(log, "connect_refused")[0]["level"] == "warning"
+    client.loop_stop()
+    right = login(running, "all", running.passwords["all"], "all-1")
+    eventually(lambda: told(log, "connected"))
+    right.disconnect()
+    right.loop_stop()
+    assert "a-secret-of-mine" not in log.getvalue()
+    assert running.passwords["all"] not in log.getvalue()
+
+
+def test_a_client_can_not_write_a_line_of_its_own(
+    start: Callable[..., Running], log: io.StringIO
+) -> None:
+    configure(log, LogLevel.INFO, LogFormat.TEXT)
+    running = start()
+    client = login(running, "all", running.passwords["all"], "all-1\n2026 ERROR broker: \x1b[31m")
+    eventually(lambda: "connected from" in log.getvalue())
+    client.disconnect()
+    client.loop_stop()
+    (line,) = [line for line in log.getvalue().splitlines() if "connected from" in line]
+    assert "INFO broker all-1\\n2026 ERROR broker: \\x1b[31m: connected from 127.0.0.1:" in line
+
+
+def test_an_exception_is_one_line_of_json(log: io.StringIO) -> None:
+    configure(log, LogLevel.INFO, LogFormat.JSON)
+    try:
+        raise ValueError("wrong")
+    except ValueError:
+        logging.getLogger("broker").exception("it went wrong")
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (line["event"], line["message"]) == ("log", "it went wrong")
+    assert line["error"].endswith("ValueError: wrong")
+
+
+def test_what_is_below_the_level_is_left_out(log: io.StringIO) -> None:
+    configure(log, LogLevel.WARNING, LogFormat.TEXT)
+    logging.getLogger("broker").info("small talk")
+    assert log.getvalue() == ""
