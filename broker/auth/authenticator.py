@@ -21,7 +21,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from broker.auth.certificates import CertificateAuthenticator
-from broker.auth.identity import Directory, Login
+from broker.auth.identity import ANONYMOUS, Directory, Login
 from broker.auth.passwords import PasswordAuthenticator
 from broker.auth.principal import Principal, device_of_client_id
 from broker.auth.scram import METHOD, ScramAuthenticator, ScramExchange
@@ -108,7 +108,7 @@ class Authenticator:
             )
             return self._named(attempt, login)
         if attempt.username is None and attempt.anonymous is not None:
-            return Login(principal=attempt.anonymous, credential="anonymous")
+            return Login(principal=attempt.anonymous, credential=ANONYMOUS)
         # The same steps as for a wrong one.
         return self._passwords.verify(attempt.username, None, now)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -17,7 +18,16 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from broker.auth.identity import Authority, Certificate, Directory, Identity, Login, NameFrom
+from broker.auth.identity import (
+    PROXY,
+    Authority,
+    Certificate,
+    Directory,
+    Identity,
+    Login,
+    NameFrom,
+    Vouched,
+)
 
 _AUTHORITIES_KEPT = 64
 
@@ -52,7 +62,7 @@ class CertificateAuthenticator:
         identity = None if name is None else self._directory.find(name)
         if identity is None or identity.blocked:
             return None
-        return Login(principal=identity.principal, credential="proxy")
+        return Login(principal=identity.principal, credential=PROXY)
 
     def _by_fingerprint(self, der: bytes, now: float, ends: float) -> Login | None:
         fingerprint = hashlib.sha256(der).digest()
@@ -81,8 +91,24 @@ class CertificateAuthenticator:
             identity = self._directory.find(names.pop())
             if identity is None or identity.blocked:
                 return None
-            return _login(identity, authority.id, ends, authority.validity.not_after)
+            login = _login(identity, authority.id, ends, authority.validity.not_after)
+            vouched = Vouched(authority=authority, serial=certificate.serial_number)
+            return replace(login, vouched=vouched)
         return None
+
+
+def still_vouches(authority: Authority, vouched: Vouched, now: float) -> bool:
+    """Whether an authority, as it is now, would still speak for a client that it spoke for."""
+    before = replace(
+        vouched.authority, validity=authority.validity, revocation_list=authority.revocation_list
+    )
+    if authority != before or not authority.validity.holds(now):
+        return False
+    try:
+        _, revoked = _loaded(authority.pem, authority.revocation_list)
+    except ValueError:
+        return False
+    return revoked is None or not _is_revoked(revoked, vouched.serial, now)
 
 
 def _login(identity: Identity, credential: str, *ends: float | None) -> Login:
@@ -102,13 +128,15 @@ def _vouches(authority: Authority, certificate: x509.Certificate, now: float) ->
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
         return False
-    if revoked is None:
-        return True
+    return revoked is None or not _is_revoked(revoked, certificate.serial_number, now)
+
+
+def _is_revoked(revoked: x509.CertificateRevocationList, serial: int, now: float) -> bool:
     # A list that is out of date says nothing of what was revoked since (RFC 5280, section 5.1.2.5).
     until = revoked.next_update_utc
-    is_current = until is None or now < until.timestamp()
-    serial = certificate.serial_number
-    return is_current and revoked.get_revoked_certificate_by_serial_number(serial) is None
+    if until is not None and now >= until.timestamp():
+        return True
+    return revoked.get_revoked_certificate_by_serial_number(serial) is not None
 
 
 @lru_cache(maxsize=_AUTHORITIES_KEPT)

@@ -15,6 +15,9 @@ from typing import Protocol
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import Principal
 
+ANONYMOUS, PROXY = "anonymous", "proxy"
+"""In place of a credential: nothing was proved, or a trusted proxy has seen the certificate."""
+
 FINGERPRINT_BYTES = 32
 """Of a certificate: the SHA-256 of its DER form."""
 
@@ -130,15 +133,25 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """Which authority, as it was then, spoke for a client by its certificate's serial number."""
+
+    authority: Authority
+    serial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
     """What was proved: who, by which credential, and until when (seconds since the epoch).
 
-    Once ``until`` has passed the connection is closed.
+    Once ``until`` has passed the connection is closed. ``credential``: its id, an authority's
+    where it is ``vouched`` for, else ANONYMOUS or PROXY.
     """
 
     principal: Principal
     credential: str
     until: float | None = None
+    vouched: Vouched | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,3 +186,6 @@ class Directory(Protocol):
 
     def changes(self, since: int) -> DirectoryChanges:
         """What changed, by this process or another, after the version ``since``."""
+
+    def close(self) -> None:
+        """Lets go of what it holds open; nothing is asked any more."""

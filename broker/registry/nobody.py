@@ -34,3 +34,6 @@ class NobodyDirectory:
     def changes(self, since: int) -> DirectoryChanges:
         """Never any."""
         return DirectoryChanges(version=since, names=frozenset())
+
+    def close(self) -> None:
+        """Nothing is held open."""

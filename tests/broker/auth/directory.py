@@ -55,6 +55,9 @@ class Names:
             if isinstance(credential, Password)
         ]
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def changes(self, since: int) -> DirectoryChanges:
         return DirectoryChanges(version=since, names=frozenset())
 
