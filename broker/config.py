@@ -7,7 +7,8 @@
       - {type: tls, host: 127.0.0.1, port: 8883, certificate_file: c.pem, key_file: k.pem}
       - {type: ws, host: 127.0.0.1, port: 8083, path: /mqtt, allowed_origins: [https://a.example]}
       - {type: wss, host: 127.0.0.1, port: 8084, certificate_file: c.pem, key_file: k.pem}
-    registry: {file: registry.yaml}     # without it nobody can connect
+    registry: {file: registry.yaml}     # or {url: sqlite:///registry.db}; see registry_url for
+                                        # PostgreSQL. Without it nobody can connect
     tokens: {audiences: [my-project]}   # what a JSON Web Token may be for (aud); default: nothing
     store: {file: broker.db}            # without it nothing outlives the process
     administration: {socket: broker.sock}  # for `mqttbeam broker status` and the like; its owner's
@@ -37,12 +38,15 @@ import re
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from broker.core.limits import Limits, QueueFull, QueueLimits
 from broker.errors import ConfigError
 from broker.store import Synchronous
 from broker.yaml_file import Section
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 LONGEST_COMMIT_DELAY_MS = 1_000.0
 LONGEST_SOCKET_PATH_BYTES = 103
@@ -198,6 +202,7 @@ class BrokerConfig:
 
     listeners: tuple[Listener, ...] = (Listener(),)
     registry_file: Path | None = None
+    registry_url: URL | None = None
     token_audiences: tuple[str, ...] = ()
     store: StoreConfig | None = None
     administration_socket: Path | None = None
@@ -250,7 +255,10 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     attempt = top.attempt
     listeners = attempt(lambda: _listeners(top, folder), None)
     has_store = "store" in top
-    registry_file = attempt(lambda: _registry_file(top.section("registry"), folder), None)
+    no_registry: tuple[Path | None, URL | None] = (None, None)
+    registry_file, registry_url = attempt(
+        lambda: _registry(top.section("registry"), folder), no_registry
+    )
     token_audiences = attempt(
         lambda: _token_audiences(top.section("tokens")), defaults.token_audiences
     )
@@ -281,6 +289,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     return BrokerConfig(
         listeners=listeners,
         registry_file=registry_file,
+        registry_url=registry_url,
         token_audiences=token_audiences,
         store=store,
         administration_socket=administration,
@@ -310,10 +319,18 @@ def _log(entry: Section) -> tuple[LogLevel, LogFormat]:
     return level, form
 
 
-def _registry_file(entry: Section, folder: Path) -> Path | None:
+def _registry(entry: Section, folder: Path) -> tuple[Path | None, URL | None]:
     file = entry.take_path("file", folder)
+    text = entry.take_optional("url", str)
     entry.finish()
-    return file
+    if text is None:
+        return file, None
+    if file is not None:
+        raise entry.fail("url", "stands beside file; a broker has one registry")
+    # Imported only where there is one: it takes a third of a second.
+    from broker.registry.registry_url import registry_url
+
+    return None, entry.build("url", lambda: registry_url(text, folder=folder))
 
 
 def _administration_socket(entry: Section, folder: Path) -> Path | None:

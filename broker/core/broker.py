@@ -304,6 +304,36 @@ class Broker:
                 connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN, "server shutting down", now
             )
 
+    def permit(
+        self, connection: Connection, login: Login, now: float, *, until: float | None
+    ) -> None:
+        """A connected client is somebody with other rights from now on; ``until``: as at its login.
+
+        What it may not have any more ends: subscriptions, a will, the connection where not even
+        its client identifier is its own.
+        """
+        session = connection.session
+        if session is None:
+            return
+        principal = login.principal
+        if principal.own_client_id(connection.client_id) != connection.client_id:
+            self.expel(connection, "its client identifier is not its own any more", now)
+            return
+        connection.login = login
+        connection.principal = principal
+        connection.permitted.clear()
+        self._subscribing.drop_forbidden(session, principal)
+        if connection.will is not None and not principal.may_leave_will(connection.will.topic):
+            connection.will = None
+            self._wills.discarded(connection.client_id)
+            self._notice(connection, "its will is dropped: not allowed any more", warning=True)
+        self._liveness.login_ends(connection, until)
+
+    def expel(self, connection: Connection, reason: str, now: float) -> None:
+        """A client that was let in must go: what it proved proves nothing any more (0x87)."""
+        if connection.state is State.CONNECTED:
+            self._close(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
+
     def kick(self, session: Session, now: float, *, forget: bool) -> None:
         """An operator ends the connection (DISCONNECT 0x98), and with ``forget`` the session."""
         if session.connection is not None:

@@ -43,6 +43,12 @@ def require_current(database: Database) -> None:
         raise RegistryError(_advice(database, found))
 
 
+def is_empty(database: Database) -> bool:
+    """Whether it has no tables of a registry yet."""
+    with database.reading() as connection:
+        return _version(connection) is None
+
+
 def upgrade(database: Database, *, to: str = "head") -> tuple[str | None, str]:
     """Brings a database to a version, all of it or nothing. Returns the version before, and after.
 

@@ -7,8 +7,9 @@ import re
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:@=-]{0,127}")
 _NAME_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ = - that begin with a letter or digit"
 
-_CREDENTIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:@=/-]{0,254}")
-_CREDENTIAL_ID_RULE = "1 to 255 characters, those of a name or /, that begin with a letter or digit"
+_CREDENTIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:@=-]*(/[A-Za-z0-9._~:@=-]+)+")
+_CREDENTIAL_ID_RULE = "a name, a slash and what tells it apart there, such as meter-7/2026"
+_MAXIMUM_CREDENTIAL_ID = 255
 
 
 def check_name(name: str) -> str:
@@ -19,7 +20,7 @@ def check_name(name: str) -> str:
 
 
 def check_credential_id(identifier: str) -> str:
-    """Returns a credential's legal id, else raises ValueError."""
-    if not _CREDENTIAL_ID.fullmatch(identifier):
+    """Returns a credential's legal id, else raises ValueError. An authority's name is never one."""
+    if len(identifier) > _MAXIMUM_CREDENTIAL_ID or not _CREDENTIAL_ID.fullmatch(identifier):
         raise ValueError(f"{identifier!r} must be {_CREDENTIAL_ID_RULE}")
     return identifier

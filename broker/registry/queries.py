@@ -62,6 +62,11 @@ def bound_to(connection: Connection, names: Sequence[str]) -> dict[str, list[Ent
     return bound
 
 
+def count(connection: Connection) -> int:
+    """How many devices and services there are."""
+    return int(connection.execute(select(func.count()).select_from(models.members)).scalar_one())
+
+
 def kinds(connection: Connection, names: Sequence[str]) -> dict[str, PrincipalKind]:
     """Which of the names are whose."""
     table = models.members.c

@@ -7,6 +7,7 @@ the registry's version and says whom it is about; a broker asks for the version 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from sqlalchemy.engine import URL
 
@@ -126,3 +127,22 @@ class SqlRegistry:
         """
         with self._database.changing() as written:
             editing.take_in(written, content, instead=instead)
+
+
+def count_members(url: URL) -> int | None:
+    """How many devices and services a database has; None: it is still empty. Changes nothing.
+
+    Raises:
+      RegistryError: it can't be reached, or is of another version of this program.
+    """
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        return None
+    database = Database(url)
+    try:
+        if migrating.is_empty(database):
+            return None
+        migrating.require_current(database)
+        with database.reading() as connection:
+            return queries.count(connection)
+    finally:
+        database.close()

@@ -16,7 +16,7 @@ from cryptography import x509
 
 from broker.config import BrokerConfig, Listener, StoreConfig, read_config
 from broker.errors import BrokerError
-from broker.registry import load_registry
+from broker.registry.opening import count_registered
 from broker.server.addresses import try_address
 from broker.server.listeners import tls_context
 from broker.server.open_files import too_few
@@ -44,19 +44,22 @@ def check(path: Path, now: datetime.datetime) -> list[Finding]:
 
 
 def _registry(config: BrokerConfig) -> Iterator[Finding]:
-    file = config.registry_file
-    if file is None:
+    file, url = config.registry_file, config.registry_url
+    if file is None and url is None:
         yield warned(
             "registry", "is configured", "none is: nobody can connect; give `registry: {file: …}`"
         )
         return
+    name = str(file) if url is None else url.render_as_string(hide_password=True)
     try:
-        registry = load_registry(file)
+        count = count_registered(file=file, url=url)
     except BrokerError as error:
-        yield failed(str(file), "is a registry", str(error).removeprefix(f"{file}: "))
+        yield failed(name, "is a registry", str(error).removeprefix(f"{file}: "))
         return
-    count = len(registry.content.entries)
-    yield found(str(file), "is a registry", f"{count} devices and services")
+    if count is None:
+        yield found(name, "is a registry", "is not there yet and will be made")
+    else:
+        yield found(name, "is a registry", f"{count} devices and services")
 
 
 def _store(config: StoreConfig | None) -> Iterator[Finding]:

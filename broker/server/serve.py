@@ -19,10 +19,10 @@ from broker.auth.authenticator import Authenticator
 from broker.auth.identity import Directory
 from broker.config import BrokerConfig, load_config
 from broker.core import inspecting
-from broker.registry import load_registry
-from broker.registry.nobody import NobodyDirectory
+from broker.registry.opening import open_registry
 from broker.server import logs
 from broker.server.administration import Administration
+from broker.server.following import Following
 from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.metrics import Metrics
@@ -43,7 +43,11 @@ class Server:
         listeners: list[OpenListener],
         config: BrokerConfig,
         health: Health,
+        following: Following,
+        registry: Directory,
     ) -> None:
+        self._following = following
+        self._registry = registry
         self.core = shell.core
         self._shell = shell
         self._listeners = listeners
@@ -66,11 +70,8 @@ class Server:
           BrokerError: the registry is wrong, the store or a certificate cannot be used, an address
             is taken.
         """
-        directory: Directory = NobodyDirectory()
-        if config.registry_file is None:
+        if config.registry_file is None and config.registry_url is None:
             LOG.warning("no registry is configured: nobody can connect")
-        else:
-            directory = load_registry(config.registry_file)
         loop = asyncio.get_running_loop()
         listeners: list[OpenListener] = []
         health = Health()
@@ -80,6 +81,8 @@ class Server:
                 # Before all that takes time: that it isn't ready yet can be asked.
                 health_url = await health.open(config.health.host, config.health.port)
                 opened.push_async_callback(health.close)
+            registry = open_registry(file=config.registry_file, url=config.registry_url)
+            opened.callback(registry.close)
             store = None
             if config.store is None:
                 LOG.warning("no store is configured: what is acknowledged is in memory alone")
@@ -90,14 +93,25 @@ class Server:
                     core_to_wall=time.time() - loop.time(),
                 )
                 opened.callback(store.close)
+            authenticator = Authenticator(registry, audiences=config.token_audiences)
             shell = Shell(
                 limits=config.limits,
-                authenticator=Authenticator(directory, audiences=config.token_audiences),
+                authenticator=authenticator,
                 loop=loop,
                 store=store,
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,
             )
             opened.callback(shell.lag.stop)
+            following = Following(
+                registry,
+                shell.core,
+                forget=authenticator.forget,
+                wake=shell.heed,
+                loop=loop,
+                wall=time.time,
+            )
+            opened.push_async_callback(following.stop)
+            await following.start()
             for listener in config.listeners:
                 listeners += [
                     await open_listener(
@@ -108,7 +122,7 @@ class Server:
                     )
                 ]
                 opened.callback(listeners[-1].close)
-            server = cls(shell, listeners, config, health)
+            server = cls(shell, listeners, config, health, following, registry)
             server.health_url = health_url
             if config.administration_socket is not None:
                 await server._administration.open(config.administration_socket)
@@ -153,7 +167,9 @@ class Server:
         for listener in self._listeners:
             listener.close()
         await self._administration.close()
+        await self._following.stop()
         await self._shell.stop(timeout_seconds=self._shutdown_seconds)
+        self._registry.close()
         if self._shell.store is not None:
             self._shell.store.close()
         await self._health.close()

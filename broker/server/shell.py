@@ -103,6 +103,11 @@ class Shell:
             else:
                 self.loop.call_soon(self._flush)
 
+    def heed(self) -> None:
+        """As ``wake``, and a deadline may have come nearer without anything to send."""
+        self._arm()
+        self.wake()
+
     async def stop(self, *, timeout_seconds: float) -> None:
         """Says goodbye to every client and waits until they took it or the time is over."""
         self.core.shut_down(self.loop.time())

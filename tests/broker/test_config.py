@@ -33,6 +33,12 @@ def test_an_empty_file_listens_on_this_machine_alone_and_knows_nobody(tmp_path: 
     assert config.registry_file is None
 
 
+def test_a_registry_may_be_a_database(tmp_path: Path) -> None:
+    url = load(tmp_path, "registry: {url: 'sqlite:///registry.db'}").registry_url
+    assert url is not None
+    assert url.database == str(tmp_path / "registry.db")
+
+
 def test_everything_can_be_set(tmp_path: Path) -> None:
     config = load(
         tmp_path,
@@ -125,6 +131,8 @@ def test_websocket_listeners_have_ports_a_path_and_no_browser_s_site_by_default(
         ("listeners: [{host: a..b}]", "a name of parts with 1 to 63 characters each"),
         (r'listeners: [{host: "a\0b"}]', "listeners[0].host: host is 'a\\x00b'"),
         (r'listeners: [{key_file: "a\0"}]', "listeners[0].key_file: is 'a\\x00'; the name of a"),
+        ("registry: {url: registry.db}", "registry.url: is no URL of a database; it must be"),
+        ("registry: {file: r, url: 'sqlite:///r'}", "registry.url: stands beside file"),
         (r'registry: {file: "a\0"}', "registry.file: is 'a\\x00'; the name of a file holds no NUL"),
         ("listeners: [{port: '1'}]", "listeners[0].port: is '1'; it must be a whole number"),
         ("listeners: [{port: true}]", "listeners[0].port: is True; it must be a whole number"),

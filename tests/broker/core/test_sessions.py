@@ -7,14 +7,17 @@ from mqtt5 import (
     ConnAckPacket,
     DisconnectPacket,
     DisconnectReasonCode,
+    PubAckPacket,
     PublishPacket,
+    Will,
 )
 
+from broker.auth.identity import Login
 from broker.auth.principal import Rights, Rules
 from broker.core.limits import QueueFull, QueueLimits
 from mqtt.codec import ProtocolVersion
 from mqtt.topics import TopicFilter
-from tests.broker.core.harness import NEVER, V5, V311, House, service
+from tests.broker.core.harness import NEVER, V5, V311, House, device, service
 
 
 @pytest.mark.parametrize("protocol", [V311, V5])
@@ -217,3 +220,37 @@ def test_a_resumed_session_keeps_only_the_subscriptions_that_its_owner_may_still
         "c1: subscription to 'b' ended: not allowed any more",
         "c1: subscription to '$share/g/b' ended: not allowed any more",
     ]
+
+
+def test_new_rights_end_what_is_not_allowed_any_more_and_nothing_else() -> None:
+    house = House()
+    house.principals["d1"] = device("d1")
+    client = house.resume("d1", username="d1", will=Will("other", payload=b"x"))
+    client.subscribe("a", "b")
+    client.publish("out", qos=1)
+    only_a = Rights(subscribe=Rules(allow=(TopicFilter.parse("a"),)))
+    login = Login(principal=device("d1", rights=only_a), credential="d1/p")
+    house.core.permit(client.connection, login, house.now, until=house.now + 5)
+    house.settle()
+    session = house.core.sessions.get("d1")
+    assert session is not None
+    assert list(session.subscriptions) == ["a"]
+    client.inbox.clear()
+    client.publish("out", qos=1)
+    assert int(client.one(PubAckPacket).reason_code) == 0x87
+    watcher = house.connect()
+    watcher.subscribe("other")
+    assert client.closed is None
+    house.wait(6)
+    assert client.closed is not None
+    assert watcher.payloads() == []
+
+
+def test_who_is_expelled_is_told_and_its_session_stays() -> None:
+    house = House()
+    client = house.resume()
+    house.core.expel(client.connection, "it is blocked", house.now)
+    house.settle()
+    packet = client.one(DisconnectPacket)
+    assert (int(packet.reason_code), packet.reason_str) == (0x87, "it is blocked")
+    assert house.core.sessions.get("c") is not None

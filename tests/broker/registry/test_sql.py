@@ -51,24 +51,24 @@ def test_what_is_taken_in_is_there_and_nothing_else(
 
 
 def test_taking_in_beside_keeps_what_is_there(registry: SqlRegistry) -> None:
-    add(registry, "d1", credentials=(password("a"),))
+    add(registry, "d1", credentials=(password("d/a"),))
     add(registry, "d2")
     changed = Entry(name="d2", blocked=True, gateways=("d1",))
     registry.take_in(Content(entries={"d2": changed, "d3": Entry(name="d3")}))
     assert sorted(registry.entries()) == ["d1", "d2", "d3"]
     assert registry.entries()["d2"] == changed
-    registry.take_in(Content(entries={"d1": Entry(name="d1", credentials=(password("b"),))}))
-    assert [each.id for each in registry.entries()["d1"].credentials] == ["b"]
+    registry.take_in(Content(entries={"d1": Entry(name="d1", credentials=(password("d/b"),))}))
+    assert [each.id for each in registry.entries()["d1"].credentials] == ["d/b"]
 
 
 def test_an_identity_has_its_roles_rights_and_its_credentials(registry: SqlRegistry) -> None:
     registry.put_role("meter", Role(publish=Patterns(allow=("m/%device",))))
-    add(registry, "d1", role="meter", credentials=(password("a"),))
+    add(registry, "d1", role="meter", credentials=(password("d/a"),))
     identity = registry.find("d1")
     assert identity is not None
     assert identity.principal.may_publish("m/d1")
     assert not identity.principal.may_publish("devices/d1/state")
-    assert identity.credentials == (password("a"),)
+    assert identity.credentials == (password("d/a"),)
     assert registry.find("D1") is None
     assert registry.find_many(["d1", "d2"]) == {"d1": identity}
 
@@ -88,7 +88,7 @@ def test_a_gateway_speaks_for_the_devices_bound_to_it_unless_they_are_blocked(
 
 
 def test_a_certificate_is_found_by_its_fingerprint(registry: SqlRegistry) -> None:
-    add(registry, "d1", credentials=(Certificate(id="c", fingerprint=bytes(32)),))
+    add(registry, "d1", credentials=(Certificate(id="d/c", fingerprint=bytes(32)),))
     identity = registry.find_certificate(bytes(32))
     assert identity is not None
     assert identity.principal.name == "d1"
@@ -97,8 +97,8 @@ def test_a_certificate_is_found_by_its_fingerprint(registry: SqlRegistry) -> Non
 
 def test_decoys_get_one_hash_of_each_cost(registry: SqlRegistry) -> None:
     other = type(CHEAP)(time_cost=1, memory_cost=16, parallelism=1).hash("x")
-    add(registry, "d1", credentials=(password("a"), password("b", CHEAP.hash("y"))))
-    add(registry, "d2", credentials=(password("c", other),))
+    add(registry, "d1", credentials=(password("d/a"), password("d/b", CHEAP.hash("y"))))
+    add(registry, "d2", credentials=(password("d/c", other),))
     costs = {each.encoded.split("$")[3] for each in registry.password_hashes()}
     assert len(registry.password_hashes()) == 2
     assert costs == {"m=8,t=1,p=1", "m=16,t=1,p=1"}
@@ -197,16 +197,16 @@ def test_an_error_changes_nothing(registry: SqlRegistry) -> None:
         (Entry(name="x", gateways=("s",)), "devices.x.gateways: there is no device 's'"),
         (Entry(name="s-1"), "devices.s-1.name: 's-1' overlaps the client identifiers of service"),
         (
-            Entry(name="x", credentials=(password("taken"),)),
-            "devices.x.credentials: 'taken' of 'd1' is the same, or has the same id",
+            Entry(name="x", credentials=(password("d/taken"),)),
+            "devices.x.credentials: 'd/taken' of 'd1' is the same, or has the same id",
         ),
         (
-            Entry(name="x", credentials=(Certificate(id="new", fingerprint=bytes(32)),)),
-            "devices.x.credentials: 'cert' of 'd1' is the same",
+            Entry(name="x", credentials=(Certificate(id="d/new", fingerprint=bytes(32)),)),
+            "devices.x.credentials: 'd/cert' of 'd1' is the same",
         ),
         (
-            Entry(name="x", credentials=(password("a"), password("a"))),
-            "devices.x.credentials: id 'a' is taken, by one of 'x'",
+            Entry(name="x", credentials=(password("d/a"), password("d/a"))),
+            "devices.x.credentials: id 'd/a' is taken, by one of 'x'",
         ),
         (
             Entry(name="x", kind=PrincipalKind.SERVICE, role="observer", client_id_prefix="D"),
@@ -229,8 +229,8 @@ def test_an_error_changes_nothing(registry: SqlRegistry) -> None:
 def test_what_does_not_fit_to_the_rest_is_refused(
     registry: SqlRegistry, entry: Entry, complaint: str | None
 ) -> None:
-    cert = Certificate(id="cert", fingerprint=bytes(32))
-    add(registry, "d1", credentials=(password("taken"), cert))
+    cert = Certificate(id="d/cert", fingerprint=bytes(32))
+    add(registry, "d1", credentials=(password("d/taken"), cert))
     service(registry, "s", "s-")
     if complaint is None:
         assert registry.edit(entry.name, lambda before: entry) == entry

@@ -51,12 +51,12 @@ def of_d1(folder: Path, *credentials: str) -> YamlRegistry:
 def test_a_device_has_any_number_of_credentials_of_every_kind(folder: Path) -> None:
     registry = of_d1(
         folder,
-        "id: a, type: password, password_hash: HASH, not_after: 2026-12-31T00:00:00Z",
-        "id: b, type: scram, iterations: 4096, salt: c2FsdA==, stored_key: eA==, server_key: eQ==",
-        "id: c, type: public_key, algorithm: ES256, pem_file: ec.pem",
-        "id: d, type: public_key, algorithm: RS256, pem_file: rsa.pem",
-        "id: e, type: certificate, certificate_file: leaf.pem",
-        'id: f, type: certificate, fingerprint: "' + "ab:" * 31 + 'ab"',
+        "id: d/a, type: password, password_hash: HASH, not_after: 2026-12-31T00:00:00Z",
+        "id: d/b, type: scram, iterations: 4096, salt: c2Fs, stored_key: eA==, server_key: eQ==",
+        "id: d/c, type: public_key, algorithm: ES256, pem_file: ec.pem",
+        "id: d/d, type: public_key, algorithm: RS256, pem_file: rsa.pem",
+        "id: d/e, type: certificate, certificate_file: leaf.pem",
+        'id: d/f, type: certificate, fingerprint: "' + "ab:" * 31 + 'ab"',
     )
     identity = registry.find("d1")
     assert identity is not None
@@ -100,7 +100,10 @@ def test_an_authority_says_where_the_name_stands(folder: Path) -> None:
         ("password_hash: HASH", "credentials[0].type: is missing"),
         ("type: password", "give exactly one of password_hash"),
         ("type: password, password: x", "a clear password is not taken here"),
-        ("type: password, password_hash: HASH, id: ' '", "credentials[0].id: ' ' must be 1 to"),
+        (
+            "type: password, password_hash: HASH, id: ' '",
+            "].id: ' ' must be a name, a slash",
+        ),
         (
             "type: password, password_hash: HASH, not_after: 2026-12-31",
             "not_after: is 2026-12-31; it must be a time such as 2026-12-31T00:00:00Z",
@@ -151,9 +154,9 @@ def test_a_wrong_credential_is_named(folder: Path, credential: str, complaint: s
         ("devices: {d1: {metadata: {at: 2026-01-01}, credentials: []}}", "what JSON can hold"),
         ("devices: {d1: {metadata: {at: .nan}, credentials: []}}", "what JSON can hold"),
         (
-            "devices:\n  d1: {credentials: [{id: a, type: password, password_hash: HASH}]}\n"
-            "  d2: {credentials: [{id: a, type: password, password_hash: HASH}]}",
-            "devices.d2.credentials: id 'a' is taken, by one of 'd1'",
+            "devices:\n  d1: {credentials: [{id: d/a, type: password, password_hash: HASH}]}\n"
+            "  d2: {credentials: [{id: d/a, type: password, password_hash: HASH}]}",
+            "devices.d2.credentials: id 'd/a' is taken, by one of 'd1'",
         ),
         (
             "devices:\n  d1: {credentials: [{type: certificate, certificate_file: leaf.pem}]}\n"

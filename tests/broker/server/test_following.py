@@ -1,0 +1,301 @@
+"""A change in the registry is in effect within a second: for who is connected, and who comes."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from mqtt5 import (
+    ConnAckPacket,
+    ConnectPacket,
+    DisconnectPacket,
+    PubAckPacket,
+    PublishPacket,
+    QoS,
+    SubAckPacket,
+    SubscribePacket,
+    TopicFilter,
+    Will,
+)
+from sqlalchemy.engine import URL
+
+from broker.auth.identity import Password, Validity
+from broker.auth.password_hash import PasswordHash
+from broker.auth.principal import PrincipalKind
+from broker.errors import RegistryError
+from broker.registry.entries import Entry
+from broker.registry.registry_url import registry_url
+from broker.registry.roles import Patterns, Role
+from broker.registry.sql import SqlRegistry
+from tests.broker.registry.contents import CHEAP
+from tests.broker.server.conftest import Running, eventually
+from tests.broker.server.test_server import Raw, process, raw
+from tests.harness.postgresql import Postgresql
+
+SECOND = 1.0
+NOT_AUTHORIZED = 0x87
+
+
+def password(identifier: str, text: str = "right", **validity: float) -> Password:
+    encoded = PasswordHash(encoded=CHEAP.hash(text))
+    return Password(id=identifier, hash=encoded, validity=Validity(**validity))
+
+
+def changed(registry: SqlRegistry, name: str, **values: Any) -> None:
+    def change(entry: Entry | None) -> Entry:
+        assert entry is not None
+        return replace(entry, **values)
+
+    registry.edit(name, change)
+
+
+@pytest.fixture
+def registry(open_registry: Callable[[], SqlRegistry]) -> SqlRegistry:
+    registry = open_registry()
+    registry.put_role("plain", Role(publish=Patterns(allow=("%device/a", "%device/b"))))
+    registry.edit("d1", lambda _: Entry(name="d1", credentials=(password("d1/1"),)))
+    return registry
+
+
+@pytest.fixture
+def broker(start: Callable[..., Running], registry: SqlRegistry, url: URL) -> Running:
+    return start(registry_file=None, registry_url=url)
+
+
+def connect(client: Raw, name: str = "d1", text: str = "right", **options: Any) -> int:
+    client.send(ConnectPacket(name, username=name, password=text.encode(), **options))
+    answer = client.next()
+    assert isinstance(answer, ConnAckPacket)
+    return int(answer.reason_code)
+
+
+@contextmanager
+def connected(broker: Running, **options: Any) -> Iterator[Raw]:
+    with raw(broker) as client:
+        assert connect(client, **options) == 0
+        yield client
+
+
+def goodbye(client: Raw) -> DisconnectPacket:
+    """The DISCONNECT that comes within a second."""
+    client.socket.settimeout(SECOND)
+    packet = client.next()
+    assert isinstance(packet, DisconnectPacket), packet
+    return packet
+
+
+def published(client: Raw, topic: str) -> int:
+    client.send(PublishPacket(topic, b"", qos=QoS.AT_LEAST_ONCE, packet_id=7))
+    answer = client.next()
+    assert isinstance(answer, PubAckPacket)
+    return int(answer.reason_code)
+
+
+def subscribed(client: Raw, topic_filter: str) -> int:
+    client.send(SubscribePacket(8, [TopicFilter(topic_filter)]))
+    answer = client.next()
+    assert isinstance(answer, SubAckPacket)
+    return int(answer.reason_codes[0])
+
+
+def test_who_is_blocked_must_go_and_does_not_come_back(
+    broker: Running, registry: SqlRegistry
+) -> None:
+    with connected(broker) as client:
+        changed(registry, "d1", blocked=True)
+        packet = goodbye(client)
+        assert (int(packet.reason_code), packet.reason_str) == (NOT_AUTHORIZED, "it is blocked")
+    with raw(broker) as client:
+        assert connect(client) == 0x86
+    changed(registry, "d1", blocked=False)
+
+    def comes_back() -> bool:
+        with raw(broker) as again:
+            return connect(again) == 0
+
+    eventually(comes_back, seconds=2)
+
+
+def test_who_is_removed_must_go(broker: Running, registry: SqlRegistry) -> None:
+    with connected(broker) as client:
+        registry.edit("d1", lambda entry: None)
+        assert goodbye(client).reason_str == "it was removed from the registry"
+
+
+def test_a_credential_that_is_taken_away_ends_its_connection_and_no_other(
+    broker: Running, registry: SqlRegistry
+) -> None:
+    registry.edit("d2", lambda _: Entry(name="d2", credentials=(password("d2/1"),)))
+    with connected(broker) as client, connected(broker, name="d2") as other:
+        changed(registry, "d1", credentials=(password("d1/2", "new"),))
+        packet = goodbye(client)
+        assert packet.reason_str == "the credential that it logged in with is not valid any more"
+        assert published(other, "devices/d2/state") == 0x10
+    with raw(broker) as client:
+        assert connect(client) == 0x86
+    with raw(broker) as client:
+        assert connect(client, text="new") == 0
+
+
+def test_a_credential_that_is_added_beside_disturbs_nobody(
+    broker: Running, registry: SqlRegistry
+) -> None:
+    with connected(broker) as client:
+        entry = registry.entries()["d1"]
+        changed(registry, "d1", credentials=(*entry.credentials, password("d1/2", "new")))
+        time.sleep(SECOND)
+        assert published(client, "devices/d1/state") == 0x10
+
+
+def test_a_credential_that_now_ends_sooner_closes_the_connection_then(
+    broker: Running, registry: SqlRegistry
+) -> None:
+    with connected(broker) as client:
+        entry = registry.entries()["d1"]
+        [credential] = entry.credentials
+        end = int(time.time()) + 2.0
+        changed(
+            registry, "d1", credentials=(replace(credential, validity=Validity(not_after=end)),)
+        )
+        client.socket.settimeout(3)
+        packet = client.next()
+        assert isinstance(packet, DisconnectPacket)
+        assert abs(time.time() - end) < 0.5
+
+
+def test_a_changed_role_is_in_effect_for_what_is_published_and_subscribed(
+    broker: Running, registry: SqlRegistry
+) -> None:
+    changed(registry, "d1", role="plain")
+    with connected(broker) as client:
+        assert published(client, "d1/a") == 0x10
+        assert published(client, "d1/c") == NOT_AUTHORIZED
+        assert subscribed(client, "news") == NOT_AUTHORIZED
+        publish, subscribe = Patterns(allow=("d1/c",)), Patterns(allow=("news",))
+        registry.put_role("plain", Role(publish=publish, subscribe=subscribe))
+        eventually(lambda: published(client, "d1/a") == NOT_AUTHORIZED, seconds=SECOND)
+        assert published(client, "d1/c") == 0x10
+        assert subscribed(client, "news") < 0x80
+        session = broker.server.core.sessions.get("d1")
+        assert session is not None
+        registry.put_role("plain", Role(publish=publish))
+        eventually(lambda: not session.subscriptions, seconds=SECOND)
+        assert published(client, "d1/c") == 0x10
+
+
+@pytest.mark.parametrize("role", ["device", "plain"])
+def test_a_will_that_is_not_allowed_any_more_is_not_published(
+    broker: Running, registry: SqlRegistry, role: str
+) -> None:
+    registry.put_role("watch", Role(subscribe=Patterns(allow=("#",))))
+    registry.edit("d2", lambda _: Entry(name="d2", role="watch", credentials=(password("d2/1"),)))
+    with connected(broker, name="d2") as watcher:
+        assert subscribed(watcher, "#") < 0x80
+        with connected(broker, will=Will("devices/d1/state", payload=b"gone")):
+            changed(registry, "d1", role=role, metadata={"changed": True})
+            time.sleep(SECOND)
+        watcher.socket.settimeout(SECOND)
+        if role == "plain":
+            with pytest.raises(TimeoutError):
+                watcher.next()
+        else:
+            message = watcher.next()
+            assert isinstance(message, PublishPacket)
+            assert message.payload == b"gone"
+
+
+def test_a_service_whose_prefix_changes_must_go(broker: Running, registry: SqlRegistry) -> None:
+    def service(prefix: str) -> Callable[[Entry | None], Entry]:
+        return lambda _: Entry(
+            name="s",
+            kind=PrincipalKind.SERVICE,
+            role="observer",
+            client_id_prefix=prefix,
+            credentials=(password("s/1"),),
+        )
+
+    registry.edit("s", service("s-"))
+    with raw(broker) as client:
+        client.send(ConnectPacket("s-1", username="s", password=b"right"))
+        assert isinstance(client.next(), ConnAckPacket)
+        registry.edit("s", service("t-"))
+        assert goodbye(client).reason_str == "its client identifier is not its own any more"
+
+
+def test_a_login_that_began_before_the_change_is_looked_up_again(
+    broker: Running, registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = PasswordHash.verifies
+
+    def blocked_meanwhile(self: PasswordHash, given: bytes) -> bool:
+        changed(registry, "d1", blocked=True)
+        # Until the change was followed.
+        time.sleep(1.2)
+        return verify(self, given)
+
+    monkeypatch.setattr(PasswordHash, "verifies", blocked_meanwhile)
+    with connected(broker) as client:
+        assert goodbye(client).reason_str == "it is blocked"
+    monkeypatch.undo()
+    with raw(broker) as client:
+        assert connect(client) == 0x86
+
+
+def test_a_registry_that_is_away_leaves_everyone_connected(
+    broker: Running, registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: SqlRegistry, since: int) -> None:
+        raise RegistryError("away")
+
+    with connected(broker) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(SqlRegistry, "changes", away)
+            changed(registry, "d1", blocked=True)
+            time.sleep(1.2)
+            assert published(client, "devices/d1/state") == 0x10
+        assert goodbye(client).reason_str == "it is blocked"
+
+
+def test_a_registry_file_is_followed_too(start: Callable[..., Running], tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    text = f'version: 1\ndevices:\n  d1: {{password_hash: "{CHEAP.hash("right")}"}}\n'
+    path.write_text(text)
+    with connected(start(registry_file=path)) as client:
+        path.write_text(text.replace("d1: {", "d1: {blocked: true, "))
+        assert goodbye(client).reason_str == "it is blocked"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_processes_on_one_database_follow_the_same_changes(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = "sqlite:///registry.db"
+    if kind == "postgresql":
+        server: Postgresql = request.getfixturevalue("postgresql")
+        written = server.url(server.new_database())
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+    registry = SqlRegistry(registry_url(written, folder=tmp_path))
+    registry.edit("d1", lambda _: Entry(name="d1", credentials=(password("d1/1"),)))
+    config = tmp_path / "broker.yaml"
+    config.write_text(f'listeners: [{{port: 0}}]\nregistry: {{url: "{written}"}}\n')
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            running = stack.enter_context(process(config))
+            assert running.stdout is not None
+            port = urlsplit(running.stdout.readline().split()[1]).port
+            client = Raw(stack.enter_context(socket.create_connection(("127.0.0.1", port))))
+            assert connect(client) == 0
+            clients.append(client)
+        changed(registry, "d1", blocked=True)
+        for client in clients:
+            assert goodbye(client).reason_str == "it is blocked"
+    registry.close()
