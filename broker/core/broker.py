@@ -133,6 +133,10 @@ class Broker:
             turn=self._delivery.turn,
             new_token=new_token,
         )
+        self._limited = (
+            *(self._delivery, publishing, subscribing),
+            *(self.sessions, self._handshake),
+        )
         self._liveness = Liveness(
             connect_timeout_seconds=limits.connect_timeout_seconds,
             timers=self._timers,
@@ -345,6 +349,17 @@ class Broker:
             )
         if forget and self.sessions.get(session.client_id) is session:
             self.sessions.end(session, now)
+
+    def change_limits(self, limits: Limits) -> None:
+        """New limits, which differ from those before in ``LIVE`` ones alone.
+
+        What a connection was told at its CONNACK holds until its end.
+        """
+        for part in (self, *self._limited):
+            part.limits = limits
+        self.retained.maximum_messages = limits.retained_messages
+        self.retained.maximum_bytes = limits.retained_bytes
+        self.sessions.limits_changed()
 
     def take_turn(self) -> Turn:
         """What was decided since the last call."""

@@ -37,7 +37,7 @@ class Delivery:
         journal: Journal,
     ) -> None:
         self.turn = Turn()
-        self._limits = limits
+        self.limits = limits
         self._write_buffer_bytes = limits.write_buffer_bytes
         self._subscriptions = subscriptions
         self.losses = Losses(self.turn, timers)
@@ -181,7 +181,7 @@ class Delivery:
                 # Any member stands for the group in the log.
                 self._dropped(next(iter(group.members)), now)
                 if (
-                    self._limits.queue_full is QueueFull.DROP_NEWEST
+                    self.limits.queue_full is QueueFull.DROP_NEWEST
                     or not message.qos
                     or not group.queue
                 ):
@@ -223,7 +223,7 @@ class Delivery:
     def _victim(self, session: Session, newest: Outgoing) -> Outgoing:
         if not newest.qos or not session.queue:
             return newest
-        if self._limits.queue_full is QueueFull.DROP_NEWEST:
+        if self.limits.queue_full is QueueFull.DROP_NEWEST:
             return newest
         return session.queue[0]
 

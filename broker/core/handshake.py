@@ -55,7 +55,7 @@ class Handshake:
         turn: Turn,
         new_token: Callable[[], str],
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._sessions = sessions
         self._wills = wills
         self._journal = journal
@@ -83,10 +83,10 @@ class Handshake:
                 check_topic_name(packet.will.topic)
             except TopicError as error:
                 raise Refused(ConnAckReasonCode.TOPIC_NAME_INVALID, f"will: {error}") from error
-            if packet.will.topic.count("/") >= self._limits.topic_levels:
+            if packet.will.topic.count("/") >= self.limits.topic_levels:
                 raise Refused(
                     ConnAckReasonCode.TOPIC_NAME_INVALID,
-                    f"will: topic of more than {self._limits.topic_levels} levels",
+                    f"will: topic of more than {self.limits.topic_levels} levels",
                 )
             wrong = complaint(packet.will)
             if wrong is not None:
@@ -136,7 +136,7 @@ class Handshake:
         session, present = self._sessions.open(
             connection, principal, clean_start=packet.clean_start, now=now
         )
-        limits = self._limits
+        limits = self.limits
         session.expiry_seconds = min(packet.session_expiry_interval, limits.session_expiry_seconds)
         self._journal.session_kept(session, None)
         self._wills.connected(session.client_id, packet.will)
@@ -176,7 +176,7 @@ class Handshake:
         present: bool,
         data: bytes | None,
     ) -> ConnAckPacket:
-        limits = self._limits
+        limits = self.limits
         longest = limits.server_keep_alive_seconds
         server_keep_alive = None
         if connection.v5 and longest is not None and not 0 < packet.keep_alive <= longest:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from mqtt.codec import LARGEST_PACKET_BYTES
 
@@ -126,6 +126,39 @@ class Limits:
                     raise ValueError(
                         f"{item.name} is {value}; at most {highest[item.name]} is possible"
                     )
+
+
+LIVE = frozenset(
+    {
+        "connections",
+        "connect_packet_bytes",
+        "in_flight_messages",
+        "sent_topic_aliases",
+        "server_keep_alive_seconds",
+        "session_expiry_seconds",
+        "topic_levels",
+        "subscriptions_per_session",
+        "retained_messages",
+        "retained_bytes",
+        "device_queue",
+        "service_queue",
+        "queue_full",
+        "response_information",
+    }
+)
+"""Limits that may change while clients are connected. The others were told to clients, or have
+sized what there is."""
+
+
+def live(limits: Limits, wanted: Limits) -> tuple[Limits, list[str]]:
+    """``limits`` with what may change of ``wanted``, and the names of what may not and differs."""
+    differ = [
+        item.name
+        for item in fields(Limits)
+        if getattr(limits, item.name) != getattr(wanted, item.name)
+    ]
+    changes = {name: getattr(wanted, name) for name in differ if name in LIVE}
+    return replace(limits, **changes), [name for name in differ if name not in LIVE]
 
 
 def _at_least(name: str, value: float, least: float) -> None:

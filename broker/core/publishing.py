@@ -55,7 +55,7 @@ class Publishing:
         counters: Counters,
         journal: Journal,
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._delivery = delivery
         self._retained = retained
         self._counters = counters
@@ -128,11 +128,11 @@ class Publishing:
     ) -> int:
         permitted = connection.permitted.get(topic)
         if permitted is None:
-            if topic.count("/") >= self._limits.topic_levels:
+            if topic.count("/") >= self.limits.topic_levels:
                 if packet.packet_id is None:
                     # Nothing else tells the client of a message without an acknowledgement.
                     raise ProtocolError(
-                        f"topic of more than {self._limits.topic_levels} levels",
+                        f"topic of more than {self.limits.topic_levels} levels",
                         reason_code=_TOPIC_NAME_INVALID,
                     )
                 self._refused(connection, session, packet, topic, _TOPIC_NAME_INVALID, now)
@@ -163,7 +163,7 @@ class Publishing:
         self._counters.publishes_refused += 1
         why = _WHY_REFUSED.get(reason, "retained messages are at their limit")
         if reason == _TOPIC_NAME_INVALID:
-            why += f" than the {self._limits.topic_levels} that are taken"
+            why += f" than the {self.limits.topic_levels} that are taken"
         if not connection.v5 and packet.packet_id is not None:
             # [MQTT-3.3.5-2]: 3.1.1 has no refusal; an acknowledgement would be a lie.
             raise ProtocolError(f"PUBLISH to {topic!r} refused: {why}", reason_code=reason)
@@ -191,10 +191,10 @@ class Publishing:
         reason = _SUCCESS
         # [MQTT-4.3.3-10]: an identifier that awaits PUBREL is the same message again.
         if packet_id not in session.received:
-            if connection.v5 and len(session.received) >= self._limits.receive_maximum:
+            if connection.v5 and len(session.received) >= self.limits.receive_maximum:
                 # [MQTT-3.3.4-7]
                 raise ProtocolError(
-                    f"more than {self._limits.receive_maximum} QoS 2 messages are unacknowledged",
+                    f"more than {self.limits.receive_maximum} QoS 2 messages are unacknowledged",
                     reason_code=_RECEIVE_MAXIMUM_EXCEEDED,
                 )
             reason = self._take(connection, session, packet, topic, now)
@@ -209,10 +209,10 @@ class Publishing:
     def _resolve_alias(self, connection: Connection, packet: PublishPacket) -> str:
         alias = packet.topic_alias
         assert alias is not None
-        if not 0 < alias <= self._limits.topic_alias_maximum:
+        if not 0 < alias <= self.limits.topic_alias_maximum:
             # [MQTT-3.3.2-8], [MQTT-3.3.2-9]
             raise ProtocolError(
-                f"topic alias {alias}; 1 to {self._limits.topic_alias_maximum} are allowed",
+                f"topic alias {alias}; 1 to {self.limits.topic_alias_maximum} are allowed",
                 reason_code=_TOPIC_ALIAS_INVALID,
             )
         if packet.topic:

@@ -22,8 +22,8 @@ class Retained:
 
     def __init__(self, *, maximum_messages: int, maximum_bytes: int, journal: Journal) -> None:
         self._root = _Level()
-        self._maximum_messages = maximum_messages
-        self._maximum_bytes = maximum_bytes
+        self.maximum_messages = maximum_messages
+        self.maximum_bytes = maximum_bytes
         self._journal = journal
         self.messages = 0
         self.bytes = 0
@@ -34,7 +34,7 @@ class Retained:
         old = None if level is None else level.message
         messages = self.messages + (old is None)
         size = self.bytes + message.size - (0 if old is None else old.size)
-        return messages <= self._maximum_messages and size <= self._maximum_bytes
+        return messages <= self.maximum_messages and size <= self.maximum_bytes
 
     def keep(self, message: Message, *, stored: bool = True) -> None:
         """Replaces the topic's retained message; an empty payload clears it [MQTT-3.3.1-6].

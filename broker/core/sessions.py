@@ -8,7 +8,7 @@ from broker.auth.principal import Principal, PrincipalKind
 from broker.core.connection import Connection
 from broker.core.facts import SessionKept
 from broker.core.journal import Journal
-from broker.core.limits import NEVER, Limits
+from broker.core.limits import NEVER, Limits, QueueLimits
 from broker.core.session import Session
 from broker.core.subscribing import Subscribing
 from broker.core.timers import Timers
@@ -27,7 +27,7 @@ class Sessions:
         timers: Timers,
         journal: Journal,
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._subscribing = subscribing
         self._wills = wills
         self._timers = timers
@@ -101,10 +101,18 @@ class Sessions:
         self._journal.session_ended(session)
         self._wills.session_ended(session.client_id, now)
 
+    def limits_changed(self) -> None:
+        """Sessions that are there may hold what new ones may. What is too much now stays."""
+        for session in self:
+            session.limits = self._queue_of(device=session.device)
+
     def _new(self, client_id: str, owner: str, *, device: bool) -> Session:
-        queue = self._limits.device_queue if device else self._limits.service_queue
+        queue = self._queue_of(device=device)
         session = self._sessions[client_id] = Session(client_id, owner, queue, device=device)
         return session
+
+    def _queue_of(self, *, device: bool) -> QueueLimits:
+        return self.limits.device_queue if device else self.limits.service_queue
 
     def _expire(self, session: Session, ended_at: float) -> None:
         if session.expiry_seconds != NEVER:

@@ -42,7 +42,7 @@ class Subscribing:
         retained: Retained,
         journal: Journal,
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._subscriptions = subscriptions
         self._delivery = delivery
         self._retained = retained
@@ -162,11 +162,11 @@ class Subscribing:
                 )
             )
             return SubAckReasonCode.NOT_AUTHORIZED
-        if len(topic_filter.levels) > self._limits.topic_levels:
+        if len(topic_filter.levels) > self.limits.topic_levels:
             return SubAckReasonCode.TOPIC_FILTER_INVALID
         if (
             text not in session.subscriptions
-            and len(session.subscriptions) >= self._limits.subscriptions_per_session
+            and len(session.subscriptions) >= self.limits.subscriptions_per_session
         ):
             return SubAckReasonCode.QUOTA_EXCEEDED
         subscription = Subscription(

@@ -25,13 +25,28 @@ _BACKLOG = 1_024
 class OpenListener:
     """An address that is being listened on. ``url`` bears the port that the system chose."""
 
-    def __init__(self, server: asyncio.Server, listener: Listener) -> None:
+    def __init__(
+        self, server: asyncio.Server, listener: Listener, context: ssl.SSLContext | None
+    ) -> None:
         self._server = server
+        self._listener = listener
+        self._context = context
         host = f"[{listener.host}]" if ":" in listener.host else listener.host
         port: int = server.sockets[0].getsockname()[1]
         self.url = f"{_SCHEMES[listener.type]}://{host}:{port}"
         if listener.type.has_websocket:
             self.url += listener.path
+
+    def reload(self) -> None:
+        """New connections get the certificate that the files hold now; open ones stay as they are.
+
+        Raises:
+          ConfigError: the certificate or its key cannot be used. The old ones go on being used.
+        """
+        if self._context is not None:
+            # Tried on another one first: half of a pair would be of no use to this one.
+            tls_context(self._listener)
+            _use_certificate(self._context, self._listener)
 
     def close(self) -> None:
         """Takes no more connections; those that are open stay."""
@@ -70,14 +85,19 @@ async def open_listener(
         raise ListenError(
             f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}"
         ) from error
-    return OpenListener(server, listener)
+    return OpenListener(server, listener, context)
 
 
 def tls_context(listener: Listener) -> ssl.SSLContext:
     """TLS 1.2 or newer with the listener's certificate. Raises ConfigError."""
-    assert listener.certificate_file is not None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _use_certificate(context, listener)
+    return context
+
+
+def _use_certificate(context: ssl.SSLContext, listener: Listener) -> None:
+    assert listener.certificate_file is not None
     try:
         context.load_cert_chain(listener.certificate_file, listener.key_file)
     except (OSError, ssl.SSLError) as error:
@@ -85,4 +105,3 @@ def tls_context(listener: Listener) -> ssl.SSLContext:
             f"certificate {listener.certificate_file} with key {listener.key_file} cannot be"
             f" used: {error}"
         ) from error
-    return context

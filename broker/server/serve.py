@@ -19,8 +19,9 @@ from broker.auth.authenticator import Authenticator
 from broker.auth.identity import Directory
 from broker.config import BrokerConfig, load_config
 from broker.core import inspecting
+from broker.errors import ConfigError
 from broker.registry.opening import open_registry
-from broker.server import logs
+from broker.server import logs, reloading
 from broker.server.administration import Administration
 from broker.server.following import Following
 from broker.server.health import Health, Phase
@@ -51,14 +52,13 @@ class Server:
         self.core = shell.core
         self._shell = shell
         self._listeners = listeners
-        self._shutdown_seconds = config.shutdown_seconds
+        self._config = config
         self._health = health
         self.health_url: str | None = None
         health.metrics = Metrics(shell).answer
         shell.failed.add_done_callback(self._failed)
-        self._system_topics = None
-        if config.system_topics_seconds:
-            self._system_topics = SystemTopics(shell, interval_seconds=config.system_topics_seconds)
+        self._system_topics = SystemTopics(shell)
+        self._system_topics.tell_every(config.system_topics_seconds)
         self._administration = Administration(shell, self.status)
         self._started_at = shell.loop.time()
 
@@ -158,17 +158,47 @@ class Server:
             "counters": asdict(core.counters),
         }
 
+    async def reload(self, path: Path) -> bool:
+        """Takes up a changed configuration and changed certificates; see ``reloading``.
+
+        Returns whether it did. If not, all is as before and the log says why.
+        """
+        ready = await reloading.prepare(path, self._config)
+        if ready is None:
+            return False
+        try:
+            for listener in self._listeners:
+                listener.reload()
+        except ConfigError as error:
+            # It was right a moment ago.
+            LOG.error("nothing is reloaded: %s", error, extra=logs.about("reload_refused"))
+            return False
+        config = self._config = ready.config
+        logs.configure(config.log_level, config.log_format)
+        allow_open_files(config.limits.connections)
+        self.core.change_limits(config.limits)
+        self._system_topics.tell_every(config.system_topics_seconds)
+        changed = ", ".join(ready.changed) or "no setting"
+        LOG.warning("reloaded: certificates and %s", changed, extra=logs.about("reloaded"))
+        if ready.waiting:
+            waiting = ", ".join(ready.waiting)
+            LOG.warning(
+                "at the next start only: %s",
+                waiting,
+                extra=logs.about("reload_waits", reason=waiting),
+            )
+        return True
+
     async def stop(self) -> None:
         """Takes no more connections and says goodbye to every client (DISCONNECT 0x8B)."""
         if self._health.phase is Phase.READY:
             self._health.phase = Phase.STOPPING
-        if self._system_topics is not None:
-            self._system_topics.stop()
+        self._system_topics.tell_every(0)
         for listener in self._listeners:
             listener.close()
         await self._administration.close()
         await self._following.stop()
-        await self._shell.stop(timeout_seconds=self._shutdown_seconds)
+        await self._shell.stop(timeout_seconds=self._config.shutdown_seconds)
         self._registry.close()
         if self._shell.store is not None:
             self._shell.store.close()
@@ -180,7 +210,7 @@ class Server:
 
 
 def serve(config_path: Path) -> None:
-    """Runs a broker until SIGTERM or SIGINT; logs to standard error.
+    """Runs a broker until SIGTERM or SIGINT, reloads on SIGHUP; logs to standard error.
 
     When every listener is open, one line ``ready URL…`` goes to standard output.
 
@@ -190,10 +220,10 @@ def serve(config_path: Path) -> None:
     """
     config = load_config(config_path)
     logs.configure(config.log_level, config.log_format)
-    asyncio.run(_serve(config))
+    asyncio.run(_serve(config, config_path))
 
 
-async def _serve(config: BrokerConfig) -> None:
+async def _serve(config: BrokerConfig, path: Path) -> None:
     # Messages are freed by their reference count, so looking for cycles among thousands of
     # sessions after every few hundred of them is of no use: with 2,000 devices connected it took
     # a third of the time. Connections do leave cycles behind, so it isn't turned off.
@@ -206,6 +236,18 @@ async def _serve(config: BrokerConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    server: Server | None = None
+    reloads: set[asyncio.Task[bool]] = set()
+
+    def reload() -> None:
+        if server is None:
+            # It has only just read everything.
+            return
+        task = loop.create_task(server.reload(path))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     server = await Server.start(config)
     sys.stdout.write(f"ready {' '.join(server.urls)}\n")
     sys.stdout.flush()

@@ -6,6 +6,7 @@ roles; the standard role ``monitor`` may.
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import version
 
 from broker.core import inspecting
@@ -13,17 +14,23 @@ from broker.server.shell import Shell
 
 
 class SystemTopics:
-    """Tells the core what to publish, every ``interval_seconds``."""
+    """Tells the core what to publish, as often as it is told to."""
 
-    def __init__(self, shell: Shell, *, interval_seconds: float) -> None:
+    def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._interval_seconds = interval_seconds
         self._began = shell.loop.time()
-        self._handle = shell.loop.call_soon(self._publish)
+        self._interval_seconds = 0.0
+        self._handle: asyncio.Handle | None = None
 
-    def stop(self) -> None:
-        """Publishes no more."""
-        self._handle.cancel()
+    def tell_every(self, seconds: float) -> None:
+        """From now on; 0: never."""
+        if seconds == self._interval_seconds:
+            return
+        self._interval_seconds = seconds
+        if self._handle is not None:
+            self._handle.cancel()
+        if seconds:
+            self._handle = self._shell.loop.call_soon(self._publish)
 
     def values(self) -> dict[str, str]:
         """The figures by topic."""
