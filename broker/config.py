@@ -5,6 +5,9 @@
     listeners:                          # default: one of type tcp on 127.0.0.1:1883
       - {type: tcp, host: 127.0.0.1, port: 1883}
       - {type: tls, host: 127.0.0.1, port: 8883, certificate_file: c.pem, key_file: k.pem}
+        client_certificates: optional     # none (default), optional or required; tls and wss
+        proxy_protocol: {from: [10.0.0.0/8], common_name: "{name}"}     # version 2, from these
+        anonymous: guest                  # the service that clients without credentials are
       - {type: ws, host: 127.0.0.1, port: 8083, path: /mqtt, allowed_origins: [https://a.example]}
       - {type: wss, host: 127.0.0.1, port: 8084, certificate_file: c.pem, key_file: k.pem}
     registry: {file: registry.yaml}     # or {url: sqlite:///registry.db}; see registry_url for
@@ -32,6 +35,7 @@ which.
 from __future__ import annotations
 
 import enum
+import ipaddress
 import math
 import os
 import re
@@ -40,6 +44,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from broker.auth.site import is_loopback
 from broker.core.limits import Limits, QueueFull, QueueLimits
 from broker.errors import ConfigError
 from broker.store import Synchronous
@@ -88,6 +93,16 @@ class ListenerType(enum.Enum):
         return self in (ListenerType.WS, ListenerType.WSS)
 
 
+class ClientCertificates(enum.Enum):
+    """Whether a TLS listener asks its clients for a certificate."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _PORTS = {
     ListenerType.TCP: 1883,
     ListenerType.TLS: 8883,
@@ -113,8 +128,18 @@ def _is_name(host: str) -> bool:
 class Listener:
     """One address to listen on.
 
-    ``certificate_file`` holds the chain, and only TLS has files. ``path`` and ``allowed_origins``
-    are WebSocket's.
+    Attributes:
+      type, host, port: what is spoken there, and where.
+      certificate_file, key_file: of TLS alone; the first holds the chain.
+      client_certificates: whether TLS asks for one. Whose it is, the registry says.
+      path, allowed_origins: of WebSocket alone.
+      proxies: networks of those who must say by PROXY protocol, version 2, whom they speak for;
+        nobody else may connect then. Without any, everybody speaks for himself.
+      proxy_common_name: where in the common name of a certificate that a proxy has verified the
+        name of the device is (``{name}``). None: a proxy proves nothing.
+      anonymous: the name of the registry's service that clients are which give no credentials.
+        None: they are nobody.
+      anonymous_beyond_loopback: that is meant, though others than this machine may connect.
     """
 
     type: ListenerType = ListenerType.TCP
@@ -124,6 +149,11 @@ class Listener:
     key_file: Path | None = None
     path: str = _DEFAULT_PATH
     allowed_origins: tuple[str, ...] = ()
+    client_certificates: ClientCertificates = ClientCertificates.NONE
+    proxies: tuple[Network, ...] = ()
+    proxy_common_name: str | None = None
+    anonymous: str | None = None
+    anonymous_beyond_loopback: bool = False
 
     @property
     def name(self) -> str:
@@ -148,6 +178,23 @@ class Listener:
             raise ValueError(
                 f"type {name} takes no certificate_file and no key_file; use type"
                 f" {_SECURED[self.type].value}"
+            )
+        if self.client_certificates is not ClientCertificates.NONE and not self.type.has_tls:
+            raise ValueError(
+                f"type {name} has no client_certificates; use type {_SECURED[self.type].value}"
+            )
+        if self.proxy_common_name is not None and not self.proxies:
+            raise ValueError("proxy_protocol has a common_name and nobody in `from`")
+        if self.proxy_common_name is not None and self.proxy_common_name.count("{name}") != 1:
+            raise ValueError(
+                f"proxy_protocol.common_name is {self.proxy_common_name!r}; it must have '{{name}}'"
+                " once"
+            )
+        is_reachable = not is_loopback(self.host) or bool(self.proxies)
+        if self.anonymous is not None and is_reachable and not self.anonymous_beyond_loopback:
+            raise ValueError(
+                "anonymous clients may come from other machines here; if that is meant, say"
+                " `anonymous_beyond_loopback: true` too"
             )
         if not _PATH.fullmatch(self.path):
             raise ValueError(f"path is {self.path!r}; it must be one such as /mqtt")
@@ -368,24 +415,62 @@ def _listener(entry: Section, folder: Path) -> Listener:
     kind = _choice(entry, "type", ListenerType, ListenerType.TCP)
     host = entry.take("host", str, "127.0.0.1")
     port = entry.take("port", int, _PORTS[kind])
-    files = {key: entry.take_path(key, folder) for key in ("certificate_file", "key_file")}
+    files: dict[str, Any] = {
+        key: entry.take_path(key, folder) for key in ("certificate_file", "key_file")
+    }
     for key in ("path", "allowed_origins"):
         if key in entry and not kind.has_websocket:
             raise entry.fail(key, f"is for types ws and wss; this one is {kind.value}")
+    more: dict[str, Any] = {
+        "client_certificates": _choice(
+            entry, "client_certificates", ClientCertificates, ClientCertificates.NONE
+        ),
+        "anonymous": entry.take_optional("anonymous", str),
+        "anonymous_beyond_loopback": entry.take("anonymous_beyond_loopback", bool, False),
+    }
+    proxies, common_name = _proxy_protocol(entry)
     path = entry.take("path", str, _DEFAULT_PATH)
     origins = tuple(entry.texts("allowed_origins"))
     entry.finish()
     # One by one, so that the error names the key.
     entry.build("host", lambda: Listener(host=host))
     entry.build("port", lambda: Listener(port=port))
+    entry.build("proxy_protocol", lambda: Listener(proxies=proxies, proxy_common_name=common_name))
     entry.build("path", lambda: Listener(path=path))
     entry.build("allowed_origins", lambda: Listener(allowed_origins=origins))
     return entry.build(
         "type",
         lambda: Listener(
-            type=kind, host=host, port=port, path=path, allowed_origins=origins, **files
+            type=kind,
+            host=host,
+            port=port,
+            path=path,
+            allowed_origins=origins,
+            proxies=proxies,
+            proxy_common_name=common_name,
+            **files,
+            **more,
         ),
     )
+
+
+def _proxy_protocol(listener: Section) -> tuple[tuple[Network, ...], str | None]:
+    given = "proxy_protocol" in listener
+    entry = listener.section("proxy_protocol")
+    texts = entry.texts("from")
+    common_name = entry.take_optional("common_name", str)
+    entry.finish()
+    if given and not texts:
+        raise entry.fail("from", "is missing; it must be a list of addresses or networks")
+    networks = []
+    for index, text in enumerate(texts):
+        try:
+            networks.append(ipaddress.ip_network(text))
+        except ValueError as error:
+            raise entry.fail(
+                f"from[{index}]", f"{error}; it must be one such as 10.0.0.5 or 10.0.0.0/8"
+            ) from error
+    return tuple(networks), common_name
 
 
 def _store(entry: Section, folder: Path) -> StoreConfig:

@@ -1,15 +1,15 @@
 """What a client gives, and which kind of proof it is: one place that knows all kinds.
 
-=====================================  =========================================================
+=====================================  ==========================================================
 what the client gives                  what looks at it
-=====================================  =========================================================
+=====================================  ==========================================================
 an authentication method (MQTT 5.0)    ``exchange``: SCRAM-SHA-256
 a password that is a signed token      ``tokens``
 another password                       ``passwords``
 no password, a client certificate      ``certificates``; a user name must then be the same name
 no password, a proxy's common name     ``certificates``, where the listener trusts that proxy
-nothing at all                         the role of a listener for anonymous clients, if it has one
-=====================================  =========================================================
+nothing at all                         the service that anonymous clients are at its listener
+=====================================  ==========================================================
 
 What a client gives is tried alone: a wrong password is not made good by a certificate.
 """
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from broker.auth.certificates import CertificateAuthenticator
 from broker.auth.identity import ANONYMOUS, Directory, Login
 from broker.auth.passwords import PasswordAuthenticator
-from broker.auth.principal import Principal, device_of_client_id
+from broker.auth.principal import device_of_client_id
 from broker.auth.scram import METHOD, ScramAuthenticator, ScramExchange
 from broker.auth.tokens import TokenAuthenticator, looks_like_token
 
@@ -42,7 +42,8 @@ class Attempt:
       certificate: the client's, in DER; TLS has proved that it holds the key.
       common_name, common_name_pattern: of a certificate that a trusted proxy has verified, and
         where in it the name is.
-      anonymous: who the client is where it gives nothing, if the listener has a role for that.
+      anonymous: the name of the service that a client is which gives nothing, if the listener has
+        one for that.
     """
 
     address: str
@@ -52,7 +53,7 @@ class Attempt:
     certificate: bytes | None = field(default=None, repr=False)
     common_name: str | None = None
     common_name_pattern: str = "{name}"
-    anonymous: Principal | None = None
+    anonymous: str | None = None
 
     @property
     def name(self) -> str:
@@ -76,6 +77,7 @@ class Authenticator:
     """
 
     def __init__(self, directory: Directory, *, audiences: Collection[str] = ()) -> None:
+        self._directory = directory
         self._passwords = PasswordAuthenticator(directory)
         self._tokens = TokenAuthenticator(directory, audiences=audiences)
         self._certificates = CertificateAuthenticator(directory)
@@ -108,7 +110,10 @@ class Authenticator:
             )
             return self._named(attempt, login)
         if attempt.username is None and attempt.anonymous is not None:
-            return Login(principal=attempt.anonymous, credential=ANONYMOUS)
+            identity = self._directory.find(attempt.anonymous)
+            if identity is not None and not identity.blocked:
+                return Login(principal=identity.principal, credential=ANONYMOUS)
+            return None
         # The same steps as for a wrong one.
         return self._passwords.verify(attempt.username, None, now)
 

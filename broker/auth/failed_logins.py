@@ -8,12 +8,12 @@ name for each address that he has, and can lock out nobody but those behind the 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections import OrderedDict
+
+from broker.auth.site import site_of
 
 _KEPT = 100_000
 """Addresses and pairs that are remembered; the one that failed longest ago is let go of first."""
-_IPV6_SITE = 64
 
 
 class FailedLogins:
@@ -32,12 +32,12 @@ class FailedLogins:
 
     def allows_address(self, address: str, now: float) -> bool:
         """Whether a login that was never proved before may be tried from that address."""
-        return self._addresses.has_room(_site(address), now)
+        return self._addresses.has_room(site_of(address), now)
 
     def failed(self, address: str, name: str, now: float) -> None:
         """Nothing was proved."""
         self._names.fill(_pair(address, name), now)
-        self._addresses.fill(_site(address), now)
+        self._addresses.fill(site_of(address), now)
 
 
 class _Buckets:
@@ -62,17 +62,4 @@ class _Buckets:
 
 def _pair(address: str, name: str) -> bytes:
     # A name may have 65,535 bytes, and whoever sends it chooses it.
-    return _site(address) + hashlib.sha256(name.encode()).digest()
-
-
-def _site(address: str) -> bytes:
-    """An address; of IPv6 the network, of which its owner has all addresses."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address.encode()
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return parsed.ipv4_mapped.packed
-        return parsed.packed[: _IPV6_SITE // 8]
-    return parsed.packed
+    return site_of(address) + hashlib.sha256(name.encode()).digest()

@@ -47,7 +47,10 @@ class Limits:
 
     Attributes:
       connections: open connections, whether their CONNECT was accepted or not.
-      connect_timeout_seconds: from accepting a connection to its CONNECT.
+      connections_per_address: the same from one address, of IPv6 from one network of 64 bits; this
+        machine's own are not counted.
+      connect_timeout_seconds: from accepting a connection to its CONNECT, TLS included; the same
+        again for each answer of an enhanced authentication.
       pending_authentications: logins waiting to be verified; those from addresses that have most
         of them waiting are told to come later.
       failed_logins_per_device: in ``failed_logins_seconds``, from one address under one name; more
@@ -79,6 +82,7 @@ class Limits:
     """
 
     connections: int = 20_000
+    connections_per_address: int = 2_000
     connect_timeout_seconds: float = 10.0
     pending_authentications: int = 1_000
     failed_logins_per_device: int = 10

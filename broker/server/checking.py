@@ -18,8 +18,8 @@ from broker.config import BrokerConfig, Listener, StoreConfig, read_config
 from broker.errors import BrokerError
 from broker.registry.opening import count_registered
 from broker.server.addresses import try_address
-from broker.server.listeners import tls_context
 from broker.server.open_files import too_few
+from broker.server.tls import tls_context
 from broker.store import examine, schema
 from schemas.finding import Finding, failed, found, warned
 

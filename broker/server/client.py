@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, cast
 
 from broker.auth.authenticator import Attempt
 from broker.auth.scram import ScramExchange
+from broker.config import Listener
 from broker.core.actions import Authenticate
+from broker.server.proxied import Origin, origin_of
+from broker.server.tls import CLIENT_CERTIFICATE
 
 if TYPE_CHECKING:
     from broker.core.connection import Connection
@@ -32,12 +35,16 @@ _UNREAD_ANSWERS_FACTOR = 4
 class ClientProtocol(asyncio.Protocol):
     """Connects a transport to the core's ``Connection``.
 
-    ``lingers``: nothing more is written, and what still comes is thrown away. ``host``: the address
-    that the client comes from. ``exchange``: the enhanced authentication that is under way.
+    ``lingers``: nothing more is written, and what still comes is thrown away. ``origin``: where
+    the client comes from; a proxy has said so if it was given. ``exchange``: the enhanced
+    authentication that is under way.
     """
 
-    def __init__(self, shell: Shell, traffic: Traffic) -> None:
+    def __init__(
+        self, shell: Shell, listener: Listener, traffic: Traffic, origin: Origin | None = None
+    ) -> None:
         self._shell = shell
+        self._listener = listener
         self._traffic = traffic
         self._loop = shell.loop
         self._core = shell.core
@@ -47,7 +54,8 @@ class ClientProtocol(asyncio.Protocol):
         self._paused_for_answers = False
         self._paused_for_login = False
         self.lingers = False
-        self.host = ""
+        self.origin = origin or Origin(host="unknown", port=0)
+        self._is_proxied = origin is not None
         self.exchange: ScramExchange | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,9 +69,9 @@ class ClientProtocol(asyncio.Protocol):
         if raw is not None:
             # An acknowledgement must not wait for Nagle's algorithm.
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = transport.get_extra_info("peername")
-        self.host = _host(peer)
-        self._connection = self._shell.accept(self, _address(peer))
+        if not self._is_proxied:
+            self.origin = origin_of(transport)
+        self._connection = self._shell.accept(self)
         if self._connection is None:
             self._transport.abort()
 
@@ -121,11 +129,17 @@ class ClientProtocol(asyncio.Protocol):
 
     def attempt(self, request: Authenticate) -> Attempt:
         """What the client gives to prove who it is, with what its connection adds."""
+        assert self._transport is not None
+        pattern = self._listener.proxy_common_name
         return Attempt(
-            address=self.host,
+            address=self.origin.host,
             client_id=request.client_id,
             username=request.username,
             password=request.password,
+            certificate=self._transport.get_extra_info(CLIENT_CERTIFICATE),
+            common_name=None if pattern is None else self.origin.common_name,
+            common_name_pattern=pattern or "",
+            anonymous=self._listener.anonymous,
         )
 
     def pause_reading(self) -> None:
@@ -150,15 +164,13 @@ class ClientProtocol(asyncio.Protocol):
         assert transport is not None
         if self.lingers:
             return
-        # asyncio's TLS transport that is lost in this very turn counts as closed, and closed again
-        # it can't even be asked what it holds.
         if not transport.is_closing() and not self._linger(transport):
             transport.close()
         if transport.get_write_buffer_size():
             self._loop.call_later(CLOSE_GRACE_SECONDS, transport.abort)
 
     def _linger(self, transport: asyncio.Transport) -> bool:
-        """Ends this direction alone; not over TLS, which can't, nor while anything is unwritten."""
+        """Ends this direction alone, where it can be and nothing is unwritten."""
         if not transport.can_write_eof() or transport.get_write_buffer_size():
             return False
         try:
@@ -180,14 +192,3 @@ class ClientProtocol(asyncio.Protocol):
             return
         if not self._paused_for_answers and not self._paused_for_login:
             self._transport.resume_reading()
-
-
-def _host(peer: object) -> str:
-    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
-
-
-def _address(peer: object) -> str:
-    if isinstance(peer, tuple) and len(peer) >= 2:
-        host, port = peer[0], peer[1]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return "unknown"

@@ -155,7 +155,7 @@ class Following:
 
     def _apply(self, connection: Connection, known: _Known) -> None:
         login, now = connection.login, self._loop.time()
-        if login is None or login.credential == ANONYMOUS:
+        if login is None:
             return
         identity = known.identities.get(login.principal.name)
         standing = judge(login, identity, known.authorities, self._wall())
@@ -179,7 +179,7 @@ def judge(
     if identity.blocked:
         return "it is blocked"
     renewed = replace(login, principal=identity.principal)
-    if login.credential == PROXY:
+    if login.credential in (ANONYMOUS, PROXY):
         return renewed
     if login.vouched is not None:
         authority = authorities.get(login.credential)

@@ -1,14 +1,21 @@
-"""Listeners: TCP and TLS, with or without WebSocket."""
+"""Listeners: TCP and TLS, with or without WebSocket, with or without a proxy before them.
+
+::
+
+    socket ─> ProxiedProtocol ─> TlsProtocol ─> WebSocketProtocol ─> ClientProtocol ─> core
+              each but the last only where the listener has it
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 
 from broker.config import Listener, ListenerType
-from broker.errors import ConfigError, ListenError
+from broker.errors import ListenError
 from broker.server.client import ClientProtocol
+from broker.server.proxied import Origin, ProxiedProtocol
+from broker.server.tls import TlsProtocol, tls_context
 from broker.server.websocket import WebSocketProtocol
 
 _SCHEMES = {
@@ -21,18 +28,47 @@ _SCHEMES = {
 _BACKLOG = 1_024
 """Devices come back all at once after an outage."""
 
+MakeClient = Callable[[Origin | None], ClientProtocol]
+
 
 class OpenListener:
-    """An address that is being listened on. ``url`` bears the port that the system chose."""
+    """An address that is being listened on. ``url`` bears the port that the system chose.
+
+    Raises:
+      ConfigError: the certificate or its key cannot be used.
+    """
 
     def __init__(
-        self, server: asyncio.Server, listener: Listener, context: ssl.SSLContext | None
+        self,
+        listener: Listener,
+        make_client: MakeClient,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        maximum_packet_bytes: int,
+        connect_timeout_seconds: float,
     ) -> None:
-        self._server = server
         self._listener = listener
-        self._context = context
+        self._make_client = make_client
+        self._loop = loop
+        self._maximum_packet_bytes = maximum_packet_bytes
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._context = tls_context(listener) if listener.type.has_tls else None
+        self._server: asyncio.Server | None = None
+        self.url = ""
+
+    async def open(self) -> None:
+        """Begins to listen. Raises ListenError: the address cannot be had."""
+        listener = self._listener
+        try:
+            self._server = await self._loop.create_server(
+                self._protocol, listener.host, listener.port, backlog=_BACKLOG
+            )
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}"
+            ) from error
         host = f"[{listener.host}]" if ":" in listener.host else listener.host
-        port: int = server.sockets[0].getsockname()[1]
+        port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"{_SCHEMES[listener.type]}://{host}:{port}"
         if listener.type.has_websocket:
             self.url += listener.path
@@ -43,22 +79,44 @@ class OpenListener:
         Raises:
           ConfigError: the certificate or its key cannot be used. The old ones go on being used.
         """
-        if self._context is not None:
-            # Tried on another one first: half of a pair would be of no use to this one.
-            tls_context(self._listener)
-            _use_certificate(self._context, self._listener)
+        if self._listener.type.has_tls:
+            self._context = tls_context(self._listener)
 
     def close(self) -> None:
         """Takes no more connections; those that are open stay."""
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
+
+    def _protocol(self) -> asyncio.Protocol:
+        if not self._listener.proxies:
+            return self._above(None)
+        return ProxiedProtocol(
+            self._above,
+            self._listener.proxies,
+            timeout_seconds=self._connect_timeout_seconds,
+            loop=self._loop,
+        )
+
+    def _above(self, origin: Origin | None) -> asyncio.Protocol:
+        """What speaks behind the header of a proxy; ``origin``: what that says."""
+        client = self._make_client(origin)
+        protocol: asyncio.Protocol = client
+        if self._listener.type.has_websocket:
+            protocol = WebSocketProtocol(
+                client, self._listener, maximum_packet_bytes=self._maximum_packet_bytes
+            )
+        if self._context is not None:
+            protocol = TlsProtocol(protocol, self._context)
+        return protocol
 
 
 async def open_listener(
     listener: Listener,
-    factory: Callable[[], ClientProtocol],
+    make_client: MakeClient,
     loop: asyncio.AbstractEventLoop,
     *,
     maximum_packet_bytes: int,
+    connect_timeout_seconds: float,
 ) -> OpenListener:
     """Starts to listen.
 
@@ -66,42 +124,12 @@ async def open_listener(
       ConfigError: the certificate or its key cannot be used.
       ListenError: the address cannot be had.
     """
-
-    def websocket() -> WebSocketProtocol:
-        return WebSocketProtocol(factory(), listener, maximum_packet_bytes=maximum_packet_bytes)
-
-    context = tls_context(listener) if listener.type.has_tls else None
-    try:
-        server = await loop.create_server(
-            websocket if listener.type.has_websocket else factory,
-            listener.host,
-            listener.port,
-            ssl=context,
-            backlog=_BACKLOG,
-            ssl_handshake_timeout=10.0 if context else None,
-            ssl_shutdown_timeout=2.0 if context else None,
-        )
-    except OSError as error:
-        raise ListenError(
-            f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}"
-        ) from error
-    return OpenListener(server, listener, context)
-
-
-def tls_context(listener: Listener) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the listener's certificate. Raises ConfigError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _use_certificate(context, listener)
-    return context
-
-
-def _use_certificate(context: ssl.SSLContext, listener: Listener) -> None:
-    assert listener.certificate_file is not None
-    try:
-        context.load_cert_chain(listener.certificate_file, listener.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"certificate {listener.certificate_file} with key {listener.key_file} cannot be"
-            f" used: {error}"
-        ) from error
+    opened = OpenListener(
+        listener,
+        make_client,
+        loop,
+        maximum_packet_bytes=maximum_packet_bytes,
+        connect_timeout_seconds=connect_timeout_seconds,
+    )
+    await opened.open()
+    return opened

@@ -16,8 +16,8 @@ from broker.config import BrokerConfig, load_config
 from broker.core.limits import Limits, live
 from broker.errors import BrokerError
 from broker.registry.opening import count_registered
-from broker.server.listeners import tls_context
 from broker.server.logs import about
+from broker.server.tls import tls_context
 
 LOG = logging.getLogger("broker")
 

@@ -116,9 +116,10 @@ class Server:
                 listeners += [
                     await open_listener(
                         listener,
-                        shell.factory(listener.name),
+                        shell.factory(listener),
                         loop,
                         maximum_packet_bytes=config.limits.maximum_packet_bytes,
+                        connect_timeout_seconds=config.limits.connect_timeout_seconds,
                     )
                 ]
                 opened.callback(listeners[-1].close)

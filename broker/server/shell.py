@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable
 
 from broker.auth.authenticator import METHODS, Authenticator
+from broker.auth.site import is_loopback, site_of
+from broker.config import Listener
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
@@ -21,6 +24,7 @@ from broker.server.client import ClientProtocol
 from broker.server.logins import Logins
 from broker.server.logs import log_notice
 from broker.server.measuring import Durations, LoopLag, Traffic
+from broker.server.proxied import Origin
 from broker.store import SqliteStore
 
 LOG = logging.getLogger("broker")
@@ -62,6 +66,7 @@ class Shell:
         self.commit_durations = Durations()
         self.lag = LoopLag(loop)
         self._protocols: set[ClientProtocol] = set()
+        self._sites: Counter[bytes] = Counter()
         if store is not None:
             stored = store.load()
             self.core.restore(stored, loop.time())
@@ -73,26 +78,40 @@ class Shell:
             )
             self._flush()
 
-    def factory(self, listener: str) -> Callable[[], ClientProtocol]:
-        """What makes the protocol of each new connection of a listener, which is named so."""
-        traffic = Traffic(listener=listener)
-        self.traffic.append(traffic)
-        return lambda: ClientProtocol(self, traffic)
+    def factory(self, listener: Listener) -> Callable[[Origin | None], ClientProtocol]:
+        """What makes the protocol of each new connection of a listener.
 
-    def accept(self, protocol: ClientProtocol, peer: str) -> Connection | None:
+        It takes the origin that a proxy tells of, or None.
+        """
+        traffic = Traffic(listener=listener.name)
+        self.traffic.append(traffic)
+        return lambda origin: ClientProtocol(self, listener, traffic, origin)
+
+    def accept(self, protocol: ClientProtocol) -> Connection | None:
         """A connection was made. None where there are as many as are allowed."""
-        if len(self._protocols) >= self.core.limits.connections:
+        limits, peer, site = self.core.limits, protocol.origin, site_of(protocol.origin.host)
+        if len(self._protocols) >= limits.connections:
             LOG.warning("%s: refused, %d connections are open", peer, len(self._protocols))
             return None
+        # This machine's own, or a proxy's that does not say who is behind it, are everybody's.
+        if self._sites[site] >= limits.connections_per_address and not is_loopback(peer.host):
+            LOG.warning("%s: refused, %d connections are open from there", peer, self._sites[site])
+            return None
         self._protocols.add(protocol)
-        connection = self.core.opened(peer, self.loop.time())
+        self._sites[site] += 1
+        connection = self.core.opened(str(peer), self.loop.time())
         connection.transport = protocol
         self._arm()
         return connection
 
     def gone(self, protocol: ClientProtocol) -> None:
         """The protocol's transport is closed for good."""
-        self._protocols.discard(protocol)
+        if protocol in self._protocols:
+            self._protocols.discard(protocol)
+            site = site_of(protocol.origin.host)
+            self._sites[site] -= 1
+            if not self._sites[site]:
+                del self._sites[site]
 
     def wake(self) -> None:
         """Sees to it that what the core decided is done in the next turn of the loop."""

@@ -187,7 +187,7 @@ class WebSocketTransport(asyncio.Transport):
         self._below.close()
 
     def can_write_eof(self) -> bool:
-        """Whether the transport below can be closed in one direction; TLS can't."""
+        """Whether the transport below can be closed in one direction."""
         return self._below.can_write_eof()
 
     def write_eof(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from broker.config import (
     BrokerConfig,
+    ClientCertificates,
     Listener,
     ListenerType,
     LogFormat,
@@ -108,9 +109,48 @@ def test_websocket_listeners_have_ports_a_path_and_no_browser_s_site_by_default(
     assert (secured.path, secured.allowed_origins) == ("/", ("*",))
 
 
+def test_a_listener_may_stand_behind_a_proxy_ask_for_certificates_and_take_guests(
+    tmp_path: Path,
+) -> None:
+    config = load(
+        tmp_path,
+        """
+        listeners:
+          - type: tls
+            host: 0.0.0.0
+            certificate_file: c.pem
+            key_file: k.pem
+            client_certificates: required
+            proxy_protocol: {from: [10.0.0.5, "2001:db8::/32"], common_name: "dev-{name}"}
+            anonymous: guest
+            anonymous_beyond_loopback: true
+          - {anonymous: guest}
+        """,
+    )
+    one, other = config.listeners
+    assert one.client_certificates is ClientCertificates.REQUIRED
+    assert [str(network) for network in one.proxies] == ["10.0.0.5/32", "2001:db8::/32"]
+    assert (one.proxy_common_name, one.anonymous) == ("dev-{name}", "guest")
+    assert (other.client_certificates, other.proxies) == (ClientCertificates.NONE, ())
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("listeners: [{client_certificates: optional}]", "use type tls"),
+        ("listeners: [{type: tls, client_certificates: off}]", "is False; it must be text"),
+        ("listeners: [{proxy_protocol: {}}]", "[0].proxy_protocol.from: is missing; it must be a"),
+        ("listeners: [{proxy_protocol: {from: [lb]}}]", "from[0]: 'lb' does not appear to be"),
+        ("listeners: [{proxy_protocol: {from: [10.0.0.1/8]}}]", "has host bits set"),
+        (
+            "listeners: [{proxy_protocol: {from: [10.0.0.1], common_name: x}}]",
+            "listeners[0].proxy_protocol: proxy_protocol.common_name is 'x'; it must have",
+        ),
+        ("listeners: [{host: 0.0.0.0, anonymous: guest}]", "`anonymous_beyond_loopback: true` too"),
+        (
+            "listeners: [{proxy_protocol: {from: [10.0.0.1]}, anonymous: guest}]",
+            "`anonymous_beyond_loopback: true` too",
+        ),
         ("store: {}", "store.file: is missing; it must be a path, such as broker.db"),
         ("store: {file: b.db, synchronous: off}", "store.synchronous: is False; it must be"),
         ("store: {file: b.db, synchronous: extra}", "must be one of: full, normal"),
