@@ -31,6 +31,14 @@ class Authenticate:
     begins: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write to the connection, and call ``Broker.written``."""
+
+    connection: Connection
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
     """Close the connection once its bytes are written."""
@@ -57,19 +65,21 @@ class Notice:
 
 @dataclass(slots=True)
 class Turn:
-    """Actions in the order in which they are to be done. ``writes``: connections with ``out``.
+    """Actions in the order in which they are to be done.
 
-    ``changes`` must be durable before anything else of the turn is done.
+    ``changes`` must be durable before anything else of the turn is done. ``dirty``: connections
+    with ``out``, of which ``take`` makes ``writes``.
     """
 
     changes: Changes = field(default_factory=Changes)
-    writes: list[Connection] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
     authentications: list[Authenticate] = field(default_factory=list)
     closes: list[Close] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    dirty: list[Connection] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.writes or self.authentications or self.closes or self.notices)
+        return bool(self.dirty or self.authentications or self.closes or self.notices)
 
     def send(self, connection: Connection, data: bytes) -> None:
         """Appends to what the connection's client is sent."""
@@ -77,4 +87,16 @@ class Turn:
         connection.buffered_bytes += len(data)
         if not connection.dirty:
             connection.dirty = True
-            self.writes.append(connection)
+            self.dirty.append(connection)
+
+    def take(self, changes: Changes) -> Turn:
+        """All of it with ``changes``; what comes next is another turn's."""
+        taken = Turn(
+            changes=changes,
+            writes=[Write(connection, connection.take_out()) for connection in self.dirty],
+            authentications=self.authentications,
+            closes=self.closes,
+            notices=self.notices,
+        )
+        self.dirty, self.authentications, self.closes, self.notices = [], [], [], []
+        return taken

@@ -286,11 +286,18 @@ class Broker:
             self._end(connection, now, with_will=True)
 
     def written(self, connection: Connection, unwritten_bytes: int, now: float) -> None:
-        """The shell wrote what was in ``out``; ``unwritten_bytes`` still wait for the system."""
+        """The shell has done a ``Write``; ``unwritten_bytes`` still wait for the system."""
+        connection.leaving_bytes = 0
+        self.passed_on(connection, unwritten_bytes, now)
+
+    def passed_on(self, connection: Connection, unwritten_bytes: int, now: float) -> None:
+        """The system took some of what was written; ``unwritten_bytes`` still wait for it."""
         limit = self.limits.write_buffer_bytes
         was_full = connection.buffered_bytes >= limit
-        connection.buffered_bytes = unwritten_bytes
-        if was_full and unwritten_bytes < limit and connection.session is not None:
+        connection.buffered_bytes = (
+            unwritten_bytes + connection.leaving_bytes + sum(map(len, connection.out))
+        )
+        if was_full and connection.buffered_bytes < limit and connection.session is not None:
             self._delivery.pump(connection.session, now)
 
     def tick(self, now: float) -> None:
@@ -363,16 +370,7 @@ class Broker:
 
     def take_turn(self) -> Turn:
         """What was decided since the last call."""
-        shared = self._delivery.turn
-        turn = Turn(
-            self._journal.take(),
-            shared.writes,
-            shared.authentications,
-            shared.closes,
-            shared.notices,
-        )
-        shared.writes, shared.authentications, shared.closes, shared.notices = [], [], [], []
-        return turn
+        return self._delivery.turn.take(self._journal.take())
 
     @property
     def has_work(self) -> bool:

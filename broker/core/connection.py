@@ -79,7 +79,8 @@ class Exchange(enum.Enum):
 class Connection:
     """One client's connection.
 
-    ``out`` gathers the bytes to write in this turn; ``buffered_bytes`` counts them and those that
+    ``out`` gathers the bytes to write in this turn; ``leaving_bytes`` are those of a turn that was
+    taken, and is not written yet; ``buffered_bytes`` counts both and those that
     the transport still holds. ``permitted`` remembers topics that this client was found to be
     allowed to publish to, or not. ``aliases``: topic aliases that the client set; ``sent_aliases``:
     those that it was given, or None. ``timer``: for its CONNECT, then for its keep alive. The shell
@@ -100,6 +101,7 @@ class Connection:
         "held",
         "keep_alive_seconds",
         "last_received",
+        "leaving_bytes",
         "login",
         "login_timer",
         "maximum_packet_bytes",
@@ -123,6 +125,7 @@ class Connection:
         self.transport: object = None
         self.out: list[bytes] = []
         self.buffered_bytes = 0
+        self.leaving_bytes = 0
         self.dirty = False
         self.last_received = now
         self.keep_alive_seconds = 0
@@ -148,3 +151,11 @@ class Connection:
         """The version that this client speaks; known once its CONNECT was read."""
         assert self.decoder.protocol is not None
         return self.decoder.protocol
+
+    def take_out(self) -> bytes:
+        """The bytes that are to leave now."""
+        data = self.out[0] if len(self.out) == 1 else b"".join(self.out)
+        self.out.clear()
+        self.dirty = False
+        self.leaving_bytes += len(data)
+        return data

@@ -271,7 +271,7 @@ class Delivery:
         connection.buffered_bytes += size
         if not connection.dirty:
             connection.dirty = True
-            self.turn.writes.append(connection)
+            self.turn.dirty.append(connection)
 
     def _send_again(self, session: Session, connection: Connection, now: float) -> None:
         """[MQTT-4.4.0-1], [MQTT-3.3.1-1]: the same packet identifier, DUP set."""

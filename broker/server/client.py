@@ -100,7 +100,7 @@ class ClientProtocol(asyncio.Protocol):
             self._paused_for_answers = False
             self._continue_reading()
         unwritten = self._transport.get_write_buffer_size()
-        self._core.written(self._connection, unwritten, self._loop.time())
+        self._core.passed_on(self._connection, unwritten, self._loop.time())
         self._shell.wake()
 
     @property

@@ -3,6 +3,9 @@
 Whatever arrives in a turn goes into the core at once; what the core decided is done in the next
 turn: the store's commit, bytes of a connection in one write, then closings, then logins. So no
 acknowledgement leaves before what it speaks of is durable, and if that fails nothing ever leaves.
+
+A commit is made by a thread of its own while the loop goes on reading; what the core decides
+meanwhile waits and is the next commit. So the busier the broker, the more is in each.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from broker.auth.authenticator import METHODS, Authenticator
 from broker.auth.site import is_loopback, site_of
 from broker.config import Listener
+from broker.core.actions import Turn
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
@@ -60,6 +65,8 @@ class Shell:
             core=self.core, authenticator=authenticator, loop=loop, wake=self.wake
         )
         self._flush_scheduled = False
+        self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._commit: asyncio.Future[None] | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_at = float("inf")
         self.traffic: list[Traffic] = []
@@ -114,8 +121,10 @@ class Shell:
                 del self._sites[site]
 
     def wake(self) -> None:
-        """Sees to it that what the core decided is done in the next turn of the loop."""
-        if not self._flush_scheduled and self.core.has_work:
+        """Sees to it that what the core decided is done in the next turn of the loop, or when the
+        commit that is under way is done.
+        """
+        if not self._flush_scheduled and self._commit is None and self.core.has_work:
             self._flush_scheduled = True
             if self._commit_delay_seconds:
                 self.loop.call_later(self._commit_delay_seconds, self._flush)
@@ -130,7 +139,7 @@ class Shell:
     async def stop(self, *, timeout_seconds: float) -> None:
         """Says goodbye to every client and waits until they took it or the time is over."""
         self.core.shut_down(self.loop.time())
-        self._flush()
+        await self._settle()
         deadline = self.loop.time() + timeout_seconds
         while self._protocols and self.loop.time() < deadline:
             await asyncio.sleep(0.01)
@@ -138,33 +147,48 @@ class Shell:
             protocol.abort()
         while self._protocols:
             await asyncio.sleep(0)
-        while self.core.has_work and not self.failed.done():
-            self._flush()
+        await self._settle()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self.lag.stop()
         self._logins.stop()
+        self._committing.shutdown()
+
+    async def _settle(self) -> None:
+        """Does what the core decided, and what follows from it."""
+        while not self.failed.done() and (self._commit is not None or self.core.has_work):
+            if self._commit is not None:
+                await asyncio.wait([self._commit])
+            self._flush()
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if self.failed.done():
+        if self._commit is not None or self.failed.done():
             return
         turn = self.core.take_turn()
-        if turn.changes and self.store is not None:
-            began = self.loop.time()
-            try:
-                self.store.commit(turn.changes)
-            except StoreError as error:
-                self._fail(error)
-                return
-            self.commit_durations.add(self.loop.time() - began)
-        for connection in turn.writes:
-            connection.dirty = False
+        if not turn.changes or self.store is None:
+            self._act(turn)
+            return
+        began = self.loop.time()
+        self._commit = self.loop.run_in_executor(self._committing, self.store.commit, turn.changes)
+        self._commit.add_done_callback(lambda commit: self._committed(turn, commit, began))
+
+    def _committed(self, turn: Turn, commit: asyncio.Future[None], began: float) -> None:
+        self._commit = None
+        try:
+            commit.result()
+        except StoreError as error:
+            self._fail(error)
+            return
+        self.commit_durations.add(self.loop.time() - began)
+        self._act(turn)
+
+    def _act(self, turn: Turn) -> None:
+        for write in turn.writes:
+            connection = write.connection
             protocol = connection.transport
             assert isinstance(protocol, ClientProtocol)
-            data = connection.out[0] if len(connection.out) == 1 else b"".join(connection.out)
-            connection.out.clear()
-            self.core.written(connection, protocol.write(data), self.loop.time())
+            self.core.written(connection, protocol.write(write.data), self.loop.time())
         for close in turn.closes:
             protocol = close.connection.transport
             assert isinstance(protocol, ClientProtocol)

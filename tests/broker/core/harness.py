@@ -163,14 +163,12 @@ class House:
             turn = self.core.take_turn()
             if self.store is not None and turn.changes:
                 self.store.commit(turn.changes)
-            for connection in turn.writes:
-                connection.dirty = False
+            for write in turn.writes:
+                connection = write.connection
                 client = connection.transport
                 assert isinstance(client, Client)
-                data = b"".join(connection.out)
-                connection.out.clear()
                 if client.closed is None:
-                    client.deliver(data)
+                    client.deliver(write.data)
                 unwritten = 0 if client.reads else connection.buffered_bytes
                 self.core.written(connection, unwritten, self.now)
             for close in turn.closes:

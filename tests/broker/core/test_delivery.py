@@ -272,7 +272,7 @@ def test_mqtt_4_6_order_is_kept_between_queued_and_new_messages() -> None:
     for number in range(4):
         publisher.publish("a", b"%d" % number + big, qos=number % 2)
     subscriber.reads = True
-    house.core.written(subscriber.connection, 0, house.now)
+    house.core.passed_on(subscriber.connection, 0, house.now)
     house.settle()
     publisher.publish("a", b"4", qos=1)
     assert [payload[:1] for payload in subscriber.payloads()] == [b"0", b"1", b"2", b"3", b"4"]

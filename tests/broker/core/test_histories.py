@@ -102,7 +102,7 @@ class History:
         if client is None:
             return
         client.reads = True
-        self.house.core.written(client.connection, 0, self.house.now)
+        self.house.core.passed_on(client.connection, 0, self.house.now)
         self.house.settle()
         while client.inbox:
             packet = client.inbox.pop(0)
