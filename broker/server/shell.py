@@ -24,7 +24,6 @@ from broker.core.actions import Turn
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
-from broker.errors import StoreError
 from broker.server.client import ClientProtocol
 from broker.server.logins import Logins
 from broker.server.logs import log_notice
@@ -177,7 +176,7 @@ class Shell:
         self._commit = None
         try:
             commit.result()
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing of the turn is durable
             self._fail(error)
             return
         self.commit_durations.add(self.loop.time() - began)
@@ -200,7 +199,7 @@ class Shell:
         self._arm()
         self.wake()
 
-    def _fail(self, error: StoreError) -> None:
+    def _fail(self, error: Exception) -> None:
         """What the core has decided is not stored, so nobody may hear of it: everybody goes."""
         LOG.critical("%s: nothing more is acknowledged, the broker ends", error)
         self.failed.set_exception(error)

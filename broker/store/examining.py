@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from broker.errors import StoreError
 from broker.store import schema
+from broker.store.log import MESSAGES, Log
 from broker.store.opening import told
 
 
@@ -45,11 +46,12 @@ def examine(path: Path) -> Examined:
             raise StoreError(f"store {path}: it is damaged ({verdict}); put a backup in its place")
         if version < schema.VERSION:
             return Examined(version=version)
-        counts = [
+        sessions, messages = [
             database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  # ours
             for table in ("session", "message")
         ]
-        return Examined(version=version, sessions=counts[0], messages=counts[1])
+        messages += len(Log(database).live[MESSAGES])
+        return Examined(version=version, sessions=sessions, messages=messages)
 
 
 @contextlib.contextmanager

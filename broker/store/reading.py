@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from operator import itemgetter
 
 from broker.core.facts import (
     ReceivedIdentifier,
@@ -15,9 +16,12 @@ from broker.core.facts import (
     Subscribed,
     WillKept,
 )
+from broker.store import schema
+from broker.store.log import DELIVERIES, MESSAGES, WAITING, Log
+from broker.store.rows import Row
 
 
-def read(database: sqlite3.Connection, *, core_to_wall: float) -> Stored:
+def read(database: sqlite3.Connection, log: Log, *, core_to_wall: float) -> Stored:
     """Everything that was committed; ``core_to_wall``: seconds, see ``SqliteStore``.
 
     A table without an index that covers it is read in the order of its key, ``row``.
@@ -25,6 +29,11 @@ def read(database: sqlite3.Connection, *, core_to_wall: float) -> Stored:
 
     def to_core(seconds: float | None) -> float | None:
         return None if seconds is None else seconds - core_to_wall
+
+    def rows(table: int) -> list[Row]:
+        older = database.execute(schema.ALL_ROWS[table])
+        # What left the log for its table may be newer than what is still in it.
+        return sorted([*older, *log.live[table].values()], key=itemgetter(0))
 
     return Stored(
         sessions=[
@@ -65,9 +74,7 @@ def read(database: sqlite3.Connection, *, core_to_wall: float) -> Stored:
                 publisher=publisher,
                 expires_at=to_core(expires_at),
             )
-            for row, packet, topic, publisher, expires_at in database.execute(
-                "SELECT * FROM message"
-            )
+            for row, packet, topic, publisher, expires_at in rows(MESSAGES)
         ],
         deliveries=[
             StoredDelivery(
@@ -89,9 +96,9 @@ def read(database: sqlite3.Connection, *, core_to_wall: float) -> Stored:
                 identifiers,
                 share_filter,
                 packet_id,
-            ) in database.execute("SELECT * FROM delivery")
+            ) in rows(DELIVERIES)
         ],
-        waiting=[StoredWaiting(*values) for values in database.execute("SELECT * FROM waiting")],
+        waiting=[StoredWaiting(*values) for values in rows(WAITING)],
         received=[
             ReceivedIdentifier(client_id, packet_id, True)
             for client_id, packet_id in database.execute("SELECT * FROM received")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from itertools import chain
+from typing import Any
 
 _ROWS_AT_ONCE = 256
 """So many fit into a statement: SQLite takes 32,766 values, and a row has eight at most."""
 
 
-def insert(database: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+Row = tuple[Any, ...]
+
+
+def insert(database: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
     """Inserts rows that have a value for each of the table's columns."""
     if not rows:
         return
@@ -24,7 +28,7 @@ def insert(database: sqlite3.Connection, table: str, rows: Sequence[tuple[object
         database.executemany(_statement(table, columns, 1), rows[whole:])
 
 
-def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+def runs(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
     """The first and the last of each run of consecutive numbers, ascending."""
     ordered = sorted(numbers)
     first = last = ordered[0]

@@ -1,7 +1,8 @@
 """The store's tables, and the statements that read and write them.
 
-One table for each kind of fact. Rows of messages, deliveries and waiting messages are numbered by
-the core's journal, each in an ascending sequence, so that their order is that of their making.
+One table for each kind of fact, and what is newest of messages in ``log``. Rows of messages,
+deliveries and waiting messages are numbered by the core's journal, each in an ascending sequence,
+so that their order is that of their making.
 Times are seconds since 1970, UTC.
 """
 
@@ -44,7 +45,11 @@ CREATE TABLE will (
 ) WITHOUT ROWID;
 """
 
-STEPS = (_FIRST,)
+_LOG = """
+CREATE TABLE log (turn INTEGER PRIMARY KEY, changes BLOB NOT NULL);
+"""
+
+STEPS = (_FIRST, _LOG)
 """What makes each version of the tables from the one before, the first from nothing.
 
 A step that was released is never changed: a new one is added behind it.
@@ -88,9 +93,12 @@ REMOVE_RELEASED = "DELETE FROM released WHERE client_id = ? AND packet_id = ?"
 KEEP_WILL = "INSERT OR REPLACE INTO will VALUES (?, ?, ?)"
 REMOVE_WILL = "DELETE FROM will WHERE client_id = ?"
 
+ADD_TURN = "INSERT INTO log VALUES (?, ?)"
+REMOVE_TURN = "DELETE FROM log WHERE turn = ?"
 MARK_SENT = "UPDATE delivery SET packet_id = ? WHERE row = ?"
 REMOVE_MESSAGES = "DELETE FROM message WHERE row BETWEEN ? AND ?"
 REMOVE_DELIVERIES = "DELETE FROM delivery WHERE row BETWEEN ? AND ?"
 REMOVE_WAITING = "DELETE FROM waiting WHERE row BETWEEN ? AND ?"
+ALL_ROWS = ("SELECT * FROM message", "SELECT * FROM delivery", "SELECT * FROM waiting")
 KEEP_RETAINED = "INSERT OR REPLACE INTO retained VALUES (?, ?)"
 REMOVE_RETAINED = "DELETE FROM retained WHERE topic = ?"

@@ -17,6 +17,7 @@ from pathlib import Path
 from broker.core.facts import Changes, Stored
 from broker.errors import StoreError
 from broker.store import copying, opening, reading, schema, writing
+from broker.store.log import KEPT_BYTES, Log
 
 
 class Synchronous(enum.Enum):
@@ -33,15 +34,24 @@ class SqliteStore:
       path: the file; made, readable by its owner alone, where there is none.
       synchronous: see the module.
       core_to_wall: what is added to the core's seconds to get seconds since 1970, UTC.
+      log_bytes: how much of the newest messages is kept as a log; see ``broker.store.log``.
 
     Raises:
       StoreError: the file can't be opened, is held by another broker, is damaged, or is of
         another version.
     """
 
-    def __init__(self, path: Path, *, synchronous: Synchronous, core_to_wall: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synchronous: Synchronous,
+        core_to_wall: float,
+        log_bytes: int = KEPT_BYTES,
+    ) -> None:
         self.path = path
         self._core_to_wall = core_to_wall
+        self._log_bytes = log_bytes
         self._closing = False
         self._backing_up = threading.Lock()
         # Whose turn it is: SQLite takes no step of a backup within a transaction.
@@ -55,6 +65,7 @@ class SqliteStore:
             )
             try:
                 self._prepare(synchronous)
+                self._log = Log(self._database, kept_bytes=log_bytes)
             except BaseException:  # whatever it was, the file is let go of; raised again
                 self._database.close()
                 raise
@@ -87,7 +98,7 @@ class SqliteStore:
         with self._turn, opening.told(self.path, "written"):
             self._database.execute("BEGIN")
             try:
-                writing.write(self._database, changes, core_to_wall=self._core_to_wall)
+                writing.write(self._database, self._log, changes, core_to_wall=self._core_to_wall)
                 self._database.execute("COMMIT")
             except BaseException:  # a half-written turn must never be committed; raised again
                 # A full disk has rolled it back already.
@@ -102,7 +113,8 @@ class SqliteStore:
           StoreError: the file is damaged.
         """
         with opening.told(self.path, "read"):
-            return reading.read(self._database, core_to_wall=self._core_to_wall)
+            self._log = Log(self._database, kept_bytes=self._log_bytes)
+            return reading.read(self._database, self._log, core_to_wall=self._core_to_wall)
 
     def _prepare(self, synchronous: Synchronous) -> None:
         database = self._database

@@ -17,69 +17,57 @@ from broker.core.facts import (
     WillGone,
     WillKept,
 )
-from broker.store import rows, schema
+from broker.store import schema
+from broker.store.log import Log, RowChanges
+from broker.store.rows import Row
 
 Statement = tuple[str, tuple[object, ...]]
 
 
-def write(database: sqlite3.Connection, changes: Changes, *, core_to_wall: float) -> None:
+def write(database: sqlite3.Connection, log: Log, changes: Changes, *, core_to_wall: float) -> None:
     """Writes all of a turn's changes; ``core_to_wall``: seconds, see ``SqliteStore``."""
 
     for fact in changes.facts:
         for statement, values in _statements(fact, core_to_wall):
             database.execute(statement, values)
-    rows.insert(
-        database,
-        "message",
-        [
-            (
-                row,
-                message.packet.write(),
-                message.topic,
-                message.publisher,
-                _to_wall(message.expires_at, core_to_wall),
-            )
-            for row, message in changes.messages.items()
-        ],
-    )
-    rows.insert(
-        database,
-        "delivery",
-        [
-            (
-                row,
-                item.client_id,
-                item.message,
-                item.qos,
-                item.retain,
-                " ".join(map(str, item.subscription_ids)),
-                item.share_filter,
-                item.packet_id,
-            )
-            for row, item in changes.deliveries.items()
-        ],
-    )
-    if changes.packet_ids:
-        database.executemany(
-            schema.MARK_SENT, [(new, row) for row, new in changes.packet_ids.items()]
-        )
-    rows.insert(
-        database,
-        "waiting",
-        [(item.row, item.share_filter, item.message) for item in changes.waiting.values()],
-    )
     for topic, message_row in changes.retained.items():
         if message_row is None:
             database.execute(schema.REMOVE_RETAINED, (topic,))
         else:
             database.execute(schema.KEEP_RETAINED, (topic, message_row))
-    for statement, gone in (
-        (schema.REMOVE_DELIVERIES, changes.deliveries_gone),
-        (schema.REMOVE_WAITING, changes.waiting_gone),
-        (schema.REMOVE_MESSAGES, changes.messages_gone),
-    ):
-        if gone:
-            database.executemany(statement, rows.runs(gone))
+    messages: list[Row] = [
+        (
+            row,
+            message.packet.write(),
+            message.topic,
+            message.publisher,
+            _to_wall(message.expires_at, core_to_wall),
+        )
+        for row, message in changes.messages.items()
+    ]
+    deliveries: list[Row] = [
+        (
+            row,
+            item.client_id,
+            item.message,
+            item.qos,
+            item.retain,
+            " ".join(map(str, item.subscription_ids)),
+            item.share_filter,
+            item.packet_id,
+        )
+        for row, item in changes.deliveries.items()
+    ]
+    waiting: list[Row] = [
+        (item.row, item.share_filter, item.message) for item in changes.waiting.values()
+    ]
+    log.append(
+        RowChanges(
+            added=(messages, deliveries, waiting),
+            gone=(changes.messages_gone, changes.deliveries_gone, changes.waiting_gone),
+            packet_ids=changes.packet_ids,
+        )
+    )
 
 
 def _statements(fact: Fact, core_to_wall: float) -> Iterator[Statement]:

@@ -37,8 +37,16 @@ ALL = Rules(allow=(topics.TopicFilter("#"), topics.TopicFilter("$test/#")))
 NEVER = 0xFFFFFFFF
 
 
-def open_store(path: Path, *, core_to_wall: float = CORE_TO_WALL) -> SqliteStore:
-    return SqliteStore(path, synchronous=Synchronous.NORMAL, core_to_wall=core_to_wall)
+def open_store(
+    path: Path, *, core_to_wall: float = CORE_TO_WALL, log_bytes: int = 1_000
+) -> SqliteStore:
+    """A store whose log is so short that messages leave it for their tables all the time."""
+    return SqliteStore(
+        path,
+        synchronous=Synchronous.NORMAL,
+        core_to_wall=core_to_wall,
+        log_bytes=log_bytes,
+    )
 
 
 def service(name: str = "tester", *, rights: Rights | None = None, prefix: str = "c") -> Principal:
