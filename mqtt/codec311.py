@@ -115,7 +115,11 @@ def read(packet: memoryview, header_bytes: int) -> Packet:
         # PUBACK, PUBREC, PUBREL and PUBCOMP that tell of success are the same bytes in 5.0.
         return codec5.read(packet)
     body = _Body(packet[header_bytes:])
-    result = _READERS[kind](body)
+    try:
+        result = _READERS[kind](body)
+    except ValueError as error:
+        # mqtt5's types check topics and filters when they are built.
+        raise MalformedPacket(f"malformed packet: {error}") from error
     if body.left:
         raise MalformedPacket(f"packet type {kind} with {body.left} bytes too many")
     return result

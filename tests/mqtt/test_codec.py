@@ -151,6 +151,7 @@ BAD = {
     "topic with NUL": b"\x30\x05\x00\x03a\x00b",
     "topic with wildcard": b"\x30\x05\x00\x03a/#",
     "packet identifier 0": b"\x32\x05\x00\x01a\x00\x00",
+    "a filter that is none": b"\x82\x0a\x00\x01\x00\x05a/#/b\x00",
     "subscribe with wrong flags": b"\x80\x06\x00\x01\x00\x01a\x00",
 }
 
