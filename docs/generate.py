@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from docs import capacity_page, terraform_tables
+from docs import capacity_page, conformance_page, terraform_tables
 from pipelines.options import shown_default
 from templates.readme import generated
 
@@ -75,6 +75,7 @@ def main() -> int:
         (PAGE, rendered(PAGE.read_text(encoding="utf-8"))),
         *generated(),
         *capacity_page.generated(),
+        *conformance_page.generated(),
         *terraform_tables.generated(),
     ]:
         if path.exists() and path.read_text(encoding="utf-8") == text:

@@ -89,13 +89,13 @@ class SentAliases:
                 alias = self.claim(topic)
             if not alias:
                 return head, properties
-            # [MQTT-3.3.2-12]: the client learns the alias by the message that bears both.
+            # The client learns the alias by the message that bears both (3.3.2.3.4).
             name = topic.encode()
         else:
             self._counters.messages_sent_by_alias += 1
         properties = _with_alias(properties, alias)
         length = 2 + len(name) + len(properties) + following_bytes
-        # [MQTT-3.3.2-10], [MQTT-3.3.2-11]: 1 to the client's Topic Alias Maximum.
+        # [MQTT-3.3.2-8], [MQTT-3.3.2-11]: 1 to the client's Topic Alias Maximum.
         return (
             head[:1] + variable_byte_integer(length) + len(name).to_bytes(2, "big") + name,
             properties,

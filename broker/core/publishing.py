@@ -220,6 +220,6 @@ class Publishing:
             return packet.topic
         known = connection.aliases.get(alias)
         if known is None:
-            # [MQTT-3.3.2-12]
+            # 3.3.2.3.4
             raise ProtocolError(f"topic alias {alias} was never set")
         return known

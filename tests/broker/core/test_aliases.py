@@ -9,6 +9,7 @@ from mqtt5 import PublishPacket
 from broker.core.aliases import SentAliases
 from broker.core.counters import Counters
 from tests.broker.core.harness import V311, Client, House
+from tests.harness.conformance import conforms
 
 
 def subscriber(house: House, maximum: int) -> Client:
@@ -21,7 +22,7 @@ def received(client: Client) -> list[tuple[str, int | None, bytes]]:
     return [(p.topic, p.topic_alias, p.payload) for p in client.take(PublishPacket)]
 
 
-def test_mqtt_3_3_2_12_the_first_message_sets_the_alias_and_the_next_bear_it_alone() -> None:
+def test_the_first_message_sets_the_alias_and_the_next_bear_it_alone() -> None:
     house = House()
     client = subscriber(house, 1)
     publisher = house.connect("c-publisher")
@@ -35,7 +36,8 @@ def test_mqtt_3_3_2_12_the_first_message_sets_the_alias_and_the_next_bear_it_alo
     assert house.core.counters.messages_sent_by_alias == 2
 
 
-def test_mqtt_3_3_2_11_a_client_that_takes_no_aliases_gets_none() -> None:
+@conforms(v5="3.1.2-27")
+def test_mqtt_3_1_2_27_a_client_that_takes_no_aliases_gets_none() -> None:
     house = House()
     old = house.connect("c-old", V311)
     old.subscribe("#")
@@ -46,7 +48,8 @@ def test_mqtt_3_3_2_11_a_client_that_takes_no_aliases_gets_none() -> None:
     assert received(client) == received(old) == [("some/topic", None, b"x")] * 2
 
 
-def test_mqtt_3_3_2_10_there_are_never_more_than_the_client_and_the_limit_allow() -> None:
+@conforms(v5="3.1.2-26 3.3.2-11")
+def test_mqtt_3_3_2_11_there_are_never_more_than_the_client_and_the_limit_allow() -> None:
     house = House(sent_topic_aliases=3)
     for maximum, expected in ((2, {1, 2, None}), (100, {1, 2, 3, None})):
         client = subscriber(house, maximum)
@@ -79,6 +82,7 @@ def test_properties_stay_beside_an_alias_and_a_retained_message_has_one() -> Non
         assert packet.subscription_ids == [300]
 
 
+@conforms(v5="3.3.2-7")
 def test_a_message_sent_again_is_sent_by_name() -> None:
     house = House()
     client = house.resume("c-subscriber", topic_alias_max=5)

@@ -21,6 +21,7 @@ from broker.auth.principal import Principal, Rights, Rules
 from broker.core.actions import Authenticate
 from mqtt import topics
 from tests.broker.core.harness import V311, Client, House, device, login, service
+from tests.harness.conformance import conforms
 
 SUCCESS, CONTINUE, AGAIN = (
     AuthReasonCode.SUCCESS,
@@ -73,6 +74,7 @@ class Exchange:
         return int(self.client.one(ConnAckPacket).reason_code)
 
 
+@conforms(v5="4.12.0-1")
 def test_mqtt_4_12_0_1_a_method_that_is_not_known_is_refused_with_0x8c() -> None:
     exchange = Exchange(authentication_method="KERBEROS")
     assert exchange.refused() == 0x8C
@@ -83,6 +85,7 @@ def test_authentication_data_without_a_method_is_a_protocol_error() -> None:
     assert Exchange(authentication_method=None).refused() == 0x82
 
 
+@conforms(v5="4.12.0-2 4.12.0-3 4.12.0-5 3.15.2-1 3.2.0-1")
 def test_mqtt_4_12_0_2_and_3_an_exchange_goes_to_and_fro_until_connack() -> None:
     exchange = Exchange()
     first = exchange.asked()
@@ -102,6 +105,7 @@ def test_mqtt_4_12_0_2_and_3_an_exchange_goes_to_and_fro_until_connack() -> None
     exchange.client.one(PingRespPacket)
 
 
+@conforms(v5="4.12.0-4")
 def test_mqtt_4_12_0_4_who_proves_nothing_is_refused_and_touches_no_session() -> None:
     exchange = Exchange()
     house = exchange.house
@@ -116,6 +120,7 @@ def test_mqtt_4_12_0_4_who_proves_nothing_is_refused_and_touches_no_session() ->
     assert exchange.client.closed is None
 
 
+@conforms(v5="4.12.0-6")
 def test_mqtt_4_12_0_7_without_a_method_connack_has_none() -> None:
     exchange = Exchange(authentication_method=None, authentication_data=None)
     exchange.asked()
@@ -138,6 +143,7 @@ def test_mqtt_4_12_0_7_without_a_method_connack_has_none() -> None:
         pytest.param(DisconnectPacket(), id="the end"),
     ],
 )
+@conforms(v5="3.1.2-30 4.12.0-3")
 def test_before_connack_a_challenge_is_answered_by_auth_and_by_nothing_else(
     packet: Packet,
 ) -> None:
@@ -190,6 +196,7 @@ def test_auth_is_no_larger_than_the_client_takes() -> None:
     assert exchange.refused() == 0x87
 
 
+@conforms(v5="4.12.1-1 3.15.2-1")
 def test_mqtt_4_12_1_1_a_client_proves_itself_again_while_messages_go_on() -> None:
     exchange = Exchange()
     client = exchange.connected()
@@ -215,6 +222,7 @@ def test_mqtt_4_12_1_1_a_client_proves_itself_again_while_messages_go_on() -> No
     ("who", "words"),
     [(None, "could not prove again"), (service("other"), "'other', who is somebody else")],
 )
+@conforms(v5="4.12.1-2")
 def test_mqtt_4_12_1_2_who_fails_to_prove_itself_again_is_disconnected(
     who: Principal | None, words: str
 ) -> None:
@@ -248,6 +256,7 @@ def test_a_second_re_authentication_within_the_first_is_a_protocol_error() -> No
     assert exchange.client.inbox == []
 
 
+@conforms(v5="4.12.0-7")
 def test_mqtt_4_12_0_6_auth_without_a_method_in_connect_is_a_protocol_error() -> None:
     client = House().connect()
     client.send(auth(AGAIN))

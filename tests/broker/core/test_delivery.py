@@ -17,6 +17,7 @@ from mqtt5 import (
 
 from mqtt.codec import ProtocolVersion
 from tests.broker.core.harness import V5, V311, House
+from tests.harness.conformance import conforms
 
 
 @pytest.mark.parametrize("protocol", [V311, V5])
@@ -262,6 +263,7 @@ def test_bytes_are_made_once_for_all_subscribers_that_get_the_same() -> None:
     assert len(frames[0]._frames or ()) == 1
 
 
+@conforms(v5="4.6.0-5 4.6.0-6", v311="4.6.0-5 4.6.0-6")
 def test_mqtt_4_6_order_is_kept_between_queued_and_new_messages() -> None:
     house = House()
     subscriber = house.resume("c1")
@@ -290,6 +292,7 @@ def test_acknowledging_a_qos_1_message_as_qos_2_is_a_protocol_error() -> None:
     assert subscriber.closed is not None
 
 
+@conforms(v5="4.4.0-1 4.6.0-5", v311="4.4.0-1 4.6.0-6")
 def test_mqtt_4_6_0_1_order_survives_a_reconnect_that_could_not_send_everything_again() -> None:
     house = House()
     first = house.resume("c1")

@@ -18,6 +18,7 @@ from mqtt5 import (
 from broker.auth.principal import Rights, Rules
 from mqtt import topics
 from tests.broker.core.harness import V5, V311, Client, House, device, login, service
+from tests.harness.conformance import conforms
 
 
 def refusal(client: Client) -> int:
@@ -42,6 +43,7 @@ def test_mqtt_3_1_0_2_a_second_connect_ends_the_connection_with_0x82() -> None:
     assert client.closed
 
 
+@conforms(v5="3.1.2-2", v311="3.1.2-2")
 def test_mqtt_3_1_2_2_another_protocol_version_is_refused_with_return_code_1() -> None:
     client = House().open(V311)
     client.send_bytes(b"\x10\x10\x00\x06MQIsdp\x03\x02\x00\x00\x00\x02c1")

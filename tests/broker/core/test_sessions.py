@@ -18,6 +18,7 @@ from broker.core.limits import QueueFull, QueueLimits
 from mqtt.codec import ProtocolVersion
 from mqtt.topics import TopicFilter
 from tests.broker.core.harness import NEVER, V5, V311, House, device, service
+from tests.harness.conformance import conforms
 
 
 @pytest.mark.parametrize("protocol", [V311, V5])
@@ -171,6 +172,7 @@ def test_a_client_that_reads_nothing_is_sent_no_more_than_the_write_buffer() -> 
     assert publisher.closed is None
 
 
+@conforms(v5="3.14.2-1")
 def test_shutting_down_tells_every_client_with_0x8b() -> None:
     house = House()
     clients = [house.connect(f"c{number}") for number in range(2)]
@@ -182,6 +184,7 @@ def test_shutting_down_tells_every_client_with_0x8b() -> None:
         assert client.closed
 
 
+@conforms(v5="2.2.1-4 4.3.2-1 4.3.3-1", v311="2.3.1-4")
 def test_packet_identifiers_are_not_used_twice_at_once() -> None:
     house = House()
     subscriber = house.connect("c1", receive_max=65_535)

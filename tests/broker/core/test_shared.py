@@ -17,6 +17,7 @@ from mqtt5 import (
 from broker.core.limits import QueueLimits
 from broker.core.session import Session
 from tests.broker.core.harness import V311, Client, House
+from tests.harness.conformance import conforms
 
 
 def members(house: House, count: int, **options: Any) -> list[Client]:
@@ -176,6 +177,7 @@ def test_unacknowledged_qos_1_messages_of_an_ended_session_go_to_another(how: st
     assert second.payloads() == [b"0", b"2"]
 
 
+@conforms(v5="4.8.2-5")
 def test_mqtt_4_8_2_5_a_qos_2_message_that_was_sent_goes_to_nobody_else() -> None:
     house = House()
     first, second = house.resume("c0"), house.resume("c1")
@@ -188,6 +190,7 @@ def test_mqtt_4_8_2_5_a_qos_2_message_that_was_sent_goes_to_nobody_else() -> Non
     assert second.payloads() == []
 
 
+@conforms(v5="4.8.2-6")
 def test_mqtt_4_8_2_6_a_refused_message_goes_to_nobody_else() -> None:
     house = House()
     first, second = members(house, 2)

@@ -7,6 +7,7 @@ from typing import Any
 from mqtt5 import DisconnectPacket, DisconnectReasonCode, PublishPacket, QoS, Will
 
 from tests.broker.core.harness import V311, Client, House
+from tests.harness.conformance import conforms
 
 
 def watched(house: House) -> Client:
@@ -73,6 +74,7 @@ def test_the_delay_passes_and_the_will_is_published() -> None:
     assert watcher.payloads() == [b"gone"]
 
 
+@conforms(v5="3.1.2-8")
 def test_mqtt_3_1_2_10_the_end_of_the_session_publishes_it_before_its_delay() -> None:
     house = House()
     watcher = watched(house)
@@ -89,6 +91,7 @@ def test_clean_start_ends_the_session_and_so_publishes_the_delayed_will() -> Non
     assert watcher.payloads() == [b"gone"]
 
 
+@conforms(v5="3.1.2-8 3.1.3-9", v311="3.1.2-8")
 def test_a_take_over_publishes_a_will_without_delay_and_spares_a_delayed_one() -> None:
     house = House()
     watcher = watched(house)

@@ -42,6 +42,7 @@ from broker.registry import generate
 from broker.server.client import ClientProtocol
 from mqtt.codec import Decoder, ProtocolVersion
 from tests.broker.server.conftest import Running, eventually
+from tests.harness.conformance import conforms
 
 
 class Raw:
@@ -329,6 +330,7 @@ def test_a_second_login_does_not_cost_a_verification(
         second.login(broker, "d1", "d1")
 
 
+@conforms(v5="4.2-1", v311="4.2.0-1")
 def test_bytes_of_a_packet_may_come_one_by_one(broker: Running) -> None:
     with raw(broker) as client:
         password = broker.passwords["d1"].encode()

@@ -34,6 +34,7 @@ from tests.broker.server.websocket_clients import (
     upgraded,
 )
 from tests.harness.certificates import Authority
+from tests.harness.conformance import conforms
 
 LARGE = (b"a", b"b" * 70_000, b"c" * 3_000_000)
 
@@ -144,6 +145,7 @@ def _without_origin(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name != "Origin"}
 
 
+@conforms(v5="6.0.0-2", v311="6.0.0-2")
 def test_packets_need_not_begin_where_frames_do(served: Callable[..., Running]) -> None:
     broker = served()
     ping = PingReqPacket().write()

@@ -34,6 +34,7 @@ from tests.broker.server.websocket_clients import (
     received,
     upgraded,
 )
+from tests.harness.conformance import conforms
 
 
 @pytest.mark.parametrize("path", ["/", "/mqtt/", "/other?/mqtt"])
@@ -46,6 +47,7 @@ def test_another_path_is_not_found(served: Callable[..., Running], path: str) ->
 
 
 @pytest.mark.parametrize("offered", [None, [Subprotocol("mqttv3.1")]])
+@conforms(v5="6.0.0-4", v311="6.0.0-4")
 def test_a_client_that_does_not_offer_the_subprotocol_mqtt_is_told_why_not(
     served: Callable[..., Running], offered: list[Subprotocol] | None
 ) -> None:
@@ -87,6 +89,7 @@ def test_compression_is_not_agreed_on(served: Callable[..., Running]) -> None:
         assert client.protocol.extensions == []
 
 
+@conforms(v5="6.0.0-1", v311="6.0.0-1")
 def test_a_text_frame_ends_the_mqtt_connection(
     served: Callable[..., Running],
 ) -> None:

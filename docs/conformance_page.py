@@ -1,0 +1,98 @@
+"""docs/conformance.md: the specification's statements, and the tests that show each.
+
+The statements are in conformance.toml; which test shows which is read from the tests' source, where
+``@conforms(v5="…", v311="…")`` stands above a test.
+"""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path(__file__).parent.parent
+_PAGE = _ROOT / "docs" / "conformance.md"
+_LIST = _ROOT / "docs" / "conformance.toml"
+_TESTS = (_ROOT / "tests" / "broker", _ROOT / "tests" / "mqtt")
+
+_VERSIONS = {"v5": "MQTT 5.0", "v311": "MQTT 3.1.1"}
+
+_HEAD = """\
+# Conformance of the broker
+
+<!-- Made by `python -m docs.generate` of conformance.toml and the tests. -->
+
+Every numbered conformance statement of MQTT 5.0 and 3.1.1 (Appendix B of each), in a few words of
+our own, with the tests that show it. What a client alone must do is not the server's to show; what
+is about things that this server never sends has the reason instead of a test.
+"""
+
+Shown = dict[str, dict[str, list[tuple[Path, str]]]]
+"""Version -> statement's number -> file and name of the tests that show it."""
+
+
+def statements() -> dict[str, dict[str, dict[str, str]]]:
+    """Version -> ``server``, ``client`` or ``unused`` -> number -> what it says."""
+    with _LIST.open("rb") as file:
+        return tomllib.load(file)
+
+
+def shown() -> Shown:
+    """Which tests show what. Raises ValueError for a ``conforms`` that can't be read."""
+    found: Shown = {version: defaultdict(list) for version in _VERSIONS}
+    for folder in _TESTS:
+        for path in sorted(folder.rglob("test_*.py")):
+            for name, version, numbers in _marked(path):
+                for number in numbers:
+                    found[version][number].append((path, name))
+    return found
+
+
+def generated() -> list[tuple[Path, str]]:
+    """The page and its text."""
+    tests = shown()
+    parts = [_HEAD]
+    for version, kinds in statements().items():
+        parts.append(_section(_VERSIONS[version], kinds, tests[version]))
+    return [(_PAGE, "\n".join(parts))]
+
+
+def _section(
+    title: str, kinds: dict[str, dict[str, str]], tests: dict[str, list[tuple[Path, str]]]
+) -> str:
+    lines = [f"## {title}", "", "| statement | in short | shown by |", "|---|---|---|"]
+    rows = [(number, kind, words) for kind, each in kinds.items() for number, words in each.items()]
+    for number, kind, words in sorted(rows, key=lambda row: _order(row[0])):
+        if kind == "server":
+            by = "<br>".join(_link(path, name) for path, name in tests.get(number, []))
+        else:
+            by = "client's duty" if kind == "client" else "not used"
+        lines.append(f"| MQTT-{number} | {words} | {by} |")
+    return "\n".join(lines) + "\n"
+
+
+def _link(path: Path, name: str) -> str:
+    return f"[{name.removeprefix('test_')}](../{path.relative_to(_ROOT).as_posix()})"
+
+
+def _order(number: str) -> list[int]:
+    section, _, last = number.partition("-")
+    return [*map(int, section.split(".")), int(last)]
+
+
+def _marked(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for call in node.decorator_list:
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+                continue
+            if call.func.id != "conforms":
+                continue
+            for keyword in call.keywords:
+                value = keyword.value
+                if not isinstance(value, ast.Constant) or keyword.arg is None:
+                    raise ValueError(f"{path}: {node.name}: conforms() takes plain texts")
+                yield node.name, keyword.arg, str(value.value).split()
