@@ -129,10 +129,11 @@ class Listener:
     """One address to listen on.
 
     Attributes:
-      type, host, port: what is spoken there, and where.
-      certificate_file, key_file: of TLS alone; the first holds the chain.
+      type, host, port: what is spoken there, and where; the port is by default the one of the type.
+      certificate_file, key_file: PEM, of TLS alone; the first holds the chain. SIGHUP reads both
+        anew.
       client_certificates: whether TLS asks for one. Whose it is, the registry says.
-      path, allowed_origins: of WebSocket alone.
+      path, allowed_origins: of WebSocket alone; see below.
       proxies: networks of those who must say by PROXY protocol, version 2, whom they speak for;
         nobody else may connect then. Without any, everybody speaks for himself.
       proxy_common_name: where in the common name of a certificate that a proxy has verified the
@@ -233,7 +234,11 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthConfig:
-    """Where probes and Prometheus are answered, in plain HTTP and to whoever asks."""
+    """Where probes and Prometheus are answered, in plain HTTP and to whoever asks.
+
+    Attributes:
+      host, port: of ``/healthz``, ``/readyz`` and ``/metrics``.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -245,7 +250,19 @@ class HealthConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerConfig:
-    """Everything that a server is started with."""
+    """Everything that a server is started with.
+
+    Attributes:
+      registry_file: the registry as a YAML file; without it or a URL nobody can connect.
+      registry_url: the registry in a database.
+      token_audiences: what a JSON Web Token may be for (``aud``).
+      administration_socket: Unix domain socket for ``mqttbeam broker status`` and the like; only
+        the broker's user can open it.
+      system_topics_seconds: how often ``$SYS/broker/…`` tells the broker's figures; 0: never.
+      shutdown_seconds: how long clients may take to read their last bytes.
+      log_level: the least of what goes to the log on standard error.
+      log_format: ``text`` for people, ``json`` for programs.
+    """
 
     listeners: tuple[Listener, ...] = (Listener(),)
     registry_file: Path | None = None

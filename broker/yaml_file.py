@@ -69,14 +69,14 @@ class Section:
     """One mapping of a file. ``take`` its keys, then ``finish``, which refuses what is left.
 
     ``error`` is the exception class that every complaint is raised as. ``complaints``: of the
-    whole file, those that ``attempt`` kept.
+    whole file, those that ``attempt`` kept. ``known``: the keys that were asked for.
     """
 
     def __init__(
         self, values: dict[str, Any], *, path: str, where: str, error: type[Exception]
     ) -> None:
         self._left = dict(values)
-        self._known: list[str] = []
+        self.known: list[str] = []
         self._path = path
         self._where = where
         self._error = error
@@ -116,7 +116,7 @@ class Section:
 
     def take(self, key: str, kind: type[Value], default: Value | None = None) -> Value:
         """The value of ``key``, which must be of ``kind``; without a default it must be there."""
-        self._known.append(key)
+        self.known.append(key)
         if key not in self._left:
             if default is None:
                 raise self.fail(key, f"is missing; it must be {_KINDS[kind]}")
@@ -125,7 +125,7 @@ class Section:
 
     def take_optional(self, key: str, kind: type[Value]) -> Value | None:
         """The value of ``key``, or None where it is not there or null."""
-        self._known.append(key)
+        self.known.append(key)
         value = self._left.pop(key, None)
         return None if value is None else self._checked(key, value, kind)
 
@@ -136,7 +136,7 @@ class Section:
 
     def take_time(self, key: str) -> datetime | None:
         """The time under ``key``, in UTC (RFC 3339, in quotes or not), or None without one."""
-        self._known.append(key)
+        self.known.append(key)
         value = self._left.pop(key, None)
         if value is None:
             return None
@@ -181,7 +181,7 @@ class Section:
     def finish(self) -> None:
         """Refuses keys that nobody took."""
         for key in self._left:
-            raise self.fail(key, f"is not known here; known are: {_listed(self._known)}")
+            raise self.fail(key, f"is not known here; known are: {_listed(self.known)}")
 
     def _inner(self, key: str, values: dict[str, Any]) -> Section:
         inner = Section(values, path=self.name(key), where=self._where, error=self._error)

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from docs import capacity_page, conformance_page, terraform_tables
+from docs import broker_page, capacity_page, conformance_page, terraform_tables
 from pipelines.options import shown_default
 from templates.readme import generated
 
@@ -74,6 +74,7 @@ def main() -> int:
     for path, text in [
         (PAGE, rendered(PAGE.read_text(encoding="utf-8"))),
         *generated(),
+        *broker_page.generated(),
         *capacity_page.generated(),
         *conformance_page.generated(),
         *terraform_tables.generated(),

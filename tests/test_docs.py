@@ -123,6 +123,8 @@ def test_classes_and_functions_that_are_named_are_in_the_code(name: str) -> None
         part
         for text in quoted(ROOT / name)
         if re.fullmatch(r"_?[a-z_]+_\w+|(?:[A-Z][a-z0-9]+){2,}(?:\.\w+)*", text)
+        # Put together of a prefix and a name; test_broker_page holds them to the code.
+        and not text.startswith("mqttbeam_broker_")
         for part in text.split(".")
     }
     assert sorted(names - known) == []

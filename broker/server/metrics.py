@@ -108,9 +108,9 @@ class Metrics(Collector):
                 "Messages sent at QoS 1 or 2 whose way isn't over.",
                 totals.unacknowledged,
             ),
-            ("queue_bytes", "Memory that both take, as limits count it.", totals.held_bytes),
+            ("queue_bytes", "Memory of queued and unacknowledged messages.", totals.held_bytes),
             ("retained_messages", "Topics with a retained message.", retained.messages),
-            ("retained_bytes", "Memory that they take, as limits count it.", retained.bytes),
+            ("retained_bytes", "Memory of retained messages.", retained.bytes),
         ):
             yield _gauge(name, text, value)
 

@@ -127,7 +127,8 @@ def test_what_passes_is_counted(running: Running) -> None:
     assert after["store_commit_seconds_count", ()] > before["store_commit_seconds_count", ()]
     eventually(lambda: figures(running)["event_loop_lag_seconds_count", ()] > 0)
     assert after["messages_dropped_total", ("queue_full",)] == 0
-    assert any(name == "process_open_fds" for name, _ in after)
+    process = {"process_open_fds", "process_max_fds", "process_resident_memory_bytes"}
+    assert process <= {name for name, _ in after}
     for each in (client, device):
         each.disconnect()
         each.loop_stop()
