@@ -51,7 +51,7 @@ registry: {{file: registry.yaml}}
 {store}limits:
   receive_maximum: 20000
   service_queue: {{messages: 10000000, bytes: 8589934592}}
-log: {level: warning}
+log: {{level: warning}}
 """
 _STORES = {
     BrokerKind.OWN: "",

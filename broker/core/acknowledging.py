@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mqtt5 import (
     PubAckPacket,
     PubCompPacket,
@@ -30,6 +32,17 @@ class Acknowledging:
         session = connection.session
         assert session is not None
         self._finish(session, packet.packet_id, 1)
+        if session.queue or session.resend or session.groups:
+            self._delivery.pump(session, now)
+
+    def all_acknowledged(
+        self, connection: Connection, packet_ids: Iterable[int], now: float
+    ) -> None:
+        """PUBACKs of success that came in a row, as ``acknowledged`` takes each."""
+        session = connection.session
+        assert session is not None
+        for packet_id in packet_ids:
+            self._finish(session, packet_id, 1)
         if session.queue or session.resend or session.groups:
             self._delivery.pump(session, now)
 

@@ -106,7 +106,7 @@ class Broker:
             retained=self.retained,
             journal=journal,
         )
-        acknowledging = Acknowledging(self._delivery, journal)
+        acknowledging = self._acknowledging = Acknowledging(self._delivery, journal)
         self._wills = Wills(
             publishing=publishing, timers=self._timers, counters=self.counters, journal=journal
         )
@@ -182,6 +182,19 @@ class Broker:
             self._violated(connection, error, now)
         else:
             self.receive(connection, packets, now)
+        if connection.pubacks:
+            self._receive_pubacks(connection, now)
+
+    def _receive_pubacks(self, connection: Connection, now: float) -> None:
+        """The PUBACKs at the end of what was fed, which stood behind its packets."""
+        identifiers, connection.pubacks[:] = connection.pubacks[:], []
+        if connection.state is not State.CONNECTED:
+            return
+        connection.last_received = now
+        try:
+            self._acknowledging.all_acknowledged(connection, identifiers, now)
+        except ProtocolError as error:
+            self._violated(connection, error, now)
 
     def receive(self, connection: Connection, packets: list[Packet], now: float) -> None:
         """Whole packets came from the client. What breaks the protocol ends the connection."""

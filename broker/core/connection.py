@@ -83,8 +83,9 @@ class Connection:
     taken, and is not written yet; ``buffered_bytes`` counts both and those that
     the transport still holds. ``permitted`` remembers topics that this client was found to be
     allowed to publish to, or not. ``aliases``: topic aliases that the client set; ``sent_aliases``:
-    those that it was given, or None. ``timer``: for its CONNECT, then for its keep alive. The shell
-    may keep what it needs in ``transport``. ``login``: what was proved, once CONNECT is accepted.
+    those that it was given, or None. ``pubacks``: identifiers of PUBACKs that stood in a row at the
+    end of what was read. ``timer``: for its CONNECT, then for its keep alive. The shell may keep
+    what it needs in ``transport``. ``login``: what was proved, once CONNECT is accepted.
     ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the login's
     end.
     """
@@ -109,6 +110,7 @@ class Connection:
         "peer",
         "permitted",
         "principal",
+        "pubacks",
         "sent_aliases",
         "session",
         "state",
@@ -131,6 +133,7 @@ class Connection:
         self.keep_alive_seconds = 0
         self.connect: ConnectPacket | None = None
         self.held: list[Packet] = []
+        self.pubacks: list[int] = []
         self.exchange = Exchange.NONE
         self.exchange_timer: Timer | None = None
         self.login: Login | None = None

@@ -151,6 +151,7 @@ class Handshake:
         connection.decoder.maximum_packet_bytes = limits.maximum_packet_bytes
         connection.keep_alive_seconds = packet.keep_alive
         connection.state = State.CONNECTED
+        connection.decoder.take_pubacks = connection.pubacks.extend
         self._turn.send(
             connection,
             encode(self._connack(connection, packet, session, present, data), connection.protocol),

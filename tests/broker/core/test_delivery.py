@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from mqtt5 import (
     ConnAckPacket,
+    DisconnectPacket,
     PubAckPacket,
     PubCompPacket,
     PublishPacket,
@@ -15,7 +16,7 @@ from mqtt5 import (
     UnsubscribePacket,
 )
 
-from mqtt.codec import ProtocolVersion
+from mqtt.codec import ProtocolVersion, encode
 from tests.broker.core.harness import V5, V311, House
 from tests.harness.conformance import conforms
 
@@ -315,3 +316,37 @@ def test_qos_0_does_not_wait_for_acknowledgements() -> None:
     publisher.publish("a", b"1", qos=1)
     publisher.publish("a", b"2", qos=0)
     assert subscriber.payloads() == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("protocol", [V5, V311])
+def test_acknowledgements_in_a_row_free_as_much_room_as_one_by_one(
+    protocol: ProtocolVersion,
+) -> None:
+    house = House(in_flight_messages=2)
+    subscriber = house.connect("c1", protocol)
+    subscriber.subscribe("a")
+    publisher = house.connect("c2")
+    for number in range(5):
+        publisher.publish("a", b"%d" % number, qos=1)
+    for expected in ([b"0", b"1"], [b"2", b"3"], [b"4"]):
+        got = subscriber.take(PublishPacket)
+        assert [packet.payload for packet in got] == expected
+        row = b"".join(b"\x40\x02" + (packet.packet_id or 0).to_bytes(2) for packet in got)
+        subscriber.send_bytes(row)
+    session = house.core.sessions.get("c1")
+    assert session is not None
+    assert not session.unacknowledged
+
+
+def test_acknowledgements_in_a_row_are_taken_behind_what_came_before_them() -> None:
+    house = House()
+    client = house.connect("c1")
+    client.subscribe("a")
+    house.connect("c2").publish("a", qos=1)
+    message = client.one(PublishPacket)
+    assert message.packet_id is not None
+    acknowledgement = b"\x40\x02" + message.packet_id.to_bytes(2)
+    client.send_bytes(encode(DisconnectPacket(), V5) + acknowledgement)
+    assert client.closed == "client: normal_disconnection"
+    # Nothing is taken from a client that has said goodbye.
+    assert house.core.counters.protocol_errors == 0
