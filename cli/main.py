@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from cli import archive, broker, create, doctor, local, plan, templates
+from cli import archive, broker, create, devices, doctor, local, plan, templates
 from cli.output import OutputClosed, OutputFailed, told_apart
 
 _WORDS = {
@@ -84,6 +84,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(broker.app, name="broker")
+app.add_typer(devices.app, name="devices")
 app.add_typer(templates.app, name="templates")
 app.add_typer(create.app, name="local")
 app.command("run")(local.run)

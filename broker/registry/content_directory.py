@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from broker.auth.identity import Authority, Certificate, Identity, Password
+from broker.auth.identity import Authority, Certificate, DirectoryChanges, Identity, Password
 from broker.auth.password_hash import PasswordHash
 from broker.registry.entries import Content
 
 
 class ContentDirectory:
-    """Finds in a ``Content`` that never changes."""
+    """The ``Directory`` of a ``Content`` that never changes; without one it knows nobody."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content = Content()) -> None:  # noqa: B008  # frozen
         self._content = content
         self._roles = content.all_roles
         self._bound = content.bound_to()
@@ -55,6 +55,13 @@ class ContentDirectory:
     def password_hashes(self) -> Sequence[PasswordHash]:
         """A hash for each set of argon2id parameters in use."""
         return self._hashes
+
+    def changes(self, since: int) -> DirectoryChanges:
+        """Never any."""
+        return DirectoryChanges(version=since, names=frozenset())
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def distinct_hashes(hashes: Iterable[PasswordHash]) -> tuple[PasswordHash, ...]:

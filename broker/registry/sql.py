@@ -90,6 +90,11 @@ class SqlRegistry:
         with self._database.reading() as connection:
             return queries.entries(connection)
 
+    def entry(self, name: str) -> Entry | None:
+        """One device or service."""
+        with self._database.reading() as connection:
+            return queries.entries(connection, (name,)).get(name)
+
     def content(self) -> Content:
         """Everything, as of one moment."""
         with self._database.reading() as connection:

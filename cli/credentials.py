@@ -1,0 +1,295 @@
+"""`mqttbeam devices credentials` and `rotate`: what a device or service proves itself by."""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from cli.local import fail
+from cli.output import say
+from cli.registry import (
+    DEFAULT_REGISTRY,
+    JSON,
+    NAME,
+    OUT,
+    REGISTRY,
+    WRONG,
+    credential_values,
+    hand_over,
+    known,
+    registry,
+    show_rows,
+    written,
+)
+
+if TYPE_CHECKING:
+    from broker.auth.identity import Credential, Validity
+    from broker.registry.entries import Entry
+    from broker.registry.issuing import Issued, Signer
+
+
+class Kind(StrEnum):
+    """What can be made on request; `broker.registry.issuing` has the same."""
+
+    PASSWORD = "password"  # noqa: S105  # the word
+    SCRAM = "scram"
+    RS256 = "rs256"
+    ES256 = "es256"
+    CERTIFICATE = "certificate"
+
+
+ADD_EXAMPLE = """Examples:
+
+\b
+  mqttbeam devices credentials add meter-7 scram
+  mqttbeam devices credentials add meter-7 es256 --out secrets
+  mqttbeam devices credentials add meter-7 certificate --out secrets --days 365
+  mqttbeam devices credentials add meter-7 --public meter-7.pem --not-after 2027-12-31T00:00:00Z
+"""
+ROTATE_EXAMPLE = """Examples:
+
+\b
+  mqttbeam devices rotate meter-7
+  mqttbeam devices rotate meter-7 --overlap 86400 --out secrets
+"""
+
+NOT_BEFORE = typer.Option(metavar="TIME", help="Not valid sooner, as in 2026-12-31T00:00:00Z.")
+NOT_AFTER = typer.Option(metavar="TIME", help="Not valid then or later.")
+PASSWORD_FILE = typer.Option(
+    metavar="FILE", help="A password of your choice, in a file; - is standard input."
+)
+
+app = typer.Typer(no_args_is_help=True, help="What a device or service proves itself by.")
+
+
+@app.callback()
+def credentials() -> None:
+    """What a device or service proves itself by."""
+
+
+@app.command("add", epilog=ADD_EXAMPLE)
+def add(
+    name: Annotated[str, NAME],
+    kind: Annotated[
+        Kind | None, typer.Argument(help="What to make.", metavar="KIND", show_default=False)
+    ] = None,
+    public: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A public key or certificate that is there, in PEM."),
+    ] = None,
+    password_file: Annotated[str | None, PASSWORD_FILE] = None,
+    not_before: Annotated[str | None, NOT_BEFORE] = None,
+    not_after: Annotated[str | None, NOT_AFTER] = None,
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="Of a certificate.")] = 3_650,
+    ca_certificate: Annotated[
+        Path | None, typer.Option(help="The CA that signs a certificate; without it, it itself.")
+    ] = None,
+    ca_key: Annotated[Path | None, typer.Option(help="The CA's private key, in PEM.")] = None,
+    out: Annotated[Path | None, OUT] = None,
+    as_json: Annotated[bool, JSON] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Add a credential beside those that are there.
+
+    KIND is password, scram (SCRAM-SHA-256), rs256 or es256 (a key pair for JSON Web Tokens) or
+    certificate. What is secret is shown once, or written to files of mode 0600 with --out.
+    """
+    if (kind is None) == (public is None):
+        fail("give a KIND to make one, or --public for one that is there", status=WRONG)
+    if (ca_certificate is None) != (ca_key is None):
+        fail("--ca-certificate and --ca-key go together", status=WRONG)
+    validity = read_validity(not_before, not_after)
+    if public is not None:
+        credential = _public(public, name, validity)
+        _put(url, name, credential, None, None)
+        if as_json:
+            say(json.dumps({"name": name, "credential": credential_values(credential)}))
+        else:
+            say(f"{name}: new credential {credential.id}")
+        return
+    assert kind is not None
+    signer = None
+    if ca_certificate is not None and ca_key is not None:
+        signer = _signer(ca_certificate, ca_key)
+    issued = make(kind, name, validity, password_file, days=days, signer=signer)
+    _put(url, name, issued.credential, issued, out)
+    hand_over(issued, name, out=out, as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    name: Annotated[str, NAME],
+    as_json: Annotated[bool, JSON] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Show the credentials of a device or service; none of them can be used from what is shown."""
+    with registry(url) as opened:
+        entry = known(opened.entry(name), name)
+    show_rows([credential_values(each) for each in entry.credentials], as_json=as_json)
+
+
+@app.command("remove")
+def remove(
+    name: Annotated[str, NAME],
+    identifier: Annotated[
+        str, typer.Argument(help="Its id, as `list` shows it.", metavar="ID", show_default=False)
+    ],
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Remove a credential; a connection that it has proved is closed within a second."""
+
+    def change(entry: "Entry | None") -> "Entry":
+        entry = known(entry, name)
+        left = tuple(each for each in entry.credentials if each.id != identifier)
+        if len(left) == len(entry.credentials):
+            _no_such(entry, identifier)
+        return replace(entry, credentials=left)
+
+    with registry(url) as opened:
+        opened.edit(name, change)
+    say(f"{name}: credential {identifier} is removed")
+
+
+def rotate(
+    name: Annotated[str, NAME],
+    identifier: Annotated[
+        str | None,
+        typer.Option(
+            "--credential", metavar="ID", help="Which one; needed where there are several."
+        ),
+    ] = None,
+    overlap: Annotated[
+        int, typer.Option(min=0, help="Seconds for which the old one is still valid.")
+    ] = 0,
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="Of a certificate.")] = 3_650,
+    out: Annotated[Path | None, OUT] = None,
+    as_json: Annotated[bool, JSON] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Put a new credential in the place of an old one of the same kind.
+
+    Without --overlap the old one ends at once, and the connection that it has proved with it.
+    """
+    from broker.auth.identity import Validity
+    from broker.registry.issuing import kind_of, rotated
+
+    with registry(url) as opened:
+        old = _chosen(known(opened.entry(name), name), identifier)
+        issued = make(Kind(kind_of(old).value), name, Validity(), None, days=days)
+        until = int(time.time()) + overlap if overlap else None
+
+        def change(entry: "Entry | None") -> "Entry":
+            # What it is by now.
+            entry = known(entry, name)
+            return rotated(entry, _chosen(entry, old.id), issued.credential, until=until)
+
+        with written(issued, name, out):
+            opened.edit(name, change)
+    hand_over(issued, name, out=out, as_json=as_json)
+
+
+def make(
+    kind: Kind,
+    name: str,
+    validity: "Validity",
+    password_file: str | None,
+    *,
+    days: int = 3_650,
+    signer: "Signer | None" = None,
+) -> "Issued":
+    """Make a credential; end the program if it can't be made."""
+    from broker.registry.issuing import CredentialKind, issue
+
+    password = None
+    try:
+        if password_file is not None:
+            password = _password(password_file)
+        return issue(
+            CredentialKind(kind.value),
+            name,
+            validity=validity,
+            password=password,
+            certificate_days=days,
+            signer=signer,
+        )
+    except ValueError as error:
+        fail(str(error), status=WRONG)
+
+
+def read_validity(not_before: str | None, not_after: str | None) -> "Validity":
+    """Read both times; end the program if they make no sense."""
+    from broker.auth.identity import Validity
+    from schemas.times import parse_time
+
+    seconds: dict[str, float | None] = {"not_before": None, "not_after": None}
+    try:
+        for key, text in (("not_before", not_before), ("not_after", not_after)):
+            if text is not None:
+                seconds[key] = float(int(parse_time(text).timestamp()))
+        return Validity(**seconds)
+    except ValueError as error:
+        fail(f"--not-before, --not-after: {error}", status=WRONG)
+
+
+def _put(
+    url: str, name: str, credential: "Credential", issued: "Issued | None", out: Path | None
+) -> None:
+    def change(entry: "Entry | None") -> "Entry":
+        entry = known(entry, name)
+        return replace(entry, credentials=(*entry.credentials, credential))
+
+    with registry(url) as opened, written(issued, name, out):
+        opened.edit(name, change)
+
+
+def _chosen(entry: "Entry", identifier: str | None) -> "Credential":
+    if identifier is None:
+        if len(entry.credentials) != 1:
+            fail(
+                f"{entry.name} has {len(entry.credentials)} credentials; say which by"
+                f" --credential: {_ids(entry)}",
+                status=WRONG,
+            )
+        return entry.credentials[0]
+    found = [each for each in entry.credentials if each.id == identifier]
+    return found[0] if found else _no_such(entry, identifier)
+
+
+def _no_such(entry: "Entry", identifier: str) -> NoReturn:
+    fail(f"{entry.name} has no credential {identifier!r}; it has: {_ids(entry)}")
+
+
+def _ids(entry: "Entry") -> str:
+    return ", ".join(each.id for each in entry.credentials) or "none"
+
+
+def _public(file: Path, name: str, validity: "Validity") -> "Credential":
+    from broker.registry.issuing import from_public
+
+    try:
+        return from_public(_text(file), name, validity=validity)
+    except ValueError as error:
+        fail(f"--public {file}: {error}", status=WRONG)
+
+
+def _signer(certificate: Path, key: Path) -> "Signer":
+    from broker.registry.issuing import Signer
+
+    return Signer(certificate=_text(certificate), key=_text(key))
+
+
+def _password(file: str) -> str:
+    text = sys.stdin.read() if file == "-" else _text(Path(file))
+    return text.removesuffix("\n")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{file} can't be read: {error}", status=WRONG)

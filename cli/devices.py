@@ -1,0 +1,309 @@
+"""`mqttbeam devices`: who may connect to the brokers on a registry in a database."""
+
+import json
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import credentials
+from cli.credentials import PASSWORD_FILE, Kind, make
+from cli.local import fail
+from cli.output import say
+from cli.registry import (
+    DEFAULT_REGISTRY,
+    JSON,
+    NAME,
+    OUT,
+    REGISTRY,
+    WRONG,
+    credential_values,
+    entry_values,
+    hand_over,
+    known,
+    registry,
+    show_rows,
+    written,
+)
+
+if TYPE_CHECKING:
+    from broker.registry.entries import Entry
+
+ADD_EXAMPLE = """Examples:
+
+\b
+  mqttbeam devices add meter-7
+  mqttbeam devices add meter-8 --credential es256 --out secrets --metadata '{"site": "north"}'
+  mqttbeam devices add meter-9 --gateway gateway-1 --credential none
+  mqttbeam devices add warehouse --service --role telemetry-pipeline --client-id-prefix warehouse-
+"""
+SET_EXAMPLE = "Example:  mqttbeam devices set meter-7 --role meter --gateway gateway-1"
+IMPORT_EXAMPLE = """Examples:
+
+\b
+  mqttbeam devices import registry.yaml
+  mqttbeam devices import registry.yaml --instead
+"""
+EXPORT_EXAMPLE = "Example:  mqttbeam devices export registry.yaml"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Devices and services that may connect, in a registry that is a database.",
+)
+app.add_typer(credentials.app, name="credentials")
+app.command("rotate", epilog=credentials.ROTATE_EXAMPLE)(credentials.rotate)
+
+ROLE = typer.Option(help="What it may do: a standard role, or one of the registry.")
+METADATA = typer.Option(metavar="JSON", help="An object, for people and programs.")
+GATEWAY = typer.Option(help="A device that may speak for it; may be given several times.")
+
+
+@app.command("add", epilog=ADD_EXAMPLE)
+def add(
+    name: Annotated[str, NAME],
+    role: Annotated[str | None, ROLE] = None,
+    service: Annotated[
+        bool, typer.Option("--service", help="A pipeline or back end, with many client ids.")
+    ] = False,
+    client_id_prefix: Annotated[
+        str | None, typer.Option(help="A service's: all client ids under it are its own.")
+    ] = None,
+    metadata: Annotated[str, METADATA] = "{}",
+    gateway: Annotated[list[str] | None, GATEWAY] = None,
+    credential: Annotated[
+        str, typer.Option(help="password, scram, rs256, es256, certificate or none.")
+    ] = "password",
+    password_file: Annotated[str | None, PASSWORD_FILE] = None,
+    out: Annotated[Path | None, OUT] = None,
+    as_json: Annotated[bool, JSON] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Add a device or, with --service, a service, and make its first credential.
+
+    What is secret is shown once, or written to files of mode 0600 with --out.
+    """
+    from broker.auth.identity import Validity
+    from broker.auth.principal import PrincipalKind
+    from broker.registry.entries import Entry
+
+    if service and role is None:
+        fail("--service needs --role, such as telemetry-pipeline", status=WRONG)
+    if credential not in (*Kind, "none"):
+        fail(f"--credential {credential}: choose from {', '.join((*Kind, 'none'))}", status=WRONG)
+    try:
+        entry = Entry(
+            name=name,
+            kind=PrincipalKind.SERVICE if service else PrincipalKind.DEVICE,
+            role=role or "device",
+            client_id_prefix=client_id_prefix,
+            metadata=_object(metadata),
+            gateways=tuple(gateway or ()),
+        )
+    except ValueError as error:
+        fail(str(error), status=WRONG)
+    issued = None
+    if credential != "none":
+        issued = make(Kind(credential), name, Validity(), password_file)
+        entry = replace(entry, credentials=(issued.credential,))
+
+    def change(there: "Entry | None") -> "Entry":
+        if there is not None:
+            fail(f"{there.kind.value} {name!r} is there already")
+        return entry
+
+    with registry(url, makes=True) as opened, written(issued, name, out):
+        opened.edit(name, change)
+    if issued is not None:
+        hand_over(issued, name, out=out, as_json=as_json)
+    else:
+        say(json.dumps(entry_values(entry)) if as_json else f"{name}: added, without a credential")
+
+
+@app.command("list")
+def list_(
+    match: Annotated[
+        str, typer.Option(help="Only names of this form; * stands for any text.")
+    ] = "*",
+    as_json: Annotated[bool, JSON] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Show all devices and services."""
+    with registry(url) as opened:
+        entries = opened.entries()
+    found = [entries[name] for name in sorted(entries) if fnmatchcase(name, match)]
+    if as_json:
+        show_rows([_all_of(entry) for entry in found], as_json=True)
+        return
+    rows = [entry_values(entry) | {"credentials": len(entry.credentials)} for entry in found]
+    show_rows(rows, as_json=False)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, NAME],
+    as_json: Annotated[bool, JSON] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Show a device or service with its credentials."""
+    with registry(url) as opened:
+        entry = known(opened.entry(name), name)
+    if as_json:
+        say(json.dumps(_all_of(entry), ensure_ascii=False))
+        return
+    show_rows([entry_values(entry)], as_json=False)
+    show_rows([credential_values(each) for each in entry.credentials], as_json=False)
+
+
+@app.command("set", epilog=SET_EXAMPLE)
+def set_(
+    name: Annotated[str, NAME],
+    role: Annotated[str | None, ROLE] = None,
+    metadata: Annotated[str | None, METADATA] = None,
+    gateway: Annotated[list[str] | None, GATEWAY] = None,
+    no_gateways: Annotated[
+        bool, typer.Option("--no-gateways", help="Nobody may speak for it any more.")
+    ] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Change the role, the metadata or the gateways, each as a whole."""
+    values: dict[str, Any] = {}
+    if role is not None:
+        values["role"] = role
+    if metadata is not None:
+        values["metadata"] = _object(metadata)
+    if gateway is not None or no_gateways:
+        values["gateways"] = tuple(gateway or ())
+    if not values:
+        fail("give --role, --metadata, --gateway or --no-gateways", status=WRONG)
+    _changed(url, name, **values)
+    say(f"{name}: changed")
+
+
+@app.command("block")
+def block(name: Annotated[str, NAME], url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY) -> None:
+    """Take no credential of it any more; its connections are closed within a second."""
+    _changed(url, name, blocked=True)
+    say(f"{name}: blocked")
+
+
+@app.command("unblock")
+def unblock(name: Annotated[str, NAME], url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY) -> None:
+    """Take its credentials again."""
+    _changed(url, name, blocked=False)
+    say(f"{name}: not blocked")
+
+
+@app.command("remove")
+def remove(name: Annotated[str, NAME], url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY) -> None:
+    """Remove it with its credentials; its connections are closed within a second."""
+
+    def change(entry: "Entry | None") -> None:
+        known(entry, name)
+
+    with registry(url) as opened:
+        opened.edit(name, change)
+    say(f"{name}: removed")
+
+
+@app.command("import", epilog=IMPORT_EXAMPLE)
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="A registry file.", metavar="FILE", show_default=False)
+    ],
+    instead: Annotated[
+        bool, typer.Option("--instead", help="Remove what the file does not have.")
+    ] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Take in a registry file: devices, services, roles, authorities.
+
+    What has the same name is replaced; all of it is taken in, or nothing. Passwords that the file
+    refers to are hashed.
+    """
+    from broker.errors import BrokerError
+    from broker.registry import load_registry
+
+    try:
+        content = load_registry(file).content
+    except BrokerError as error:
+        fail(str(error), status=WRONG)
+    with registry(url, makes=True) as opened:
+        opened.take_in(content, instead=instead)
+    say(
+        f"{len(content.entries)} devices and services, {len(content.roles)} roles,"
+        f" {len(content.authorities)} authorities"
+    )
+
+
+@app.command("export", epilog=EXPORT_EXAMPLE)
+def export(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Written with mode 0600.", metavar="FILE", show_default="printed"),
+    ] = None,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Write all of the registry as a registry file: imported again it is the same.
+
+    It has hashes of passwords, and no password.
+    """
+    from broker.registry.yaml_writing import content_text, write_private
+
+    with registry(url) as opened:
+        content = opened.content()
+    if file is None:
+        say(content_text(content).rstrip("\n"))
+        return
+    try:
+        write_private(file, content_text(content))
+    except OSError as error:
+        fail(f"{file} can't be written: {error.strerror}")
+    say(f"{file}: {len(content.entries)} devices and services")
+
+
+@app.command("upgrade")
+def upgrade(url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY) -> None:
+    """Bring the database to this program's version.
+
+    Stop the brokers on it first, and make a copy.
+    """
+    from broker.errors import BrokerError
+    from broker.registry.opening import upgrade_registry
+    from broker.registry.registry_url import registry_url
+
+    try:
+        before, after = upgrade_registry(registry_url(url))
+    except ValueError as error:
+        fail(f"--registry: {error}", status=WRONG)
+    except BrokerError as error:
+        fail(str(error))
+    say(f"version {after}, before {before or 'empty'}")
+
+
+def _changed(url: str, name: str, **values: Any) -> None:
+    def change(entry: "Entry | None") -> "Entry":
+        try:
+            return replace(known(entry, name), **values)
+        except ValueError as error:
+            fail(str(error), status=WRONG)
+
+    with registry(url) as opened:
+        opened.edit(name, change)
+
+
+def _all_of(entry: "Entry") -> dict[str, Any]:
+    return entry_values(entry) | {
+        "credentials": [credential_values(each) for each in entry.credentials]
+    }
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        fail(f"--metadata: {error}", status=WRONG)
+    if not isinstance(value, dict):
+        fail(f"--metadata: is {text}; it must be an object, such as {{}}", status=WRONG)
+    return value
