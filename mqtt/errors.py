@@ -12,7 +12,8 @@
     ├── ConnectError            no connection was made; ``permanent``: trying again is of no use
     │   ├── BrokerUnreachable   nothing answered at any address
     │   ├── CertificateRejected TLS could not be agreed on
-    │   ├── CredentialMissing   the password could not be read on our side
+    │   ├── CredentialMissing   the password or key could not be read on our side
+    │   ├── BrokerNotProved     the broker did not show by SCRAM that it knows the password
     │   ├── ConnectionRefused   the broker refused CONNECT; carries its reason code
     │   ├── SubscriptionRefused the broker refused a filter; carries it and the reason code
     │   └── ClientBroken        a defect of ours ended the connection's thread
@@ -96,6 +97,12 @@ class CertificateRejected(ConnectError):
 
 class CredentialMissing(ConnectError):
     """The password could not be read; where it is kept may only be away for a while."""
+
+
+class BrokerNotProved(ConnectError):
+    """The broker did not prove by SCRAM that it knows the password: is it the right one?"""
+
+    permanent = True
 
 
 class ConnectionRefused(ConnectError):

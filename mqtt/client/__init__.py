@@ -8,6 +8,7 @@ from mqtt.client.publication import Publication
 from mqtt.client.publisher import Publisher
 from mqtt.client.settings import BrokerAddress, ConnectionSettings, SecretReader, TlsFiles
 from mqtt.client.subscriber import Batch, Subscriber
+from mqtt.client.tokens import TokenSigner
 from mqtt.outgoing import Message
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "SecretReader",
     "Subscriber",
     "TlsFiles",
+    "TokenSigner",
 ]

@@ -113,7 +113,10 @@ class ConnectionSettings:
       client_id: must be the same after a restart wherever a session is to be found again.
       protocol: the version spoken.
       username: sent in CONNECT, None for none.
-      password: read at every connect; None for none. Never part of a repr.
+      password: read at every connect; None for none. Never part of a repr. A ``TokenSigner`` is
+        one that gives a new token each time.
+      scram: prove by SCRAM-SHA-256 that we know the password, instead of sending it, and have the
+        broker prove the same. MQTT 5.0 only.
       tls: for addresses with TLS.
       clean_start: whether a session left at the broker is thrown away.
       session_expiry_seconds: how long the broker keeps the session without us; on 3.1.1 any
@@ -133,6 +136,7 @@ class ConnectionSettings:
     protocol: ProtocolVersion = ProtocolVersion.V5
     username: str | None = None
     password: SecretReader | None = field(default=None, repr=False)
+    scram: bool = False
     tls: TlsFiles = TlsFiles()
     clean_start: bool = False
     session_expiry_seconds: int = 0
@@ -167,6 +171,8 @@ class ConnectionSettings:
         if v311 and self.password is not None and self.username is None:
             # [MQTT-3.1.2-22]
             raise ValueError("password: MQTT 3.1.1 takes one only together with a username")
+        if self.scram and (v311 or self.password is None or not self.username):
+            raise ValueError("scram: needs a username and a password, and MQTT 5.0")
 
     def replace(self, **changes: object) -> ConnectionSettings:
         """Returns a copy with the given fields changed, checked anew."""

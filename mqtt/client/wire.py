@@ -15,12 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from mqtt5 import ConnAckPacket, ConnAckReasonCode, ConnectPacket, Packet
+from mqtt5 import AuthPacket, ConnAckPacket, ConnAckReasonCode, ConnectPacket, Packet
 
+from mqtt.client.scram_login import ScramLogin
 from mqtt.client.settings import BrokerAddress, ConnectionSettings
 from mqtt.client.websocket import WebSocket
 from mqtt.codec import Decoder, ProtocolVersion, encode
 from mqtt.errors import (
+    BrokerNotProved,
     BrokerUnreachable,
     CertificateRejected,
     ConnectionLost,
@@ -231,11 +233,12 @@ def connect(
     Returns the wire, the broker's CONNACK and the packets that came right behind it.
 
     Raises:
-      BrokerUnreachable, CertificateRejected, CredentialMissing, ConnectionRefused: see their
-        words.
+      BrokerUnreachable, BrokerNotProved, CertificateRejected, CredentialMissing,
+      ConnectionRefused: see their words.
     """
     deadline = time.monotonic() + settings.connect_timeout_seconds
     tls = _tls_context(address, settings)
+    login = _scram_login(settings)
     try:
         sock = socket.create_connection(
             (address.host, address.port), timeout=settings.connect_timeout_seconds
@@ -256,21 +259,23 @@ def connect(
         sock.settimeout(None)
         with contextlib.suppress(ConnectionLost):
             # A broker that refuses our certificate may have gone; its alert is still to be read.
-            wire.send(_connect_packet(settings))
-        packets: list[Packet] = []
-        while not packets:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise BrokerUnreachable(
-                    f"{address} did not answer CONNECT within"
-                    f" {settings.connect_timeout_seconds:g} s; does it speak MQTT on this port?"
-                )
-            packets = wire.receive(left)
-        answer, *behind = packets
+            wire.send(_connect_packet(settings, login))
+        answer, *behind = _answer(wire, settings, deadline)
+        if login is not None and isinstance(answer, AuthPacket) and not behind:
+            wire.send(login.answer(answer))
+            answer, *behind = _answer(wire, settings, deadline)
         if not isinstance(answer, ConnAckPacket):
             raise BrokerUnreachable(f"{address} answered CONNECT with {type(answer).__name__}")
         if answer.reason_code != ConnAckReasonCode.SUCCESS:
             raise _refusal(address, settings, answer)
+        if login is not None:
+            login.check(answer)
+    except BrokerNotProved as error:
+        wire.close()
+        raise BrokerNotProved(
+            f"{address} did not prove by SCRAM that it knows the password of user"
+            f" {settings.username!r}: {error}; is it the right broker?"
+        ) from error
     except ssl.SSLError as error:
         wire.close()
         raise CertificateRejected(_tls_words(address, error)) from error
@@ -286,14 +291,41 @@ def connect(
     return wire, answer, behind
 
 
-def _connect_packet(settings: ConnectionSettings) -> ConnectPacket:
+def _answer(wire: Wire, settings: ConnectionSettings, deadline: float) -> list[Packet]:
+    """What the broker says to CONNECT, or to our part of an exchange."""
+    packets: list[Packet] = []
+    while not packets:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise BrokerUnreachable(
+                f"{wire.address} did not answer CONNECT within"
+                f" {settings.connect_timeout_seconds:g} s; does it speak MQTT on this port?"
+            )
+        packets = wire.receive(left)
+    return packets
+
+
+def _scram_login(settings: ConnectionSettings) -> ScramLogin | None:
+    if not settings.scram:
+        return None
+    assert settings.username is not None
+    try:
+        return ScramLogin(settings.username, _password(settings) or b"")
+    except ValueError as error:
+        raise CredentialMissing(f"SCRAM can't use user name or password: {error}") from error
+
+
+def _connect_packet(settings: ConnectionSettings, login: ScramLogin | None) -> ConnectPacket:
     clean = settings.clean_start
     if settings.protocol is ProtocolVersion.V311:
         clean = clean or settings.session_expiry_seconds == 0
     return ConnectPacket(
         settings.client_id,
-        username=settings.username,
-        password=_password(settings),
+        # SCRAM has the name in its own data, and the password nowhere.
+        username=settings.username if login is None else None,
+        password=_password(settings) if login is None else None,
+        authentication_method=None if login is None else login.method,
+        authentication_data=None if login is None else login.first(),
         clean_start=clean,
         keep_alive=settings.keep_alive_seconds,
         session_expiry_interval=settings.session_expiry_seconds,

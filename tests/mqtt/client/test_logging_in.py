@@ -1,0 +1,230 @@
+"""How our client proves who it is, and whether it notices a broker that can't."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from mqtt5 import AuthPacket, AuthReasonCode, ConnAckPacket, ConnAckReasonCode, ConnectPacket
+
+from mqtt.client import TokenSigner
+from mqtt.errors import BrokerNotProved, BrokerUnreachable, ConnectionRefused, CredentialMissing
+from mqtt.scram import METHOD, ScramKeys, ScramServer, client_first, decoy_keys
+from tests.mqtt.client.conftest import Connect
+from tests.mqtt.client.scripted_broker import V311, Peer, ScriptedBroker
+
+KEYS = ScramKeys.of("secret", salt=b"0123456789abcdef", iterations=4_096)
+SCRAM: dict[str, Any] = {"username": "tele", "password": lambda: b"secret", "scram": True}
+CONTINUE = AuthReasonCode.CONTINUE_AUTHENTICATION
+
+
+def auth(data: bytes, code: AuthReasonCode = CONTINUE, method: str = METHOD) -> AuthPacket:
+    return AuthPacket(reason_code=code, authentication_method=method, authentication_data=data)
+
+
+def challenged(broker: ScriptedBroker, keys: ScramKeys = KEYS) -> tuple[Peer, ScramServer]:
+    """Takes CONNECT and sends the challenge."""
+    peer = broker.accept()
+    connect = peer.expect(ConnectPacket)
+    assert (connect.authentication_method, connect.username, connect.password) == (
+        METHOD,
+        None,
+        None,
+    )
+    assert connect.authentication_data is not None
+    first = client_first(connect.authentication_data)
+    assert first.name == "tele"
+    server = ScramServer(first, keys, nonce="xyz")
+    peer.send(auth(server.challenge()))
+    return peer, server
+
+
+def proof(peer: Peer) -> bytes:
+    packet = peer.expect(AuthPacket)
+    assert (packet.reason_code, packet.authentication_method) == (CONTINUE, METHOD)
+    assert packet.authentication_data is not None
+    return packet.authentication_data
+
+
+def test_scram_proves_both_sides(scripted: ScriptedBroker, publish: Connect) -> None:
+    publisher = publish(scripted.settings(**SCRAM))
+    peer, server = challenged(scripted)
+    signed = server.finish(proof(peer))
+    assert signed is not None
+    peer.send(ConnAckPacket(authentication_method=METHOD, authentication_data=signed))
+    publisher.wait_ready(5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({}, id="no signature"),
+        pytest.param({"authentication_method": METHOD}, id="an empty one"),
+        pytest.param(
+            {"authentication_method": METHOD, "authentication_data": b"v=AAAA"}, id="a wrong one"
+        ),
+        pytest.param(
+            {"authentication_method": "OTHER", "authentication_data": b"v=AAAA"}, id="another's"
+        ),
+    ],
+)
+def test_a_broker_that_does_not_know_the_password_is_left(
+    scripted: ScriptedBroker, publish: Connect, answer: dict[str, Any]
+) -> None:
+    publisher = publish(scripted.settings(**SCRAM))
+    peer, _ = challenged(scripted, decoy_keys("tele", secret=b"x"))
+    proof(peer)
+    peer.send(ConnAckPacket(**answer))
+    with pytest.raises(BrokerNotProved, match="is it the right broker") as told:
+        publisher.wait_ready(5)
+    assert told.value.permanent
+    with pytest.raises(EOFError):
+        peer.next()
+
+
+def test_a_broker_that_skips_the_exchange_is_left(
+    scripted: ScriptedBroker, publish: Connect
+) -> None:
+    publisher = publish(scripted.settings(**SCRAM))
+    peer = scripted.accept()
+    peer.expect(ConnectPacket)
+    peer.send(ConnAckPacket())
+    with pytest.raises(BrokerNotProved, match="not of SCRAM"):
+        publisher.wait_ready(5)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        auth(b"r=abc,s=AAAA,i=4096"),
+        auth(b"x"),
+        auth(b"x", method="OTHER"),
+        auth(b"x", AuthReasonCode.SUCCESS),
+    ],
+)
+def test_a_challenge_that_is_none_is_told(
+    scripted: ScriptedBroker, publish: Connect, packet: AuthPacket
+) -> None:
+    publisher = publish(scripted.settings(**SCRAM))
+    peer = scripted.accept()
+    peer.expect(ConnectPacket)
+    peer.send(packet)
+    with pytest.raises(BrokerNotProved):
+        publisher.wait_ready(5)
+
+
+def test_a_broker_that_knows_no_scram_refuses(scripted: ScriptedBroker, publish: Connect) -> None:
+    publisher = publish(scripted.settings(**SCRAM))
+    peer = scripted.accept()
+    peer.expect(ConnectPacket)
+    peer.send(ConnAckPacket(reason_code=ConnAckReasonCode.BAD_AUTHENTICATION_METHOD))
+    with pytest.raises(ConnectionRefused, match="does not accept this authentication method"):
+        publisher.wait_ready(5)
+
+
+def test_auth_that_nobody_asked_for_is_no_answer(
+    scripted: ScriptedBroker, publish: Connect
+) -> None:
+    publisher = publish(scripted.settings())
+    peer = scripted.accept()
+    peer.expect(ConnectPacket)
+    peer.send(auth(b"x"))
+    with pytest.raises(BrokerUnreachable, match="answered CONNECT with AuthPacket"):
+        publisher.wait_ready(0.5)
+
+
+@pytest.mark.parametrize("password", [b"\xff", "\U0001f600".encode()])
+def test_a_password_that_scram_can_t_have_is_told_and_not_repeated(
+    scripted: ScriptedBroker, publish: Connect, password: bytes
+) -> None:
+    publisher = publish(scripted.settings(**SCRAM | {"password": lambda: password}))
+    with pytest.raises(CredentialMissing, match="SCRAM") as told:
+        publisher.wait_ready(0.5)
+    assert password.decode(errors="replace") not in str(told.value)
+
+
+@pytest.mark.parametrize("changes", [{"username": None}, {"password": None}, {"protocol": V311}])
+def test_scram_needs_name_password_and_mqtt_5(
+    scripted: ScriptedBroker, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"scram: needs|password: MQTT"):
+        scripted.settings(**SCRAM | changes)
+
+
+def pem(key: Any, *, passphrase: bytes | None = None) -> bytes:
+    encryption = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
+    text: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    return text
+
+
+RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+EC = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256")])
+def test_a_token_is_signed_anew_for_each_connect(
+    scripted: ScriptedBroker, publish: Connect, key: Any, algorithm: str
+) -> None:
+    times = iter([1_000.9, 2_000.1])
+    signer = TokenSigner(lambda: pem(key), audience="us", lifetime_seconds=60, clock=times.__next__)
+    publish(scripted.settings(username="unused", password=signer))
+    for began in (1_000, 2_000):
+        peer, connect = scripted.welcome()
+        assert connect.password is not None
+        token = connect.password.decode()
+        assert jwt.get_unverified_header(token)["alg"] == algorithm
+        claims = jwt.decode(
+            token,
+            key.public_key(),
+            algorithms=[algorithm],
+            audience="us",
+            options={"verify_exp": False, "verify_iat": False},
+        )
+        assert claims == {"aud": "us", "iat": began, "exp": began + 60}
+        peer.close()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"hunter2",
+        pem(EC, passphrase=b"x"),
+        pem(ed25519.Ed25519PrivateKey.generate()),
+        pem(ec.generate_private_key(ec.SECP384R1())),
+    ],
+)
+def test_a_key_that_can_t_sign_is_told_and_not_repeated(
+    scripted: ScriptedBroker, publish: Connect, key: bytes
+) -> None:
+    publisher = publish(scripted.settings(password=TokenSigner(lambda: key, audience="us")))
+    with pytest.raises(CredentialMissing, match="the key") as told:
+        publisher.wait_ready(0.5)
+    assert key.decode() not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"audience": ""}, "audience"),
+        ({"audience": "a", "lifetime_seconds": 0}, "lifetime_seconds"),
+        ({"audience": "a", "lifetime_seconds": 86_401}, "lifetime_seconds"),
+    ],
+)
+def test_what_no_broker_would_take_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TokenSigner(lambda: b"", **options)
+
+
+def test_the_time_is_now() -> None:
+    token = TokenSigner(lambda: pem(EC), audience="us")().decode()
+    claims = jwt.decode(token, EC.public_key(), algorithms=["ES256"], audience="us")
+    assert claims["iat"] == pytest.approx(time.time(), abs=2)
