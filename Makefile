@@ -6,6 +6,8 @@ STAMP := $(VENV)/.set-up
 UV ?= uv
 # Test processes of `make test`; many tests wait more than they work.
 JOBS ?= 2
+# How long `make fuzz` feeds each of its targets.
+SECONDS_EACH ?= 60
 
 # The first of these that requirements.lock serves makes the environment; PYTHON=… names another.
 PYTHON ?=
@@ -18,7 +20,7 @@ SERVED = sys.implementation.name == "cpython" and "t" not in sys.abiflags \
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench test-faults test-flink image image-lock lock clean prism named
+.PHONY: help run test fuzz check bench test-faults test-flink image image-lock lock clean prism named
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +33,8 @@ help:
 	@echo 'make test         the tests'
 	@echo '                    JOBS=2          in so many processes'
 	@echo '                    TESTS=tests/mqtt  of a folder, or what else pytest takes'
+	@echo 'make fuzz         looks for input that breaks the MQTT codec or the broker, for a minute each'
+	@echo '                    SECONDS_EACH=60'
 	@echo 'make check        ruff and mypy'
 	@echo 'make test-faults  the long kill and outage runs'
 	@echo 'make test-flink   a Flink cluster whose processes are killed in turn; needs Java and Maven,'
@@ -57,6 +61,11 @@ run: $(STAMP) prism
 test: $(STAMP) prism
 	@$(BIN)/python -m pytest -m "not faults and not flink and not image" \
 	  --numprocesses $(JOBS) --dist loadfile $(TESTS)
+
+fuzz: $(STAMP)
+	@for target in codec core; do \
+	  $(BIN)/python -m tests.fuzz $$target $(SECONDS_EACH) || exit 1; \
+	done
 
 test-faults: $(STAMP) prism
 	@$(BIN)/python -m pytest -m faults $(TESTS)

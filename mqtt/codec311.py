@@ -203,7 +203,8 @@ def _connect(body: _Body) -> ConnectPacket:
 
 def _connack(body: _Body) -> ConnAckPacket:
     flags, code = body.byte(), body.byte()
-    if flags & 0xFE or code not in _RETURN_CODES:
+    # [MQTT-3.2.2-4]: a refusal has no session.
+    if flags & 0xFE or code not in _RETURN_CODES or (flags and code):
         raise MalformedPacket(f"CONNACK with flags {flags:#x} and return code {code}")
     return ConnAckPacket(session_present=bool(flags), reason_code=_RETURN_CODES[code])
 

@@ -62,6 +62,8 @@ def check_subscribe(packet: memoryview, header_bytes: int) -> None:
     at += properties
     while at < len(packet):
         at += 2 + int.from_bytes(packet[at : at + 2], "big")
+        if at >= len(packet):
+            raise MalformedPacket("malformed packet: a topic filter runs past the end")
         if packet[at] & 0xC0:
             # [MQTT-3.8.3-5]
             raise MalformedPacket(f"SUBSCRIBE with reserved option bits ({packet[at]:#04x})")

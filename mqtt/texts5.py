@@ -155,4 +155,7 @@ class _Fields:
                     at = start + (packet[at] << 8 | packet[at + 1])
                     if identifier not in _BINARIES and "\0" in str(packet[start:at], "utf-8"):
                         raise MalformedPacket("malformed packet: text contains U+0000")
+        if at > end:
+            # Which mqtt5 reads all the same, and takes what follows for something else than we do.
+            raise MalformedPacket("malformed packet: a property runs past the properties' end")
         self._at = at
