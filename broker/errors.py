@@ -7,6 +7,7 @@
     ├── RegistryError   the registry file: the entry, the value and what would be right
     ├── StoreError      the store can't be opened, read or written; nothing is acknowledged then
     ├── ListenError     an address cannot be listened on
+    │   └── AddressTaken    somebody listens there already
     └── AdministrationError  a running broker can't be asked, or refuses what it is asked
 """
 
@@ -31,6 +32,14 @@ class StoreError(BrokerError):
 
 class ListenError(BrokerError):
     """A listener's address is taken or is not of this machine."""
+
+
+class AddressTaken(ListenError):
+    """Somebody listens there already; ``process`` where that can be seen."""
+
+    def __init__(self, text: str, *, process: int | None) -> None:
+        super().__init__(text)
+        self.process = process
 
 
 class AdministrationError(BrokerError):

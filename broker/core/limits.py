@@ -135,6 +135,7 @@ class Limits:
 LIVE = frozenset(
     {
         "connections",
+        "connections_per_address",
         "connect_packet_bytes",
         "in_flight_messages",
         "sent_topic_aliases",

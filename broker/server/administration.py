@@ -41,6 +41,7 @@ from broker.auth.principal import SERVER_TOPICS
 from broker.core import inspecting
 from broker.core.session import Session
 from broker.errors import AdministrationError, ListenError, StoreError
+from broker.server.logs import about
 from broker.server.shell import Shell
 from mqtt.errors import TopicError
 from mqtt.topics import TopicFilter
@@ -165,7 +166,8 @@ class Administration:
         session = self._session(request)
         forget = request.get("forget", False) is True
         was_connected = session.connection is not None
-        LOG.warning("%s: kicked by an operator", session.client_id)
+        extra = about("kicked", client_id=session.client_id)
+        LOG.warning("%s: kicked by an operator", session.client_id, extra=extra)
         self._core.kick(session, self._now(), forget=forget)
         self._shell.wake()
         yield {"done": {"was_connected": was_connected}}
@@ -194,7 +196,8 @@ class Administration:
             )
         if self._core.retained.get(topic) is None:
             raise AdministrationError(f"no message is retained for {topic!r}")
-        LOG.warning("retained message of %r deleted by an operator", topic)
+        extra = about("retained_deleted", topic=topic)
+        LOG.warning("retained message of %r deleted by an operator", topic, extra=extra)
         self._core.retained.clear(topic)
         self._shell.wake()
         yield {"done": {}}
@@ -207,7 +210,7 @@ class Administration:
         if store is None:
             raise AdministrationError("this broker has no store")
         await asyncio.get_running_loop().run_in_executor(None, store.backup, target)
-        LOG.info("backup made: %s", target)
+        LOG.info("backup made: %s", target, extra=about("backup_made"))
         yield {"done": {}}
 
     def _session(self, request: Answer) -> Session:

@@ -1,8 +1,9 @@
 """Everything that can be known before a start, looked at in full: ``mqttbeam broker check``.
 
 What ``Server.start`` does one after the other and ends at the first complaint of is done here
-for all of it, by the same functions, and nothing is kept or changed. So a broker that runs by
-the same configuration holds its addresses and its store: they are then told as taken.
+for all of it, by the same functions, and nothing is kept or changed. What a broker holds that
+answers at the configuration's administration socket is taken for free: it is what would start anew,
+or be told to reload.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
 from broker.config import BrokerConfig, Listener, StoreConfig, read_config
-from broker.errors import BrokerError
+from broker.errors import AddressTaken, AdministrationError, BrokerError, ListenError
 from broker.registry.opening import count_registered
-from broker.server.addresses import try_address
+from broker.server.addresses import listen_for_a_moment
+from broker.server.asking import ask, is_answered
 from broker.server.open_files import too_few
 from broker.server.tls import tls_context
 from broker.store import examine, schema
@@ -25,6 +29,9 @@ from schemas.finding import Finding, failed, found, warned
 
 EXPIRES_SOON_DAYS = 30
 """A certificate that ends sooner is warned of."""
+
+ANSWER_SECONDS = 5.0
+"""How long a running broker may take to say which it is."""
 
 _OTHERS, _EVERYONE = 0o077, 0o007
 
@@ -40,7 +47,34 @@ def check(path: Path, now: datetime.datetime) -> list[Finding]:
         return findings
     if not problems:
         findings.append(found(str(path), "is a configuration"))
-    return [*findings, *_registry(config), *_store(config.store), *_listeners(config, now)]
+    running = _running(config)
+    return [
+        *findings,
+        *_registry(config),
+        *_store(config.store, running),
+        *_listeners(config, running),
+        *_certificates(config, now),
+        *_administration(config, running),
+        *_open_files(config),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """The broker that runs by this configuration already."""
+
+    process: int
+    store: str | None
+
+
+def _running(config: BrokerConfig) -> _Running | None:
+    if config.administration_socket is None:
+        return None
+    try:
+        (status,) = ask(config.administration_socket, "status", seconds=ANSWER_SECONDS)
+    except AdministrationError:
+        return None
+    return _Running(process=status["process"], store=status["store"])
 
 
 def _registry(config: BrokerConfig) -> Iterator[Finding]:
@@ -62,7 +96,7 @@ def _registry(config: BrokerConfig) -> Iterator[Finding]:
         yield found(name, "is a registry", f"{count} devices and services")
 
 
-def _store(config: StoreConfig | None) -> Iterator[Finding]:
+def _store(config: StoreConfig | None, running: _Running | None) -> Iterator[Finding]:
     if config is None:
         yield warned(
             "store",
@@ -79,6 +113,9 @@ def _store(config: StoreConfig | None) -> Iterator[Finding]:
             yield failed(
                 name, "can be opened", f"its folder {file.parent} is missing or can't be written"
             )
+        return
+    if running is not None and running.store is not None and file.samefile(running.store):
+        yield found(name, "can be opened", _held_by(running))
         return
     try:
         held = examine(file)
@@ -102,31 +139,60 @@ def _store(config: StoreConfig | None) -> Iterator[Finding]:
         )
 
 
-def _listeners(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]:
-    for listener in config.listeners:
-        name = listener.name
-        try:
-            try_address(listener.host, listener.port)
-        except BrokerError as error:
-            yield failed(name, "can be listened on", str(error))
-        else:
-            yield found(name, "can be listened on")
-        if listener.type.has_tls:
-            yield from _certificate(name, listener, now)
+def _listeners(config: BrokerConfig, running: _Running | None) -> Iterator[Finding]:
+    addresses = [(each.name, each.host, each.port) for each in config.listeners]
     if config.health is not None:
         host, port = config.health.host, config.health.port
-        name = f"health {host}:{port}"
-        try:
-            try_address(host, port)
-        except BrokerError as error:
-            yield failed(name, "can be listened on", str(error))
-        else:
-            yield found(name, "can be listened on")
+        addresses.append((f"health {host}:{port}", host, port))
+    # All at once, as they will be: two may be the same.
+    with ExitStack() as held:
+        for name, host, port in addresses:
+            try:
+                listen_for_a_moment(host, port, held)
+            except AddressTaken as error:
+                if running is not None and error.process == running.process:
+                    yield found(name, "can be listened on", _held_by(running))
+                else:
+                    yield failed(name, "can be listened on", str(error))
+            except ListenError as error:
+                yield failed(name, "can be listened on", str(error))
+            else:
+                yield found(name, "can be listened on")
+
+
+def _held_by(running: _Running) -> str:
+    return f"by the broker that runs already, process {running.process}"
+
+
+def _administration(config: BrokerConfig, running: _Running | None) -> Iterator[Finding]:
+    path = config.administration_socket
+    if path is None:
+        return
+    asked = "can be made"
+    if running is not None:
+        yield found(str(path), asked, _held_by(running))
+    elif is_answered(path):
+        yield failed(str(path), asked, "somebody else listens there; name another")
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        yield failed(str(path), asked, f"its folder {path.parent} is missing or can't be written")
+    elif path.exists() and not path.is_socket():
+        yield failed(str(path), asked, "there is a file of this name, which is no socket")
+    else:
+        yield found(str(path), asked)
+
+
+def _open_files(config: BrokerConfig) -> Iterator[Finding]:
     few = too_few(config.limits.connections)
     if few is None:
         yield found("open files", "suffice for limits.connections")
     else:
         yield warned("open files", "suffice for limits.connections", few)
+
+
+def _certificates(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]:
+    for listener in config.listeners:
+        if listener.type.has_tls:
+            yield from _certificate(listener.name, listener, now)
 
 
 def _certificate(name: str, listener: Listener, now: datetime.datetime) -> Iterator[Finding]:

@@ -109,8 +109,8 @@ class ClientProtocol(asyncio.Protocol):
         return 0 if self._connection is None else self._connection.decoder.maximum_packet_bytes
 
     @property
-    def listener(self) -> str:
-        """The listener that the client came by."""
+    def listener_name(self) -> str:
+        """The listener that the client came by, for the log."""
         return self._traffic.listener
 
     def write(self, data: bytes) -> int:

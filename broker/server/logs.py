@@ -2,8 +2,8 @@
 
 In both a line stays a line, whatever a client has put into its identifier. In JSON a line has
 ``time`` (RFC 3339, UTC), ``level``, ``event`` and ``message``, and where they are known
-``client_id``, ``listener``, ``reason`` and ``error`` (a traceback). Passwords and payloads are in
-neither: nothing that is logged has them.
+``client_id``, ``peer``, ``listener``, ``topic``, ``reason`` and ``error`` (a traceback). Passwords
+and payloads are in neither: nothing that is logged has them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 
 from broker.config import LogFormat, LogLevel
 from broker.core.actions import Notice
-from broker.server.client import ClientProtocol
 
 LONGEST_CLIENT_ID = 200
 LONGEST_TEXT = 1_000
@@ -42,8 +41,9 @@ def log_notice(log: logging.Logger, notice: Notice) -> None:
     """Logs what the core has to say of a client."""
     known = {"client_id": notice.client_id[:LONGEST_CLIENT_ID]}
     protocol = None if notice.connection is None else notice.connection.transport
-    if isinstance(protocol, ClientProtocol):
-        known["listener"] = protocol.listener
+    listener = getattr(protocol, "listener_name", None)
+    if listener is not None:
+        known["listener"] = listener
     if notice.reason:
         known["reason"] = notice.reason[:LONGEST_TEXT]
     log.log(

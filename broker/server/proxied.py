@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from broker.config import Network
+from broker.server.logs import about
 from broker.server.proxy_protocol import ProxyProtocolError, read_header
 
 LOG = logging.getLogger("broker")
@@ -59,7 +60,9 @@ class ProxiedProtocol(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         proxy = self._proxy = origin_of(transport)
         if not is_among(proxy.host, self._proxies):
-            LOG.warning("%s: refused, it is not among the listener's proxies", proxy)
+            reason = "it is not among the listener's proxies"
+            extra = about("connection_refused", peer=str(proxy), reason=reason)
+            LOG.warning("%s: refused, %s", proxy, reason, extra=extra)
             self._transport.abort()
             return
         self._timer = self._loop.call_later(self._timeout_seconds, self._refuse, "no header came")
@@ -97,7 +100,8 @@ class ProxiedProtocol(asyncio.Protocol):
 
     def _refuse(self, reason: str) -> None:
         assert self._transport is not None
-        LOG.warning("%s: closed, %s", self._proxy, reason)
+        extra = about("proxy_closed", peer=str(self._proxy), reason=reason)
+        LOG.warning("%s: closed, %s", self._proxy, reason, extra=extra)
         self._stop()
         self._transport.abort()
 

@@ -71,7 +71,9 @@ class Server:
             is taken.
         """
         if config.registry_file is None and config.registry_url is None:
-            LOG.warning("no registry is configured: nobody can connect")
+            LOG.warning(
+                "no registry is configured: nobody can connect", extra=logs.about("no_registry")
+            )
         loop = asyncio.get_running_loop()
         listeners: list[OpenListener] = []
         health = Health()
@@ -85,7 +87,10 @@ class Server:
             opened.callback(registry.close)
             store = None
             if config.store is None:
-                LOG.warning("no store is configured: what is acknowledged is in memory alone")
+                LOG.warning(
+                    "no store is configured: what is acknowledged is in memory alone",
+                    extra=logs.about("no_store"),
+                )
             else:
                 store = SqliteStore(
                     config.store.file,
@@ -130,7 +135,7 @@ class Server:
             opened.pop_all()
         health.phase = Phase.READY
         if health_url is not None:
-            LOG.info("health and metrics at %s", health_url)
+            LOG.info("health and metrics at %s", health_url, extra=logs.about("health_open"))
         return server
 
     @property
@@ -254,7 +259,7 @@ async def _serve(config: BrokerConfig, path: Path) -> None:
     sys.stdout.flush()
     server.failed.add_done_callback(lambda failed: stopping.set())
     await stopping.wait()
-    LOG.info("stopping")
+    LOG.info("stopping", extra=logs.about("stopping"))
     await server.stop()
     if server.failed.done():
         server.failed.result()

@@ -26,7 +26,7 @@ from broker.core.connection import Connection
 from broker.core.limits import Limits
 from broker.server.client import ClientProtocol
 from broker.server.logins import Logins
-from broker.server.logs import log_notice
+from broker.server.logs import about, log_notice
 from broker.server.measuring import Durations, LoopLag, Traffic
 from broker.server.proxied import Origin
 from broker.store import SqliteStore
@@ -97,11 +97,11 @@ class Shell:
         """A connection was made. None where there are as many as are allowed."""
         limits, peer, site = self.core.limits, protocol.origin, site_of(protocol.origin.host)
         if len(self._protocols) >= limits.connections:
-            LOG.warning("%s: refused, %d connections are open", peer, len(self._protocols))
+            self._refuse(protocol, f"{len(self._protocols)} connections are open")
             return None
         # This machine's own, or a proxy's that does not say who is behind it, are everybody's.
         if self._sites[site] >= limits.connections_per_address and not is_loopback(peer.host):
-            LOG.warning("%s: refused, %d connections are open from there", peer, self._sites[site])
+            self._refuse(protocol, f"{self._sites[site]} connections are open from there")
             return None
         self._protocols.add(protocol)
         self._sites[site] += 1
@@ -199,9 +199,20 @@ class Shell:
         self._arm()
         self.wake()
 
+    def _refuse(self, protocol: ClientProtocol, reason: str) -> None:
+        peer = str(protocol.origin)
+        extra = about(
+            "connection_refused", peer=peer, listener=protocol.listener_name, reason=reason
+        )
+        LOG.warning("%s: refused, %s", peer, reason, extra=extra)
+
     def _fail(self, error: Exception) -> None:
         """What the core has decided is not stored, so nobody may hear of it: everybody goes."""
-        LOG.critical("%s: nothing more is acknowledged, the broker ends", error)
+        LOG.critical(
+            "%s: nothing more is acknowledged, the broker ends",
+            error,
+            extra=about("store_failed", reason=str(error)),
+        )
         self.failed.set_exception(error)
         for protocol in list(self._protocols):
             protocol.abort()

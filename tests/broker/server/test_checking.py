@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import socket
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +15,11 @@ from broker.core.limits import Limits
 from broker.registry import generate
 from broker.server import open_files
 from broker.server.checking import check
+from localcloud.endpoints import free_ports
 from schemas.finding import Finding, Outcome
 from tests.broker.core.harness import House, open_store
 from tests.harness.certificates import Authority
+from tests.harness.processes import Processes
 
 NOW = datetime.now(UTC)
 
@@ -88,7 +90,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, taken: int) ->
         )
     )
     assert "stop that, or choose another port" in found[f"tcp 127.0.0.1:{taken} failed"]
-    assert f"process {os.getpid()}" in found[f"tcp 127.0.0.1:{taken} failed"]
+    assert "another address of this configuration" in found[f"tcp 127.0.0.1:{taken} failed"]
     assert "none.pem" in found["tls 127.0.0.1:0 failed"]
     assert "no address of this machine" in found["tcp 192.0.2.1:0 failed"]
     assert "is 7; this program reads version 1" in found["registry.yaml failed"]
@@ -170,3 +172,36 @@ def test_the_system_s_limit_of_open_files_is_held_against_the_connections(
         resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     )
     assert open_files.too_few(Limits().connections) is None
+
+
+def test_an_address_that_is_given_twice_is_told(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    found = wrong(looked(tmp_path, f"listeners: [{{port: {port}}}]\nhealth: {{port: {port}}}"))
+    words = found[f"health 127.0.0.1:{port} failed"]
+    assert "taken by another address of this configuration" in words
+    assert f"tcp 127.0.0.1:{port} failed" not in found
+
+
+def test_what_a_running_broker_holds_is_no_hindrance_to_its_own_configuration(
+    tmp_path: Path,
+) -> None:
+    generate(tmp_path / "registry.yaml", devices=["d1"])
+    (port,) = free_ports(1)
+    text = (
+        f"listeners: [{{port: {port}}}]\nregistry: {{file: registry.yaml}}\n"
+        "store: {file: broker.db}\nlimits: {connections: 9}\n"
+    )
+    own = text + "administration: {socket: broker.sock}"
+    (tmp_path / "broker.yaml").write_text(own)
+    with Processes(tmp_path) as processes:
+        config = str(tmp_path / "broker.yaml")
+        broker = processes.start(
+            "broker", [sys.executable, "-m", "broker.server", "--config", config]
+        )
+        broker.wait_for("ready ")
+        assert wrong(looked(tmp_path, own)) == {}
+        others = wrong(looked(tmp_path, text))
+        assert f"process {broker.pid}; stop that" in others[f"tcp 127.0.0.1:{port} failed"]
+        assert "another broker has it" in others["broker.db failed"]
+        other = "administration: {socket: registry.yaml}\nlisteners: [{port: 0}]"
+        assert "no socket" in wrong(looked(tmp_path, other))["registry.yaml failed"]
