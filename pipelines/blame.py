@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Iterator
 
 from mqtt.errors import (
+    BrokerNotProved,
     BrokerUnreachable,
     CertificateRejected,
     ConnectionRefused,
@@ -28,7 +29,7 @@ _OF_REFUSALS = {
     0x85: ("client_id",),
     0x86: ("username", "password"),
     0x87: ("username", "password", "client_id"),
-    0x8C: ("username", "password"),
+    0x8C: ("login", "username", "password"),
     0x9B: ("broker",),
     0x9C: ("broker",),
     0x9D: ("broker",),
@@ -63,6 +64,8 @@ def _options_of(error: Exception, options: object) -> tuple[str, ...]:
             return ("ca", "client_certificate", "client_key", "broker")
         case CredentialMissing():
             return ("password",)
+        case BrokerNotProved():
+            return ("broker", "username", "password")
         case SubscriptionRefused():
             return ("topics",)
         case BrokerUnreachable():

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from mqtt.client import BrokerAddress
 from mqtt.codec import ProtocolVersion
 from pipelines.options import OptionError, option
-from pipelines.readers import addresses, client_id, integer, layout, protocol, seconds, secret
+from pipelines.readers import (
+    addresses,
+    choice,
+    client_id,
+    integer,
+    layout,
+    protocol,
+    seconds,
+    secret,
+)
 from schemas.layout import layout_named
-from transforms.mqttio import BrokerSettings
+from transforms.mqttio import BrokerSettings, Login
 from transforms.secrets import SecretRef
 
 
@@ -35,11 +44,22 @@ class BrokerOptions:
     )
     username: str | None = option("MQTT user name.", example="pipeline", default=None)
     password: SecretRef | None = option(
-        "Reference to the password or token: projects/P/secrets/S/versions/V, file:PATH or"
-        " env:NAME. Never the password itself.",
+        "Reference to the password or token, or with --login=token to the private key:"
+        " projects/P/secrets/S/versions/V, file:PATH or env:NAME. Never the password itself.",
         parse=secret,
         example="projects/my-project/secrets/mqtt-password/versions/latest",
         default=None,
+    )
+    login: Login = option(
+        "What is made of the password: it is sent (password); it is proved by SCRAM-SHA-256, and"
+        " the broker must prove the same (scram, MQTT 5 only); or it is a private key (PEM, RSA or"
+        " P-256) that signs a JSON Web Token for each connection (token).",
+        parse=choice(**{item.value: item for item in Login}),
+        example="scram",
+        default=Login.PASSWORD,
+    )
+    token_audience: str | None = option(
+        "Whom tokens are for (aud); needs --login=token.", example="my-project", default=None
     )
     ca: SecretRef | None = option(
         "Reference to the CA certificate (PEM) that the broker's certificate is checked against;"
@@ -78,6 +98,8 @@ class BrokerOptions:
                 protocol=self.protocol,
                 username=self.username,
                 password=self.password,
+                login=self.login,
+                token_audience=self.token_audience,
                 ca=self.ca,
                 certificate=self.client_certificate,
                 key=self.client_key,
@@ -96,6 +118,15 @@ class BrokerOptions:
             raise OptionError(
                 "--username is missing: MQTT 3.1.1 takes a password only with a user name"
             )
+        if self.login is not Login.PASSWORD and self.password is None:
+            raise OptionError(f"--password is missing: --login={self.login.value} needs one")
+        if self.login is Login.SCRAM and self.username is None:
+            raise OptionError("--username is missing: --login=scram needs one")
+        if self.login is Login.SCRAM and v311:
+            raise OptionError("--login=scram is of MQTT 5 only: give --protocol=5")
+        if (self.login is Login.TOKEN) != (self.token_audience is not None):
+            missing = "login=token" if self.token_audience is not None else "token_audience"
+            raise OptionError(f"--{missing} is missing: tokens and whom they are for go together")
         if (self.ca or self.client_certificate) and not any(item.tls for item in self.broker):
             raise OptionError(
                 "--ca and --client_certificate are of use only with TLS: give --broker=mqtts://… or wss://…"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import enum
 import re
 import sys
 import textwrap
@@ -92,6 +93,8 @@ def shown_default(item: dataclasses.Field[Any]) -> str | None:
         return "3.1.1" if default is ProtocolVersion.V311 else "5"
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, enum.Enum):
+        return str(default.value)
     return str(getattr(default, "name", f"{default:g}" if isinstance(default, float) else default))
 
 

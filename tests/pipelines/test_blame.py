@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from mqtt.errors import (
+    BrokerNotProved,
     BrokerUnreachable,
     CertificateRejected,
     ClientBroken,
@@ -59,6 +60,7 @@ def refused(code: int) -> ConnectionRefused:
             "; look at --ca, --client_certificate, --client_key and --broker",
         ),
         (CredentialMissing("x"), "; look at --password"),
+        (BrokerNotProved("x"), "; look at --broker, --username and --password"),
         (SubscriptionRefused("x", topic_filter="a", reason_code=0x87), "; look at --topics"),
         (BrokerUnreachable("x"), "; look at --broker"),
         (SessionTakenOver("x"), "; look at --client_id"),

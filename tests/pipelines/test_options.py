@@ -126,6 +126,15 @@ def test_what_is_beam_s_goes_to_beam() -> None:
         (["--client_key=file:k"], "--client_certificate is missing"),
         (["--ca=file:ca"], "--ca and --client_certificate are of use only with TLS"),
         (["--protocol=3.1.1", "--password=env:P"], "--username is missing"),
+        (["--login=scram"], "--password is missing: --login=scram needs one"),
+        (["--login=scram", "--password=env:P"], "--username is missing: --login=scram"),
+        (
+            ["--login=scram", "--password=env:P", "--username=u", "--protocol=3.1.1"],
+            "--login=scram is of MQTT 5 only",
+        ),
+        (["--login=token", "--password=env:P"], "--token_audience is missing"),
+        (["--token_audience=a"], "--login=token is missing"),
+        (["--login=kerberos"], "--login: must be one of password, scram, token"),
     ],
 )
 def test_what_cant_be_is_refused_with_what_would_be(arguments: list[str], words: str) -> None:

@@ -136,6 +136,8 @@ SECRET = "projects/my-project/secrets/mqtt"
         {"username": "pipeline", "passwordSecretId": f"{SECRET}/versions/3"},
         # A token: MQTT 5 takes one without a user name.
         {"passwordSecretId": f"{SECRET}/versions/latest"},
+        {"username": "pipeline", "passwordSecretId": SECRET, "login": "scram"},
+        {"passwordSecretId": SECRET, "login": "token", "tokenAudience": "my-project"},
         {"clientCertificateSecretId": SECRET, "clientKeySecretId": SECRET, "caSecretId": SECRET},
     ],
     ids=lambda values: ",".join(values.values()),

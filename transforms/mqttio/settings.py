@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
-from mqtt.client import BrokerAddress, ConnectionSettings, TlsFiles
+from mqtt.client import BrokerAddress, ConnectionSettings, SecretReader, TlsFiles, TokenSigner
+from mqtt.client.tokens import LONGEST_LIFETIME_SECONDS
 from mqtt.codec import ProtocolVersion
 from transforms.secrets import SecretRef
+
+
+class Login(enum.Enum):
+    """What is made of the secret: sent, proved by SCRAM-SHA-256, or a token signed with it."""
+
+    PASSWORD = "password"  # noqa: S105  # not one
+    SCRAM = "scram"
+    TOKEN = "token"  # noqa: S105  # not one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +27,9 @@ class BrokerSettings:
       addresses: one or several; tried in turn.
       protocol: MQTT 5.0 or 3.1.1.
       username: None for none.
-      password: reference to a password or token.
+      password: reference to a password or token, or to the private key that signs tokens.
+      login: what is done with it. SCRAM needs a username and MQTT 5.0.
+      token_audience: what tokens say that they are for (``aud``).
       ca: reference to the CA certificate (PEM) that the broker's is checked against; None: the
         system's authorities.
       certificate, key: references to a client certificate (PEM) and its key; both or neither.
@@ -30,6 +42,8 @@ class BrokerSettings:
     protocol: ProtocolVersion = ProtocolVersion.V5
     username: str | None = None
     password: SecretRef | None = None
+    login: Login = Login.PASSWORD
+    token_audience: str | None = None
     ca: SecretRef | None = None
     certificate: SecretRef | None = None
     key: SecretRef | None = None
@@ -42,6 +56,13 @@ class BrokerSettings:
             raise ValueError("addresses: at least one broker address is needed")
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key: give both or neither")
+        if self.login is not Login.PASSWORD and self.password is None:
+            raise ValueError(f"login {self.login.value} needs a password")
+        v311 = self.protocol is ProtocolVersion.V311
+        if self.login is Login.SCRAM and (self.username is None or v311):
+            raise ValueError("login scram needs a username, and MQTT 5.0")
+        if (self.login is Login.TOKEN) != (self.token_audience is not None):
+            raise ValueError("login token and token_audience: give both or neither")
         uses_tls = any(address.tls for address in self.addresses)
         if not uses_tls and (self.ca or self.certificate):
             raise ValueError(
@@ -62,7 +83,8 @@ class BrokerSettings:
             client_id=client_id,
             protocol=self.protocol,
             username=self.username,
-            password=self.password.read if self.password is not None else None,
+            password=self._password(),
+            scram=self.login is Login.SCRAM,
             tls=TlsFiles(
                 ca_file=self.ca.as_file() if self.ca else None,
                 certificate_file=self.certificate.as_file() if self.certificate else None,
@@ -73,4 +95,14 @@ class BrokerSettings:
             keep_alive_seconds=self.keep_alive_seconds,
             receive_maximum=receive_maximum,
             connect_timeout_seconds=self.connect_timeout_seconds,
+        )
+
+    def _password(self) -> SecretReader | None:
+        if self.password is None or self.token_audience is None:
+            return None if self.password is None else self.password.read
+        # Each connection ends with its token, and what is unacknowledged then comes again.
+        return TokenSigner(
+            self.password.read,
+            audience=self.token_audience,
+            lifetime_seconds=LONGEST_LIFETIME_SECONDS,
         )

@@ -5,12 +5,23 @@ import pickle
 from typing import Any
 
 import apache_beam as beam
+import jwt
 import pytest
 from apache_beam.transforms.window import FixedWindows
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mqtt.client import BrokerAddress, LeavingSubscriber
+from mqtt.codec import ProtocolVersion
 from mqtt.topics import TopicFilter
-from transforms.mqttio import BrokerSettings, MqttShard, PublishResult, ReadFromMqtt, WriteToMqtt
+from transforms.mqttio import (
+    BrokerSettings,
+    Login,
+    MqttShard,
+    PublishResult,
+    ReadFromMqtt,
+    WriteToMqtt,
+)
 from transforms.mqttio.subscriptions import SubscriptionSettings, subscription
 from transforms.secrets import SecretRef
 
@@ -149,3 +160,41 @@ def test_every_shard_that_there_was_is_read_and_those_that_go_are_left() -> None
     assert [isinstance(subscriber, LeavingSubscriber) for subscriber in opened] == [
         *(False, False, True, True, True)
     ]
+
+
+def test_a_token_is_signed_with_the_key_that_the_reference_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    monkeypatch.setenv("PASSWORD", pem.decode())
+    settings = dataclasses.replace(BROKER, login=Login.TOKEN, token_audience="us")
+    assert b"PRIVATE KEY" not in pickle.dumps(settings)
+    connection = settings.connection("c")
+    assert connection.password is not None
+    token = connection.password().decode()
+    claims = jwt.decode(token, key.public_key(), algorithms=["ES256"], audience="us")
+    # A connection ends with its token, so it is for as long as brokers take.
+    assert claims["exp"] - claims["iat"] == 24 * 3600
+
+
+def test_scram_is_handed_on() -> None:
+    settings = dataclasses.replace(BROKER, username="u", login=Login.SCRAM)
+    assert settings.connection("c").scram
+    assert not BROKER.connection("c").scram
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"login": Login.SCRAM, "username": None},
+        {"login": Login.SCRAM, "username": "u", "protocol": ProtocolVersion.V311},
+        {"login": Login.SCRAM, "username": "u", "password": None},
+        {"login": Login.TOKEN},
+        {"login": Login.TOKEN, "token_audience": "us", "password": None},
+        {"token_audience": "us"},
+    ],
+)
+def test_a_login_without_what_it_needs_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="login"):
+        dataclasses.replace(BROKER, **changes)
