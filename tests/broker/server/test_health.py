@@ -101,11 +101,11 @@ def test_it_is_not_ready_before_its_listeners_are_open_nor_while_it_stops(
 
 
 def test_what_passes_is_counted(running: Running) -> None:
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="all-1")
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="all-1", manual_ack=True)
     client.username_pw_set("all", running.passwords["all"])
     client.connect("127.0.0.1", running.port)
     client.loop_start()
-    client.subscribe("devices/#")
+    client.subscribe("devices/#", qos=1)
     device = paho.Client(CallbackAPIVersion.VERSION2, client_id="d1")
     device.username_pw_set("d1", running.passwords["d1"])
     device.connect("127.0.0.1", running.port)
@@ -117,6 +117,8 @@ def test_what_passes_is_counted(running: Running) -> None:
     after = figures(running)
     assert after["messages_received_total", ()] == 1
     assert (after["connected_clients", ()], after["retained_messages", ()]) == (2, 1)
+    assert (after["queued_messages", ()], after["unacknowledged_messages", ()]) == (0, 1)
+    assert after["queue_bytes", ()] > 5_000
     listener = running.server._shell.traffic[0].listener
     assert (after["connections", (listener,)], after["connections_opened_total", (listener,)]) == (
         2,
@@ -178,12 +180,12 @@ def test_those_who_say_nothing_are_few_and_do_not_stay(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "CONNECTIONS", 2)
-    monkeypatch.setattr(health, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(health, "REQUEST_SECONDS", 3.0)
     silent = [socket.create_connection(address(running), timeout=10) for _ in range(2)]
     eventually(lambda: len(running.server._health._tasks) == 2)
-    with socket.create_connection(address(running), timeout=10) as third:
-        assert third.recv(1) == b"", "refused"
-    assert [each.recv(1) for each in silent] == [b"", b""], "after a second"
+    with socket.create_connection(address(running), timeout=1) as third:
+        assert third.recv(1) == b"", "refused at once"
+    assert [each.recv(1) for each in silent] == [b"", b""], "after three seconds"
     for each in silent:
         each.close()
     assert got(running, "/healthz")[0] == 200

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from broker.config import BrokerConfig, LogLevel, load_config
+from broker.config import BrokerConfig, Listener, ListenerType, LogLevel, load_config
 from broker.core.limits import LIVE, Limits, QueueLimits, live
 from broker.registry import generate
 from broker.server import Server
@@ -153,3 +154,35 @@ def test_sighup_takes_up_renewed_certificates_and_the_file(tmp_path: Path) -> No
         assert load_config(config).limits.connections == 77
         broker.popen.send_signal(signal.SIGTERM)
         assert broker.wait_for_end(seconds=10) == 0
+
+
+def test_one_certificate_that_is_wrong_keeps_all_as_they_were(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    signed = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        signed.append(Authority(tmp_path / name, name).sign("127.0.0.1"))
+    listeners = tuple(
+        Listener(
+            type=ListenerType.TLS,
+            port=0,
+            certificate_file=Path(each.certificate),
+            key_file=Path(each.key),
+        )
+        for each in signed
+    )
+    running = start(listeners=listeners)
+    port = urlsplit(running.server.urls[0]).port
+    assert port is not None
+    before = ssl.get_server_certificate(("127.0.0.1", port))
+    Authority(tmp_path / "one", "renewed").sign("127.0.0.1")
+    Path(signed[1].certificate).write_text("half of a renew")
+    path = tmp_path / "broker.yaml"
+    path.write_text("limits: {connections: 7}")
+    assert not running.call(running.server.reload(path))
+    assert ssl.get_server_certificate(("127.0.0.1", port)) == before
+    assert running.server.core.limits.connections == Limits().connections
+    Authority(tmp_path / "two", "renewed").sign("127.0.0.1")
+    assert running.call(running.server.reload(path))
+    assert ssl.get_server_certificate(("127.0.0.1", port)) != before

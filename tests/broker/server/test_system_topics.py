@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import paho.mqtt.client as paho
@@ -52,6 +53,16 @@ def test_a_monitor_gets_the_figures_and_an_observer_does_not(
     assert refused == [0x80]
     eventually(lambda: told["clients/connected"] == "2")
     assert heard == {}
+
+    async def stop() -> None:
+        running.server._system_topics.tell_every(0)
+
+    running.call(stop())
+    time.sleep(0.1)
+    received = told["publish/messages/received"]
+    other.publish("nothing", b"x").wait_for_publish(5)
+    time.sleep(0.3)
+    assert told["publish/messages/received"] == received, "told to stop, it stops"
     for each in (client, other):
         each.disconnect()
         each.loop_stop()

@@ -139,10 +139,16 @@ def test_a_restore_puts_what_was_there_aside(tmp_path: Path) -> None:
 
 def test_a_restore_to_an_empty_place_needs_no_force(tmp_path: Path) -> None:
     path, target = tmp_path / "broker.db", tmp_path / "backup.db"
-    stopped(filled(path, [b"1"]))
-    path.rename(target)
-    # As if it were left over from a store that is gone: it must not be read into the new one.
-    (tmp_path / "broker.db-wal").write_bytes(b"old" * 100)
+    log = tmp_path / "broker.db-wal"
+    house = filled(path, [b"1"])
+    assert house.store is not None
+    house.store.backup(target)
+    house.connect("cx").publish("a", b"2", qos=1)
+    left = log.read_bytes()
+    stopped(house)
+    path.unlink()
+    # Left over from a store that is gone: it must not be read into the new one.
+    log.write_bytes(left)
     assert restore(path, target, force=False, now=NOW) is None
     assert waiting(path) == [b"1"]
 
@@ -165,7 +171,7 @@ def test_a_damaged_backup_is_not_restored_and_a_damaged_store_is_put_aside(tmp_p
     whole = target.read_bytes()
     target.write_bytes(whole[:8192] + b"\xa5" * (len(whole) - 8192))
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match=r"store \S+/backup\.db: it is damaged"):
         restore(path, target, force=True, now=NOW)
     assert path.read_bytes() == before
     target.write_bytes(whole)

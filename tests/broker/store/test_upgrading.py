@@ -66,6 +66,9 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(
         with pytest.raises(StoreError, match="can't be upgraded: no such table"):
             upgrade(path)
     assert examine(path).version == schema.VERSION
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT * FROM sqlite_master WHERE name = 'half'").fetchall() == []
+    database.close()
     store = open_store(path)
     assert len(store.load().sessions) == 1
     store.close()
