@@ -39,6 +39,7 @@ import ipaddress
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -372,7 +373,7 @@ def _listeners(top: Section, folder: Path) -> tuple[Listener, ...] | None:
         return BrokerConfig().listeners
     entries = top.sections("listeners")
     top.build("listeners", lambda: BrokerConfig(listeners=(Listener(),) * len(entries)))
-    read = [top.attempt(partial(_listener, entry, folder), None) for entry in entries]
+    read = [_listener(entry, folder) for entry in entries]
     return tuple(listener for listener in read if listener is not None) or None
 
 
@@ -428,47 +429,49 @@ def _seconds(top: Section, name: str, default: float) -> float:
     return seconds
 
 
-def _listener(entry: Section, folder: Path) -> Listener:
-    kind = _choice(entry, "type", ListenerType, ListenerType.TCP)
-    host = entry.take("host", str, "127.0.0.1")
-    port = entry.take("port", int, _PORTS[kind])
-    files: dict[str, Any] = {
-        key: entry.take_path(key, folder) for key in ("certificate_file", "key_file")
-    }
-    for key in ("path", "allowed_origins"):
-        if key in entry and not kind.has_websocket:
-            raise entry.fail(key, f"is for types ws and wss; this one is {kind.value}")
-    more: dict[str, Any] = {
-        "client_certificates": _choice(
+def _listener(entry: Section, folder: Path) -> Listener | None:
+    """One listener; None where something is wrong with it, all of which has been told."""
+    told = len(entry.complaints)
+    kind = entry.attempt(lambda: _choice(entry, "type", ListenerType, ListenerType.TCP), None)
+    if kind is not None:
+        for key in ("path", "allowed_origins"):
+            entry.attempt(partial(_websocket_only, entry, key, kind), None)
+    readers: dict[str, Callable[[], Any]] = {
+        "host": lambda: entry.take("host", str, "127.0.0.1"),
+        "port": lambda: entry.take("port", int, _PORTS[kind or ListenerType.TCP]),
+        "certificate_file": lambda: entry.take_path("certificate_file", folder),
+        "key_file": lambda: entry.take_path("key_file", folder),
+        "client_certificates": lambda: _choice(
             entry, "client_certificates", ClientCertificates, ClientCertificates.NONE
         ),
-        "anonymous": entry.take_optional("anonymous", str),
-        "anonymous_beyond_loopback": entry.take("anonymous_beyond_loopback", bool, False),
+        "path": lambda: entry.take("path", str, _DEFAULT_PATH),
+        "allowed_origins": lambda: tuple(entry.texts("allowed_origins")),
+        "anonymous": lambda: entry.take_optional("anonymous", str),
+        "anonymous_beyond_loopback": lambda: entry.take("anonymous_beyond_loopback", bool, False),
     }
-    proxies, common_name = _proxy_protocol(entry)
-    path = entry.take("path", str, _DEFAULT_PATH)
-    origins = tuple(entry.texts("allowed_origins"))
-    entry.finish()
-    # One by one, so that the error names the key.
-    entry.build("host", lambda: Listener(host=host))
-    entry.build("port", lambda: Listener(port=port))
-    entry.build("proxy_protocol", lambda: Listener(proxies=proxies, proxy_common_name=common_name))
-    entry.build("path", lambda: Listener(path=path))
-    entry.build("allowed_origins", lambda: Listener(allowed_origins=origins))
-    return entry.build(
-        "type",
-        lambda: Listener(
-            type=kind,
-            host=host,
-            port=port,
-            path=path,
-            allowed_origins=origins,
-            proxies=proxies,
-            proxy_common_name=common_name,
-            **files,
-            **more,
-        ),
-    )
+    given = {key: entry.attempt(read, None) for key, read in readers.items()}
+    nobody: tuple[tuple[Network, ...], str | None] = ((), None)
+    proxies, common_name = entry.attempt(lambda: _proxy_protocol(entry), nobody)
+    entry.attempt(entry.finish, None)
+    # One by one, so that the error names the key; what holds of several together is below.
+    for key in ("host", "port", "path", "allowed_origins"):
+        if given[key] is not None:
+            entry.attempt(partial(_checked, entry, key, {key: given[key]}), None)
+    proxied: dict[str, Any] = {"proxies": proxies, "proxy_common_name": common_name}
+    entry.attempt(partial(_checked, entry, "proxy_protocol", proxied), None)
+    if len(entry.complaints) > told:
+        return None
+    return entry.attempt(partial(_checked, entry, "type", {"type": kind, **given, **proxied}), None)
+
+
+def _checked(entry: Section, key: str, settings: dict[str, Any]) -> Listener:
+    """The listener that these settings are, or a complaint about ``key``."""
+    return entry.build(key, lambda: Listener(**settings))
+
+
+def _websocket_only(entry: Section, key: str, kind: ListenerType) -> None:
+    if key in entry and not kind.has_websocket:
+        raise entry.fail(key, f"is for types ws and wss; this one is {kind.value}")
 
 
 def _proxy_protocol(listener: Section) -> tuple[tuple[Network, ...], str | None]:

@@ -245,7 +245,7 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
         load(
             tmp_path,
             """
-            listeners: [{port: 70000}, {port: 1883}, {prot: 1}]
+            listeners: [{port: 70000, host: "", prot: 1}, {port: 1883}, {type: udp, path: 5}]
             limits: {connections: 0, topic_levels: many, nothing: 1}
             log: {level: loud}
             shutdown_seconds: 0
@@ -254,7 +254,8 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
         )
     told = [line.split(": ")[1] for line in str(caught.value).splitlines()]
     assert told == [
-        *("listeners[0].port", "listeners[2].prot"),
+        *("listeners[0].prot", "listeners[0].host", "listeners[0].port"),
+        *("listeners[2].type", "listeners[2].path"),
         *("limits.connections", "limits.topic_levels", "limits.nothing"),
         *("shutdown_seconds", "log.level", "stor"),
     ]

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from mqtt5 import PublishPacket, QoS
 
 from broker.errors import StoreError
 from broker.store import examine, restore, schema, upgrade
@@ -90,3 +91,36 @@ def test_a_store_that_a_broker_has_is_not_upgraded(
     with pytest.raises(StoreError, match="another broker has it"):
         upgrade(tmp_path / "broker.db")
     store.close()
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_a_store_of_each_earlier_version_is_taken_up_with_all_it_holds(
+    tmp_path: Path, version: int
+) -> None:
+    path = tmp_path / "broker.db"
+    packet = PublishPacket("a", b"kept", qos=QoS.AT_LEAST_ONCE, packet_id=1).write()
+    with sqlite3.connect(path) as database:
+        database.executescript("".join(schema.STEPS[:version]))
+        database.execute(f"PRAGMA user_version = {version}")
+        # As the first version has them.
+        database.execute("INSERT INTO session VALUES ('c-1', 'tester', 0, 4294967295, NULL)")
+        database.execute("INSERT INTO subscription VALUES ('c-1', 'a', 1, 0, 0, NULL)")
+        database.execute("INSERT INTO message VALUES (1, ?, 'a', 'c-2', NULL)", (packet,))
+        database.execute("INSERT INTO delivery VALUES (2, 'c-1', 1, 1, 0, '', NULL, 0)")
+        database.execute("INSERT INTO retained VALUES ('a', 1)")
+    database.close()
+    with pytest.raises(StoreError, match="`mqttbeam broker upgrade"):
+        open_store(path)
+    assert upgrade(path).before == version
+
+    house = House(store=path)
+    house.crash()
+    client = house.resume("c-1")
+    assert client.payloads() == [b"kept"]
+    client.publish("a", b"new", qos=1)
+    assert client.payloads() == [b"new"]
+    reader = house.connect("c-3")
+    reader.subscribe("a")
+    assert reader.payloads() == [b"kept"], "it is retained"
+    assert house.store is not None
+    house.store.close()
