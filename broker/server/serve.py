@@ -85,7 +85,7 @@ class Server:
                 opened.push_async_callback(health.close)
             registry = open_registry(file=config.registry_file, url=config.registry_url)
             opened.callback(registry.close)
-            store = None
+            store = stored = None
             if config.store is None:
                 LOG.warning(
                     "no store is configured: what is acknowledged is in memory alone",
@@ -98,12 +98,15 @@ class Server:
                     core_to_wall=time.time() - loop.time(),
                 )
                 opened.callback(store.close)
+                # In a thread: probes are answered meanwhile.
+                stored = await asyncio.to_thread(store.load)
             authenticator = Authenticator(registry, audiences=config.token_audiences)
             shell = Shell(
                 limits=config.limits,
                 authenticator=authenticator,
                 loop=loop,
                 store=store,
+                stored=stored,
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,
             )
             opened.callback(shell.lag.stop)
@@ -130,6 +133,7 @@ class Server:
                 opened.callback(listeners[-1].close)
             server = cls(shell, listeners, config, health, following, registry)
             server.health_url = health_url
+            opened.callback(server._system_topics.tell_every, 0)
             if config.administration_socket is not None:
                 await server._administration.open(config.administration_socket)
             opened.pop_all()

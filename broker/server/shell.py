@@ -23,6 +23,7 @@ from broker.config import Listener
 from broker.core.actions import Turn
 from broker.core.broker import Broker
 from broker.core.connection import Connection
+from broker.core.facts import Stored
 from broker.core.limits import Limits
 from broker.server.client import ClientProtocol
 from broker.server.logins import Logins
@@ -37,8 +38,8 @@ LOG = logging.getLogger("broker")
 class Shell:
     """Runs the core in an event loop. ``factory`` gives what listeners need.
 
-    ``store``: what it holds is taken up now. ``commit_delay_seconds``: see ``StoreConfig``.
-    ``failed`` gets the error that ends the broker: nothing is read or written any more.
+    ``stored``: what ``store`` holds; it is taken up now. ``commit_delay_seconds``: see
+    ``StoreConfig``. ``failed`` gets the error that ends the broker: nothing is read or written any more.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Shell:
         authenticator: Authenticator,
         loop: asyncio.AbstractEventLoop,
         store: SqliteStore | None = None,
+        stored: Stored | None = None,
         commit_delay_seconds: float = 0.0,
     ) -> None:
         self.core = Broker(
@@ -73,8 +75,7 @@ class Shell:
         self.lag = LoopLag(loop)
         self._protocols: set[ClientProtocol] = set()
         self._sites: Counter[bytes] = Counter()
-        if store is not None:
-            stored = store.load()
+        if store is not None and stored is not None:
             self.core.restore(stored, loop.time())
             LOG.info(
                 "%s: %d sessions, %d messages",
