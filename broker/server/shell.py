@@ -39,7 +39,8 @@ class Shell:
     """Runs the core in an event loop. ``factory`` gives what listeners need.
 
     ``stored``: what ``store`` holds; it is taken up now. ``commit_delay_seconds``: see
-    ``StoreConfig``. ``failed`` gets the error that ends the broker: nothing is read or written any more.
+    ``StoreConfig``. ``failed`` gets the error that ends the broker: nothing is read or written any
+    more.
     """
 
     def __init__(
