@@ -8,6 +8,7 @@ whoever may read ``a/+``.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from mqtt.errors import TopicError
@@ -41,7 +42,8 @@ class TopicFilter:
 
     def __post_init__(self) -> None:
         _check_text(self.pattern, "topic filter")
-        levels = tuple(self.pattern.split("/"))
+        # Thousands of devices have the same rights but for one level: the others are there once.
+        levels = tuple(map(sys.intern, self.pattern.split("/")))
         for index, level in enumerate(levels):
             if "#" in level and (level != "#" or index != len(levels) - 1):
                 # [MQTT-4.7.1-1]
