@@ -23,7 +23,7 @@ BROKER = typer.Argument(
 JSON = typer.Option("--json", help="Print JSON, one object a line.")
 
 STATUS_EXAMPLE = "Example:  mqttbeam broker status broker.yaml"
-CLIENTS_EXAMPLE = "Examples:  mqttbeam broker clients broker.yaml --match 'telemetry-*'"
+CLIENTS_EXAMPLE = "Example:  mqttbeam broker clients broker.yaml --match 'telemetry-*'"
 KICK_EXAMPLE = "Example:  mqttbeam broker kick broker.yaml meter-7"
 LIST_EXAMPLE = "Example:  mqttbeam broker retained list broker.yaml --filter 'devices/+/config'"
 SHOW_EXAMPLE = "Example:  mqttbeam broker retained show broker.yaml devices/meter-7/config"
@@ -100,7 +100,8 @@ def kick(
 def retained_list(
     broker: Annotated[Path, BROKER],
     topic_filter: Annotated[
-        str, typer.Option("--filter", help="Topics, as a subscription names them.")
+        str,
+        typer.Option("--filter", help="A topic filter; # leaves out $SYS/#."),
     ] = "#",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:

@@ -39,31 +39,6 @@ docs/broker.md has the rest.
 _CHECK_EXAMPLE = "Example:  mqttbeam broker check broker.yaml"
 
 app = typer.Typer(no_args_is_help=True, help="The broker on its own.")
-app.command("status", epilog=administration.STATUS_EXAMPLE)(administration.status)
-app.command("clients", epilog=administration.CLIENTS_EXAMPLE)(administration.clients)
-app.command("kick", epilog=administration.KICK_EXAMPLE)(administration.kick)
-app.add_typer(administration.retained_app, name="retained")
-app.command("backup", epilog=store.BACKUP_EXAMPLE)(store.backup)
-app.command("restore", epilog=store.RESTORE_EXAMPLE)(store.restore)
-app.command("upgrade", epilog=store.UPGRADE_EXAMPLE)(store.upgrade)
-
-
-@app.command("serve", epilog=_SERVE_EXAMPLE)
-def serve(
-    config: Annotated[Path, typer.Option(help="YAML file: listeners, registry, limits.")],
-) -> None:
-    """Serve MQTT 3.1.1 and 5.0 until SIGTERM or Ctrl-C.
-
-    Listens on 127.0.0.1 unless the file says otherwise; nobody may connect whom its registry
-    does not name.
-    """
-    from broker.errors import BrokerError
-    from broker.server import serve as serve_broker
-
-    try:
-        serve_broker(config)
-    except BrokerError as error:
-        fail(str(error), status=_WRONG)
 
 
 @app.command("check", epilog=_CHECK_EXAMPLE)
@@ -97,3 +72,31 @@ def check(
     outcomes = {str(finding.outcome) for finding in findings}
     if "failed" in outcomes or (strict and outcomes - {"ok"}):
         raise typer.Exit(_FAILED)
+
+
+@app.command("serve", epilog=_SERVE_EXAMPLE)
+def serve(
+    config: Annotated[Path, typer.Option(help="YAML file: listeners, registry, limits.")],
+) -> None:
+    """Serve MQTT 3.1.1 and 5.0 until SIGTERM or Ctrl-C.
+
+    Listens on 127.0.0.1 unless the file says otherwise; nobody may connect whom its registry
+    does not name.
+    """
+    from broker.errors import BrokerError
+    from broker.server import serve as serve_broker
+
+    try:
+        serve_broker(config)
+    except BrokerError as error:
+        fail(str(error), status=_WRONG)
+
+
+# In the order of the help.
+app.command("status", epilog=administration.STATUS_EXAMPLE)(administration.status)
+app.command("clients", epilog=administration.CLIENTS_EXAMPLE)(administration.clients)
+app.command("kick", epilog=administration.KICK_EXAMPLE)(administration.kick)
+app.add_typer(administration.retained_app, name="retained")
+app.command("backup", epilog=store.BACKUP_EXAMPLE)(store.backup)
+app.command("restore", epilog=store.RESTORE_EXAMPLE)(store.restore)
+app.command("upgrade", epilog=store.UPGRADE_EXAMPLE)(store.upgrade)
