@@ -31,13 +31,14 @@ class FailedLogins:
         return self._names.has_room(_pair(address, name), now)
 
     def allows_address(self, address: str, now: float) -> bool:
-        """Whether a login that was never proved before may be tried from that address."""
+        """Whether a guess at what was never proved before may be tried from that address."""
         return self._addresses.has_room(site_of(address), now)
 
-    def failed(self, address: str, name: str, now: float) -> None:
-        """Nothing was proved."""
+    def failed(self, address: str, name: str, now: float, *, is_guess: bool = True) -> None:
+        """Nothing was proved. Where it can't have been a guess, others are not to suffer for it."""
         self._names.fill(_pair(address, name), now)
-        self._addresses.fill(site_of(address), now)
+        if is_guess:
+            self._addresses.fill(site_of(address), now)
 
 
 class _Buckets:

@@ -50,7 +50,9 @@ class Authenticating:
             # 3.1.2.11.10
             raise Refused(ConnAckReasonCode.PROTOCOL_ERROR, "authentication data without a method")
         connection.state = State.AUTHENTICATING
-        self._ask(connection, packet, packet.authentication_data, begins=True)
+        connection.method = method
+        connection.maximum_packet_bytes = packet.max_packet_size
+        self._ask(connection, packet.authentication_data, begins=True)
 
     def challenge(self, connection: Connection, data: bytes, now: float) -> None:
         """The client must go on [MQTT-4.12.0-2], and has its time for it. Raises Unproved."""
@@ -62,12 +64,10 @@ class Authenticating:
 
     def answered(self, connection: Connection, packet: AuthPacket, now: float) -> None:
         """AUTH came, before CONNACK or behind it. Raises ProtocolError."""
-        connect = connection.connect
-        assert connect is not None
-        if connect.authentication_method is None:
+        if connection.method is None:
             # [MQTT-4.12.0-6]
             raise ProtocolError("AUTH without an authentication method in CONNECT")
-        if packet.authentication_method != connect.authentication_method:
+        if packet.authentication_method != connection.method:
             # [MQTT-4.12.0-5], [MQTT-4.12.1-1]
             raise ProtocolError("AUTH with another authentication method than CONNECT's")
         goes_on = packet.reason_code is AuthReasonCode.CONTINUE_AUTHENTICATION
@@ -81,11 +81,12 @@ class Authenticating:
             or connection.exchange is not Exchange.NONE
         ):
             raise ProtocolError(f"AUTH ({packet.reason_code.name.lower()}) out of its turn")
-        self._ask(connection, connect, packet.authentication_data, begins=not goes_on)
+        self._ask(connection, packet.authentication_data, begins=not goes_on)
 
     def ended(self, connection: Connection) -> None:
-        """The client has proved who it is."""
+        """The client has proved who it is: its password is let go of, with all of CONNECT."""
         connection.exchange = Exchange.NONE
+        connection.connect = None
 
     def renew(self, connection: Connection, login: Login | None, data: bytes | None) -> None:
         """Ends a re-authentication (4.12.1). Raises Unproved."""
@@ -99,31 +100,28 @@ class Authenticating:
         connection.principal = login.principal
         self.ended(connection)
 
-    def _ask(
-        self, connection: Connection, connect: ConnectPacket, data: bytes | None, *, begins: bool
-    ) -> None:
+    def _ask(self, connection: Connection, data: bytes | None, *, begins: bool) -> None:
         connection.exchange = Exchange.SERVERS_TURN
+        connect = connection.connect
         self._turn.authentications.append(
             Authenticate(
                 connection=connection,
-                username=connect.username,
-                password=connect.password,
-                client_id=connect.client_id,
-                method=connect.authentication_method,
+                username=None if connect is None else connect.username,
+                password=None if connect is None else connect.password,
+                client_id=connection.client_id,
+                method=connection.method,
                 data=data,
                 begins=begins,
             )
         )
 
     def _send(self, connection: Connection, code: AuthReasonCode, data: bytes | None) -> None:
-        assert connection.connect is not None
         # [MQTT-4.12.0-5], [MQTT-4.12.0-7]
-        method = connection.connect.authentication_method
         packet = AuthPacket(
-            reason_code=code, authentication_method=method, authentication_data=data
+            reason_code=code, authentication_method=connection.method, authentication_data=data
         )
         written = packet.write()
-        largest = connection.connect.max_packet_size
+        largest = connection.maximum_packet_bytes
         if largest is not None and len(written) > largest:
             # [MQTT-3.1.2-24]
             raise Unproved(f"AUTH of {len(written)} bytes is more than it takes")

@@ -85,7 +85,8 @@ class Connection:
     allowed to publish to, or not. ``aliases``: topic aliases that the client set; ``sent_aliases``:
     those that it was given, or None. ``pubacks``: identifiers of PUBACKs that stood in a row at the
     end of what was read. ``timer``: for its CONNECT, then for its keep alive. The shell may keep
-    what it needs in ``transport``. ``login``: what was proved, once CONNECT is accepted.
+    what it needs in ``transport``. ``connect``: its CONNECT until that is
+    accepted. ``method``: of its enhanced authentication. ``login``: what was proved.
     ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the login's
     end.
     """
@@ -106,6 +107,7 @@ class Connection:
         "login",
         "login_timer",
         "maximum_packet_bytes",
+        "method",
         "out",
         "peer",
         "permitted",
@@ -134,6 +136,7 @@ class Connection:
         self.connect: ConnectPacket | None = None
         self.held: list[Packet] = []
         self.pubacks: list[int] = []
+        self.method: str | None = None
         self.exchange = Exchange.NONE
         self.exchange_timer: Timer | None = None
         self.login: Login | None = None

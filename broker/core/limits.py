@@ -55,8 +55,9 @@ class Limits:
         of them waiting are told to come later.
       failed_logins_per_device: in ``failed_logins_seconds``, from one address under one name; more
         are refused without a look. From other addresses the device itself still gets in.
-      failed_logins_per_address: the same, under whatever names: then only those who have logged in
-        since the start by the same password do so from there.
+      failed_logins_per_address: the same of passwords, under whatever names: then only those who
+        have logged in since the start by the same password do so from there, or by a token or
+        certificate, which can't be guessed.
       failed_logins_seconds: how long a failed login counts.
       connect_packet_bytes: the largest packet that is taken before a client is authenticated.
       maximum_packet_bytes: the largest packet that is taken (CONNACK: Maximum Packet Size).

@@ -72,7 +72,7 @@ class Logins:
             if known is not None:
                 self._answer(request, known)
                 return
-        if not self._failed.allows_address(address, now):
+        if _is_guessable(request, attempt) and not self._failed.allows_address(address, now):
             self._postpone(request, "too many failed logins; come again later")
             return
         protocol.pause_reading()
@@ -139,7 +139,8 @@ class Logins:
         else:
             protocol.exchange = None
             if result is None:
-                self._failed.failed(attempt.address, name, now)
+                guess = _is_guessable(request, attempt)
+                self._failed.failed(attempt.address, name, now, is_guess=guess)
             if isinstance(result, Proved):
                 self._answer(request, result.login, result.data)
             else:
@@ -158,3 +159,8 @@ class Logins:
     def _postpone(self, request: Authenticate, reason: str) -> None:
         self._core.authentication_postponed(request.connection, self._loop.time(), reason)
         self._wake()
+
+
+def _is_guessable(request: Authenticate, attempt: Attempt) -> bool:
+    """Whether what is given can be found by trying: a password can, a signature can't."""
+    return request.method is not None or attempt.is_costly

@@ -29,6 +29,14 @@ def test_an_address_is_refused_under_whatever_names() -> None:
     assert one.allows_address("192.0.2.2", 0)
 
 
+def test_what_was_no_guess_counts_for_its_name_alone() -> None:
+    one = FailedLogins(per_name=3, per_address=1, seconds=60)
+    for _ in range(3):
+        one.failed("192.0.2.1", "d1", 0, is_guess=False)
+    assert one.allows_address("192.0.2.1", 0)
+    assert not one.allows_name("192.0.2.1", "d1", 0)
+
+
 def test_failures_are_forgotten_one_by_one() -> None:
     one = failing(3)
     assert not one.allows_name("192.0.2.1", "d1", 19.9)

@@ -282,6 +282,12 @@ def test_a_re_authentication_that_must_wait_ends_the_connection_with_0x89() -> N
     assert exchange.said_goodbye() == 0x89
 
 
+def test_the_password_is_let_go_of_once_it_was_right() -> None:
+    exchange = Exchange(authentication_method=None, authentication_data=None, password=b"secret")
+    assert exchange.client.connection.connect is not None
+    assert exchange.connected().connection.connect is None
+
+
 def test_rights_are_those_that_were_proved_last() -> None:
     exchange = Exchange()
     client = exchange.connected()

@@ -265,7 +265,15 @@ def test_an_address_that_guesses_names_is_refused_but_for_those_who_were_let_in_
     for number in range(5):
         assert connack(broker, "x", username=f"n{number}", password=b"guess") == 0x86
     assert connack(broker, "x", username="n5", password=b"guess") == 0x89
-    assert connack(broker, "signing", username="unused", password=token()) == 0x89
+    assert connack(broker, "d1", username="d1", password=b"right") == 0
+    # A signature can't be guessed: nobody pays for his neighbours.
+    assert connack(broker, "signing", username="unused", password=token()) == 0
+
+
+def test_tokens_that_fail_shut_nobody_else_out(house: Callable[..., Running]) -> None:
+    broker = house(failed_logins_per_address=5)
+    for number in range(5):
+        assert connack(broker, f"n{number}", username="unused", password=token()) == 0x86
     assert connack(broker, "d1", username="d1", password=b"right") == 0
 
 

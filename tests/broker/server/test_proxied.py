@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from mqtt5 import ConnAckPacket, ConnectPacket
 
+from broker.auth.passwords import PasswordAuthenticator
 from broker.config import Listener
 from broker.core.limits import Limits
 from tests.broker.server.conftest import Running, eventually
@@ -176,3 +178,28 @@ def test_failed_logins_are_counted_by_the_client_s_address(
             assert connack(client, wrong) == expected
     with proxied(broker, tcp4(host=bytes((192, 0, 2, 8)))) as client:
         assert connack(client, wrong) == 0x86
+
+
+def test_a_flood_of_logins_from_one_address_keeps_no_other_waiting(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = start(listeners=(behind(),), limits=Limits(pending_authentications=10))
+    verify = PasswordAuthenticator.verify
+
+    def slowly(self: PasswordAuthenticator, *arguments: Any) -> Any:
+        time.sleep(0.2)
+        return verify(self, *arguments)
+
+    monkeypatch.setattr(PasswordAuthenticator, "verify", slowly)
+    with contextlib.ExitStack() as flood:
+        guessers = []
+        for number in range(20):
+            guesser = flood.enter_context(proxied(broker, tcp4()))
+            guesser.send(ConnectPacket("x", username=f"n{number}", password=b"guess"))
+            guessers.append(guesser)
+        eventually(lambda: broker.server.core.counters.connections_refused >= 8)
+        # Ten wait, each for 0.1 s of two threads, and there is no place: it gets one, and is next.
+        began = time.monotonic()
+        with proxied(broker, tcp4(host=bytes((192, 0, 2, 8)))) as device:
+            device.login(broker, "d1", "d1")
+        assert time.monotonic() - began < 0.75
