@@ -557,6 +557,9 @@ class Broker:
         if session is None:
             return
         connection.session = None
+        # Before the will, which may be for its own client: nothing follows a DISCONNECT
+        # [MQTT-3.14.4-1].
+        self.sessions.connection_ended(session)
         will, connection.will = connection.will, None
         if will is not None:
             if with_will:

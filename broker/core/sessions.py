@@ -72,11 +72,14 @@ class Sessions:
             group.came(session)
         return session, present
 
-    def detach(self, session: Session, now: float) -> None:
-        """The connection is gone: the session ends now or when its expiry interval has passed."""
+    def connection_ended(self, session: Session) -> None:
+        """Nothing more is sent to the session's client; ``detach`` follows."""
         session.connection_ended()
         for group in session.groups.values():
             group.went(session)
+
+    def detach(self, session: Session, now: float) -> None:
+        """The connection is gone: the session ends now or when its expiry interval has passed."""
         if session.expiry_seconds == 0:
             self.end(session, now)
             return

@@ -330,6 +330,23 @@ def test_a_will_has_the_qos_and_retain_that_connect_says(
     assert late.payloads() == [b"gone"] * retain
 
 
+@conforms(v5="3.14.4-1")
+@both
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_client_s_own_will_does_not_follow_its_disconnect(
+    version: ProtocolVersion, qos: int
+) -> None:
+    house = House()
+    will = Will("w", payload=b"gone", qos=QoS(qos))
+    first = house.resume("c1", version, will=will)
+    first.subscribe("w")
+    first.inbox.clear()
+    second = house.resume("c1", version)
+    assert [type(packet) for packet in first.inbox] == [DisconnectPacket] * (version is V5)
+    got = second.take(PublishPacket)
+    assert [(packet.payload, packet.duplicate) for packet in got] == [(b"gone", False)] * qos
+
+
 @conforms(v5="3.1.3-9 3.1.3-10")
 def test_a_will_waits_for_its_client_and_keeps_its_properties_in_order() -> None:
     house = House()
