@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -23,6 +22,7 @@ from broker.core import inspecting
 from broker.core.counters import Counters
 from broker.server.measuring import Durations
 from broker.server.shell import Shell
+from broker.version import program_version
 
 PREFIX = "mqttbeam_broker_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -47,7 +47,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
-        yield _gauge("info", "1, with the version.", 1, {"version": version("mqttbeam")})
+        yield _gauge("info", "1, with the version.", 1, {"version": program_version()})
         yield from self._counters()
         yield from self._listeners()
         yield from self._held()

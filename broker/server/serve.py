@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from broker.server.open_files import allow_open_files, too_few
 from broker.server.shell import Shell
 from broker.server.system_topics import SystemTopics
 from broker.store import SqliteStore
+from broker.version import program_version
 
 LOG = logging.getLogger("broker")
 
@@ -157,7 +157,7 @@ class Server:
         store = self._shell.store
         core = self.core
         return {
-            "version": version("mqttbeam"),
+            "version": program_version(),
             "process": os.getpid(),
             "uptime_seconds": self._shell.loop.time() - self._started_at,
             "listeners": self.urls,

@@ -7,10 +7,10 @@ roles; the standard role ``monitor`` may.
 from __future__ import annotations
 
 import asyncio
-from importlib.metadata import version
 
 from broker.core import inspecting
 from broker.server.shell import Shell
+from broker.version import program_version
 
 
 class SystemTopics:
@@ -38,7 +38,7 @@ class SystemTopics:
         totals = inspecting.totals(core.sessions)
         counters = core.counters
         figures: dict[str, object] = {
-            "version": f"mqttbeam {version('mqttbeam')}",
+            "version": f"mqttbeam {program_version()}",
             "uptime": f"{shell.loop.time() - self._began:.0f} seconds",
             "clients/connected": totals.connected,
             "clients/disconnected": totals.sessions - totals.connected,
