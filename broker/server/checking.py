@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from cryptography import x509
 
 from broker.config import BrokerConfig, Listener, StoreConfig, read_config
 from broker.errors import AddressTaken, AdministrationError, BrokerError, ListenError
-from broker.registry.opening import count_registered
+from broker.registry.opening import count_registered, open_registry
 from broker.server.addresses import listen_for_a_moment
 from broker.server.asking import ask, is_answered
 from broker.server.open_files import too_few
@@ -94,6 +94,25 @@ def _registry(config: BrokerConfig) -> Iterator[Finding]:
         yield found(name, "is a registry", "is not there yet and will be made")
     else:
         yield found(name, "is a registry", f"{count} devices and services")
+        yield from _anonymous(config, name)
+
+
+def _anonymous(config: BrokerConfig, name: str) -> Iterator[Finding]:
+    """Whether the services are there that listeners take clients without credentials for."""
+    wanted = dict.fromkeys(each.anonymous for each in config.listeners if each.anonymous)
+    if not wanted:
+        return
+    with closing(open_registry(file=config.registry_file, url=config.registry_url)) as registry:
+        for service in wanted:
+            identity = registry.find(service)
+            if identity is None or identity.blocked:
+                yield warned(
+                    name,
+                    f"has the service {service!r}",
+                    "it is blocked or not there: a listener's anonymous clients are refused",
+                )
+            else:
+                yield found(name, f"has the service {service!r}")
 
 
 def _store(config: StoreConfig | None, running: _Running | None) -> Iterator[Finding]:

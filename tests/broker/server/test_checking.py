@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker.core.limits import Limits
-from broker.registry import generate
+from broker.registry import Service, generate
 from broker.server import open_files
 from broker.server.checking import check
 from localcloud.endpoints import free_ports
@@ -205,3 +205,13 @@ def test_what_a_running_broker_holds_is_no_hindrance_to_its_own_configuration(
         assert "another broker has it" in others["broker.db failed"]
         other = "administration: {socket: registry.yaml}\nlisteners: [{port: 0}]"
         assert "no socket" in wrong(looked(tmp_path, other))["registry.yaml failed"]
+
+
+def test_a_service_for_anonymous_clients_that_is_not_there_is_told(tmp_path: Path) -> None:
+    guest = Service(name="guest", role="observer", client_id_prefix="guest-")
+    generate(tmp_path / "registry.yaml", devices=["d1"], services=[guest])
+    text = "listeners: [{port: 0, anonymous: NAME}]\nregistry: {file: registry.yaml}\n"
+    for name, missing in (("guest", False), ("gest", True)):
+        findings = looked(tmp_path, text.replace("NAME", name))
+        (one,) = [each for each in findings if each.asked == f"has the service {name!r}"]
+        assert (one.outcome is Outcome.WARNING) == missing
