@@ -190,8 +190,13 @@ def _attributes(kind: type) -> dict[str, str]:
     for entry in re.split(r"\n  (?=\S)", "\n" + block.split("\n\n")[0].rstrip()):
         names, _, words = entry.strip().partition(": ")
         for name in names.split(", "):
-            meanings[name] = " ".join(words.replace("``", "`").split())
+            meanings[name] = _in_yaml(words)
     return meanings
+
+
+def _in_yaml(words: str) -> str:
+    """A docstring's words, with the names that values have in the file."""
+    return re.sub(r"\bNone\b", "`null`", " ".join(words.replace("``", "`").split()))
 
 
 def _default(item: dataclasses.Field[Any]) -> Any:
@@ -211,8 +216,7 @@ def _kind(annotation: str) -> str:
 def _shown(default: Any) -> str:
     if default is dataclasses.MISSING:
         return "required"
-    plain = _plain(default)
-    return "none" if plain is None or plain == [] else f"`{_flow(plain)}`"
+    return f"`{_flow(_plain(default))}`"
 
 
 def _plain(value: Any) -> Any:
