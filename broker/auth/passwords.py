@@ -65,10 +65,12 @@ class PasswordAuthenticator:
         if len(given) > MAXIMUM_PASSWORD_BYTES:
             return None
         generation = self._generation
+        # For everyone: making them takes time, too.
+        decoys = self._decoys = self._decoys or _decoys(self._directory.password_hashes())
         identity = self._directory.find(name)
         candidates = _passwords(identity, now)
         if identity is None or not candidates:
-            self._decoy(name).verifies(given)
+            self._chosen(decoys, name).verifies(given)
             return None
         for candidate in candidates:
             if candidate.hash.verifies(given) and given:
@@ -99,9 +101,8 @@ class PasswordAuthenticator:
         message = len(name).to_bytes(4, "big") + name + password
         return hmac.digest(self._key, message, hashlib.sha256)
 
-    def _decoy(self, username: str) -> PasswordHash:
+    def _chosen(self, decoys: Sequence[PasswordHash], username: str) -> PasswordHash:
         # The same unknown name always costs the same, as a known one does.
-        decoys = self._decoys = self._decoys or _decoys(self._directory.password_hashes())
         choice = int.from_bytes(
             hmac.digest(self._key, username.encode(), hashlib.sha256)[:8], "big"
         )

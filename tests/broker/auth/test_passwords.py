@@ -134,6 +134,24 @@ def test_an_unknown_name_takes_the_same_steps_as_a_wrong_password(
     assert verified == [(2, 16)]
 
 
+@pytest.mark.parametrize("username", ["d1", "nobody"])
+def test_decoys_are_made_for_everyone_and_not_only_where_one_is_needed(
+    authenticator: PasswordAuthenticator, username: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    of = PasswordHash.of
+
+    def counted(text: str, *, hasher: argon2.PasswordHasher) -> PasswordHash:
+        made.append("one")
+        return of(text, hasher=hasher)
+
+    monkeypatch.setattr(PasswordHash, "of", counted)
+    for _ in range(2):
+        authenticator.forget(frozenset())
+        assert authenticator.verify(username, b"wrong", NOW) is None
+    assert made == ["one", "one"]
+
+
 def test_an_unknown_name_takes_as_long_as_a_wrong_password() -> None:
     hasher = argon2.PasswordHasher(time_cost=2, memory_cost=4_096, parallelism=1)
     authenticator = PasswordAuthenticator(Names(identity("d1", password("right", hasher=hasher))))
