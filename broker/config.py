@@ -16,6 +16,7 @@
     store: {file: broker.db}            # without it nothing outlives the process
     administration: {socket: broker.sock}  # for `mqttbeam broker status` and the like; its owner's
     health: {host: 127.0.0.1, port: 8080}  # /healthz, /readyz, /metrics; without it: none
+    events: {topic: $SYS/events/%name}  # connects and disconnects; also rows of a database
     limits:                             # every one of broker.core.limits.Limits
       receive_maximum: 5000
       service_queue: {messages: 1000000, bytes: 1073741824}
@@ -50,6 +51,8 @@ from broker.core.limits import Limits, QueueFull, QueueLimits
 from broker.errors import ConfigError
 from broker.store import Synchronous
 from broker.yaml_file import Section
+from mqtt.errors import TopicError
+from mqtt.topics import check_topic_name
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -250,6 +253,29 @@ class HealthConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventsConfig:
+    """Connects and disconnects as messages, and as rows where the registry is a database.
+
+    Attributes:
+      topic: what they are published to, with ``%name`` for the device's or service's name; none:
+        nothing is.
+      keep_days: how long rows stay.
+    """
+
+    topic: str | None = "$SYS/events/%name"
+    keep_days: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.topic is not None:
+            try:
+                check_topic_name(self.topic)
+            except TopicError as problem:
+                raise ValueError(f"topic is {self.topic!r}: {problem}") from problem
+        if not 0 < self.keep_days < math.inf:
+            raise ValueError(f"keep_days is {self.keep_days}; it must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerConfig:
     """Everything that a server is started with.
 
@@ -272,6 +298,7 @@ class BrokerConfig:
     store: StoreConfig | None = None
     administration_socket: Path | None = None
     health: HealthConfig | None = None
+    events: EventsConfig = field(default_factory=EventsConfig)
     limits: Limits = field(default_factory=Limits)
     system_topics_seconds: float = 10.0
     shutdown_seconds: float = 5.0
@@ -339,6 +366,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     health = None
     if has_health and health_section is not None:
         health = attempt(lambda: _health(health_section), None)
+    events = attempt(lambda: _events(top.section("events")), defaults.events)
     limits = attempt(lambda: _limits(top.section("limits")), defaults.limits)
     seconds = {
         name: attempt(partial(_seconds, top, name, default), default)
@@ -359,6 +387,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
         store=store,
         administration_socket=administration,
         health=health,
+        events=events,
         limits=limits,
         **seconds,
         log_level=log[0],
@@ -420,6 +449,15 @@ def _health(entry: Section) -> HealthConfig:
     entry.finish()
     entry.build("host", lambda: HealthConfig(host=host))
     return entry.build("port", lambda: HealthConfig(host=host, port=port))
+
+
+def _events(entry: Section) -> EventsConfig:
+    defaults = EventsConfig()
+    topic = entry.take_optional("topic", str) if "topic" in entry else defaults.topic
+    keep_days = entry.take("keep_days", float, defaults.keep_days)
+    entry.finish()
+    entry.build("topic", lambda: EventsConfig(topic=topic))
+    return entry.build("keep_days", lambda: EventsConfig(topic=topic, keep_days=keep_days))
 
 
 def _seconds(top: Section, name: str, default: float) -> float:

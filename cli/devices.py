@@ -21,8 +21,10 @@ from cli.registry import (
     WRONG,
     credential_values,
     entry_values,
+    event_values,
     hand_over,
     known,
+    presence_values,
     registry,
     show_rows,
     written,
@@ -39,6 +41,7 @@ ADD_EXAMPLE = """Examples:
   mqttbeam devices add meter-9 --gateway gateway-1 --credential none
   mqttbeam devices add warehouse --service --role telemetry-pipeline --client-id-prefix warehouse-
 """
+EVENTS_EXAMPLE = "Example:  mqttbeam devices events meter-7 --limit 10"
 SET_EXAMPLE = "Example:  mqttbeam devices set meter-7 --role meter --gateway gateway-1"
 IMPORT_EXAMPLE = """Examples:
 
@@ -146,14 +149,34 @@ def show(
     as_json: Annotated[bool, JSON] = False,
     url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
 ) -> None:
-    """Show a device or service with its credentials."""
+    """Show a device or service, its credentials, and when it was seen last.
+
+    Who is connected is seen once a minute.
+    """
     with registry(url) as opened:
         entry = known(opened.entry(name), name)
+        presence = presence_values(opened.presence(name))
     if as_json:
-        say(json.dumps(_all_of(entry), ensure_ascii=False))
+        say(json.dumps(_all_of(entry) | presence, ensure_ascii=False))
         return
     show_rows([entry_values(entry)], as_json=False)
     show_rows([credential_values(each) for each in entry.credentials], as_json=False)
+    show_rows([presence], as_json=False)
+
+
+@app.command("events", epilog=EVENTS_EXAMPLE)
+def events(
+    name: Annotated[
+        str | None, typer.Argument(help="Whose.", metavar="NAME", show_default="everybody's")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the last ones.")] = 100,
+    as_json: Annotated[bool, JSON] = False,
+    url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
+) -> None:
+    """Show connects and disconnects, with the reason, the newest last."""
+    with registry(url) as opened:
+        found = opened.events(name=name, limit=limit)
+    show_rows([event_values(event) for event in found], as_json=as_json)
 
 
 @app.command("set", epilog=SET_EXAMPLE)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cli.output import say
 if TYPE_CHECKING:
     from broker.auth.identity import Credential
     from broker.registry.entries import Entry
+    from broker.registry.events import ClientEvent, Presence
     from broker.registry.issuing import Issued
     from broker.registry.sql import SqlRegistry
 
@@ -115,6 +117,28 @@ def credential_values(credential: "Credential") -> dict[str, Any]:
     }
 
 
+def presence_values(presence: "Presence") -> dict[str, str | None]:
+    """When a device or service did something last, as JSON has it."""
+    return {
+        "connected_at": _time(presence.connected_at),
+        "disconnected_at": _time(presence.disconnected_at),
+        "seen_at": _time(presence.seen_at),
+    }
+
+
+def event_values(event: "ClientEvent") -> dict[str, Any]:
+    """A connect or disconnect as JSON has it."""
+    return {
+        "at": _time(event.at),
+        "event": event.kind.value,
+        "name": event.name,
+        "client_id": event.client_id,
+        "peer": event.peer,
+        "protocol": event.protocol,
+        "reason": event.reason,
+    }
+
+
 def hand_over(issued: "Issued", name: str, *, out: Path | None, as_json: bool) -> None:
     """Give away what is secret: once, to a folder or to standard output."""
     told = credential_values(issued.credential)
@@ -158,6 +182,12 @@ def written(issued: "Issued | None", name: str, out: Path | None) -> Iterator[No
         raise
 
 
+def _time(seconds: float | None) -> str | None:
+    from schemas.times import format_time
+
+    return None if seconds is None else format_time(datetime.fromtimestamp(seconds, UTC))
+
+
 def _cell(value: Any) -> str:
     if value is None or value == [] or value == {}:
         return "-"
@@ -165,4 +195,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return " ".join(map(str, value))
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        # What a client chose must not write lines of its own.
+        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in value)
+    return json.dumps(value, ensure_ascii=False)

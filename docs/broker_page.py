@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from broker import config
-from broker.config import BrokerConfig, HealthConfig, Listener, StoreConfig
+from broker.config import BrokerConfig, EventsConfig, HealthConfig, Listener, StoreConfig
 from broker.core.broker import Broker
 from broker.core.limits import LIVE, Limits, QueueLimits
 from broker.server.measuring import Durations
@@ -53,6 +53,8 @@ system_topics_seconds: 10
 
 _MORE_EXAMPLES = {
     "registry.url": "sqlite:///registry.db",
+    "events.topic": "$SYS/events/%name",
+    "events.keep_days": 30.0,
     "tokens.audiences": ["my-project"],
     "listeners[].client_certificates": "optional",
     "listeners[].proxy_protocol.from": ["10.0.0.0/8"],
@@ -67,9 +69,10 @@ _SECTIONS: dict[str, type] = {
     "listeners[].": Listener,
     "store.": StoreConfig,
     "health.": HealthConfig,
+    "events.": EventsConfig,
     "limits.": Limits,
 }
-_SECTION_FIELDS = {"listeners", "store", "health", "limits"}
+_SECTION_FIELDS = {"listeners", "store", "health", "events", "limits"}
 
 _KEYS = {
     "registry_file": "registry.file",

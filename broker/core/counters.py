@@ -37,3 +37,6 @@ class Counters:
         "Connections that ended because the client was silent for too long."
     )
     wills_published: int = counted("Wills that were published.")
+    events_not_recorded: int = counted(
+        "Connects and disconnects for which there was no room on their way into the registry."
+    )

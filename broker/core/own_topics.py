@@ -1,14 +1,16 @@
-"""Topics that the server itself publishes to: the last message of each is retained, none is stored.
+"""Topics that the server itself publishes to.
 
-They begin with ``$SYS/``, which no role allows a client to publish to, and a wildcard at the first
-level of a filter leaves out [MQTT-4.7.2-1]. They go out at QoS 0: nobody who is away gathers them.
+Those of figures begin with ``$SYS/``, which no role allows a client to publish to, and a wildcard
+at the first level of a filter leaves out [MQTT-4.7.2-1]. Figures go out at QoS 0, and the last
+message of each is retained and not stored: nobody who is away gathers them. Events, whose topic is
+a setting, go out at QoS 1 and are not retained; sessions of those who are away gather them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mqtt5 import PublishPacket
+from mqtt5 import PublishPacket, QoS
 
 from broker.core.delivery import Delivery
 from broker.core.message import Message
@@ -16,7 +18,7 @@ from broker.core.retained import Retained
 
 
 class OwnTopics:
-    """Publishes what has changed since it was published last."""
+    """Publishes figures that have changed since they were published last, and events."""
 
     def __init__(self, *, delivery: Delivery, retained: Retained) -> None:
         self._delivery = delivery
@@ -32,3 +34,15 @@ class OwnTopics:
             message = Message(PublishPacket(topic, text.encode(), retain=True), topic, "", now)
             self._retained.keep(message, stored=False)
             self._delivery.route(message, None, now)
+
+    def say(self, topic: str, payload: bytes, now: float) -> None:
+        """Publishes an event, in JSON."""
+        packet = PublishPacket(
+            topic,
+            payload,
+            qos=QoS.AT_LEAST_ONCE,
+            # Never sent: each subscriber's copy gets an identifier of its own.
+            packet_id=1,
+            content_type="application/json",
+        )
+        self._delivery.route(Message(packet, topic, "", now), None, now)

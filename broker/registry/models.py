@@ -127,3 +127,29 @@ changes = Table(
     Column("name", _NAME),
 )
 """Whom each version changed: what other processes look at."""
+
+client_events = Table(
+    "client_events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    # Milliseconds since 1970, UTC.
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("name", _NAME, nullable=False, index=True),
+    Column("event", String(16), nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("protocol", String(16), nullable=False),
+)
+"""Connects and disconnects; of who was removed, too."""
+
+presence = Table(
+    "presence",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    # Milliseconds since 1970, UTC.
+    Column("connected_at", BigInteger),
+    Column("disconnected_at", BigInteger),
+    Column("seen_at", BigInteger),
+)
+"""When a device or service did something last."""

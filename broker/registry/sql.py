@@ -14,8 +14,10 @@ from sqlalchemy.engine import URL
 from broker.auth.identity import Authority, DirectoryChanges, Identity
 from broker.auth.password_hash import PasswordHash
 from broker.registry import editing, migrating, queries
+from broker.registry import events as event_rows
 from broker.registry.database import Database
 from broker.registry.entries import Content, Entry
+from broker.registry.events import ClientEvent, Presence
 from broker.registry.roles import STANDARD_ROLES, Role
 
 
@@ -94,6 +96,26 @@ class SqlRegistry:
         """One device or service."""
         with self._database.reading() as connection:
             return queries.entries(connection, (name,)).get(name)
+
+    def record(self, events: Sequence[ClientEvent], seen: Mapping[str, float]) -> None:
+        """Writes connects and disconnects, and last-seen times; no change of the registry."""
+        with self._database.writing() as connection:
+            event_rows.record(connection, events, seen)
+
+    def events(self, *, name: str | None = None, limit: int = 100) -> Sequence[ClientEvent]:
+        """The last connects and disconnects, of all or of one, the newest last."""
+        with self._database.reading() as connection:
+            return event_rows.read(connection, name=name, limit=limit)
+
+    def forget_events(self, before: float) -> int:
+        """Removes events of before that time, in seconds since the epoch; returns how many."""
+        with self._database.writing() as connection:
+            return event_rows.forget(connection, before)
+
+    def presence(self, name: str) -> Presence:
+        """When a device or service did something last."""
+        with self._database.reading() as connection:
+            return event_rows.presence(connection, name)
 
     def content(self) -> Content:
         """Everything, as of one moment."""

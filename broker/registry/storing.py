@@ -42,6 +42,8 @@ def write_entries(
         connection.execute(delete(credentials).where(credentials.c.id == bindparam("gone")), stale)
     if gone:
         connection.execute(delete(members).where(members.c.name == bindparam("gone")), gone)
+        presence = models.presence
+        connection.execute(delete(presence).where(presence.c.name == bindparam("gone")), gone)
     new = [member_values(entry) for name, entry in after.items() if name not in before]
     if new:
         connection.execute(insert(members), new)

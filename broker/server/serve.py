@@ -22,11 +22,13 @@ from broker.errors import ConfigError
 from broker.registry.opening import open_registry
 from broker.server import logs, reloading
 from broker.server.administration import Administration
+from broker.server.client_events import ClientEvents
 from broker.server.following import Following
 from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.metrics import Metrics
 from broker.server.open_files import allow_open_files, too_few
+from broker.server.recorder import Recorder, Records
 from broker.server.shell import Shell
 from broker.server.system_topics import SystemTopics
 from broker.store import SqliteStore
@@ -45,9 +47,11 @@ class Server:
         config: BrokerConfig,
         health: Health,
         following: Following,
+        events: ClientEvents,
         registry: Directory,
     ) -> None:
         self._following = following
+        self._events = events
         self._registry = registry
         self.core = shell.core
         self._shell = shell
@@ -110,6 +114,23 @@ class Server:
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,
             )
             opened.callback(shell.lag.stop)
+            recorder = None
+            if isinstance(registry, Records):
+                recorder = Recorder(
+                    registry,
+                    shell.core.counters,
+                    keep_seconds=config.events.keep_days * 86_400,
+                )
+                opened.callback(recorder.stop, 0.0)
+            events = ClientEvents(
+                shell.core,
+                topic=config.events.topic,
+                recorder=recorder,
+                loop=loop,
+                wall=time.time,
+            )
+            opened.callback(events.pause)
+            shell.hear = events.heard
             following = Following(
                 registry,
                 shell.core,
@@ -131,7 +152,7 @@ class Server:
                     )
                 ]
                 opened.callback(listeners[-1].close)
-            server = cls(shell, listeners, config, health, following, registry)
+            server = cls(shell, listeners, config, health, following, events, registry)
             server.health_url = health_url
             opened.callback(server._system_topics.tell_every, 0)
             if config.administration_socket is not None:
@@ -209,6 +230,7 @@ class Server:
         await self._administration.close()
         await self._following.stop()
         await self._shell.stop(timeout_seconds=self._config.shutdown_seconds)
+        await self._events.stop(timeout_seconds=self._config.shutdown_seconds)
         self._registry.close()
         if self._shell.store is not None:
             self._shell.store.close()

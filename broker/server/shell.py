@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from broker.auth.authenticator import METHODS, Authenticator
 from broker.auth.site import is_loopback, site_of
 from broker.config import Listener
-from broker.core.actions import Turn
+from broker.core.actions import Notice, Turn
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.facts import Stored
@@ -39,8 +39,8 @@ class Shell:
     """Runs the core in an event loop. ``factory`` gives what listeners need.
 
     ``stored``: what ``store`` holds; it is taken up now. ``commit_delay_seconds``: see
-    ``StoreConfig``. ``failed`` gets the error that ends the broker: nothing is read or written any
-    more.
+    ``StoreConfig``. ``hear`` gets every notice of the core, once it is logged. ``failed`` gets the
+    error that ends the broker: nothing is read or written any more.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Shell:
         self.traffic: list[Traffic] = []
         self.commit_durations = Durations()
         self.lag = LoopLag(loop)
+        self.hear: Callable[[Notice], None] = lambda notice: None
         self._protocols: set[ClientProtocol] = set()
         self._sites: Counter[bytes] = Counter()
         if store is not None and stored is not None:
@@ -198,6 +199,7 @@ class Shell:
             self._logins.authenticate(authentication)
         for notice in turn.notices:
             log_notice(LOG, notice)
+            self.hear(notice)
         self._arm()
         self.wake()
 
