@@ -27,7 +27,9 @@
 
 ``ws`` and ``wss`` are MQTT over WebSocket; the ports above are the defaults of each type. A browser
 says from which site it comes (Origin), and so does paho: who says so is refused unless the site
-is among ``allowed_origins``, of which there are none by default; ``["*"]`` allows all.
+is among ``allowed_origins``, of which there are none by default; ``["*"]`` allows all. The address
+that the client has connected to is no site, and passes; a name may have been made to lead here, and
+must be listed.
 
 Paths of files are taken from the file's folder. Port 0 lets the system choose; the ready line says
 which.

@@ -16,8 +16,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, cast
+from urllib.parse import urlsplit
 
+from websockets.datastructures import Headers
 from websockets.exceptions import NegotiationError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
@@ -129,6 +132,8 @@ class WebSocketProtocol(asyncio.Protocol):
             return self._frames.reject(
                 HTTPStatus.NOT_FOUND, f"MQTT is not served here, but at {self._path}.\n"
             )
+        if _comes_from_this_address(request.headers):
+            self._frames.origins = None
         return self._frames.accept(request)
 
     def _carry(self) -> None:
@@ -227,6 +232,27 @@ class WebSocketTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """That of the transport below."""
         return self._below.get_extra_info(name, default)
+
+
+def _comes_from_this_address(headers: Headers) -> bool:
+    """Whether Origin is the very address and port that the client has connected to.
+
+    Such a page would be one that we serve, and we serve none: it is no browser that says so, but a
+    client like paho, which names its own server. It must be an address. A name can be made to lead
+    here by whoever owns it after a browser has loaded his page from it (DNS rebinding), and is as
+    good as its owner: names are listed or refused.
+    """
+    origins, hosts = headers.get_all("Origin"), headers.get_all("Host")
+    if len(origins) != 1 or len(hosts) != 1:
+        return False
+    scheme, separator, place = origins[0].partition("://")
+    if scheme not in ("http", "https") or not separator or place != hosts[0]:
+        return False
+    try:
+        host = urlsplit(origins[0]).hostname
+        return host == "localhost" or bool(host and ip_address(host))
+    except ValueError:
+        return False
 
 
 def _select(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol:

@@ -84,6 +84,34 @@ def test_a_browser_connects_from_listed_sites_alone(
         assert caught.value.response.status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "passes"),
+    [
+        # paho names its own server.
+        ("http://127.0.0.1:80", "127.0.0.1:80", True),
+        ("http://localhost:8083", "localhost:8083", True),
+        ("https://[::1]:8084", "[::1]:8084", True),
+        # Another server of the same machine.
+        ("http://127.0.0.1:3000", "127.0.0.1:8083", False),
+        ("http://127.0.0.1", "127.0.0.1:8083", False),
+        # A name that was made to lead here.
+        ("http://evil.example:8083", "evil.example:8083", False),
+        ("http://127.0.0.1.evil.example", "127.0.0.1.evil.example", False),
+        ("http://user@127.0.0.1", "127.0.0.1", False),
+        ("http://[::1", "[::1", False),
+        ("null", "null", False),
+    ],
+)
+def test_an_address_may_name_itself_and_a_name_may_not(
+    served: Callable[..., Running], origin: str, host: str, passes: bool
+) -> None:
+    request = UPGRADE.replace(b"Host: broker", f"Host: {host}\r\nOrigin: {origin}".encode())
+    with raw(served()) as sock:
+        sock.sendall(request)
+        answer = sock.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 101" if passes else b"HTTP/1.1 403"), answer
+
+
 def test_compression_is_not_agreed_on(served: Callable[..., Running]) -> None:
     with opened(served(), compression="deflate") as client:
         assert client.protocol.extensions == []
