@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,11 +24,22 @@ BROKER = typer.Argument(
 JSON = typer.Option("--json", help="Print JSON, one object a line.")
 
 STATUS_EXAMPLE = "Example:  mqttbeam broker status broker.yaml"
-CLIENTS_EXAMPLE = "Example:  mqttbeam broker clients broker.yaml --match 'telemetry-*'"
+CLIENTS_EXAMPLE = "Example:  mqttbeam broker clients broker.yaml --sort queued --limit 10"
 KICK_EXAMPLE = "Example:  mqttbeam broker kick broker.yaml meter-7"
 LIST_EXAMPLE = "Example:  mqttbeam broker retained list broker.yaml --filter 'devices/+/config'"
 SHOW_EXAMPLE = "Example:  mqttbeam broker retained show broker.yaml devices/meter-7/config"
 DELETE_EXAMPLE = "Example:  mqttbeam broker retained delete broker.yaml devices/meter-7/config"
+
+
+class Order(StrEnum):
+    """What `clients` sorts by: a column's title."""
+
+    CLIENT = "client"
+    QUEUED = "queued"
+    UNACKED = "unacked"
+    BYTES = "bytes"
+    OLDEST = "oldest"
+
 
 retained_app = typer.Typer(no_args_is_help=True, help="Retained messages of a running broker.")
 
@@ -57,6 +69,12 @@ def clients(
     match: Annotated[
         str, typer.Option(help="Only client ids of this form; * stands for any text.")
     ] = "*",
+    sort: Annotated[
+        Order, typer.Option(help="By client id, or those with the most of something first.")
+    ] = Order.CLIENT,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Show so many.", show_default="all")
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Show the sessions of a running broker, connected or away, and what waits for each.
@@ -67,7 +85,9 @@ def clients(
     if client_id is None:
         *rows, _ = _asked(broker, "clients", match=match)
         rows.sort(key=lambda row: row["client_id"])
-        _show(rows, _CLIENT_COLUMNS, as_json=as_json)
+        if sort is not Order.CLIENT:
+            rows.sort(key=lambda row: row[_CLIENT_COLUMNS[sort.value]] or 0, reverse=True)
+        _show(rows[:limit], _CLIENT_COLUMNS, as_json=as_json)
         return
     *subscriptions, told = _asked(broker, "client", client_id=client_id)
     if as_json:

@@ -11,10 +11,11 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.registry import generate
+from broker.registry import Service, generate
 from tests.broker.core.harness import House
 from tests.cli.commandline import assert_refused, mqttbeam
 from tests.harness.processes import Processes
+from tests.harness.waiting import wait_until
 
 
 def test_check_ends_with_what_it_found(tmp_path: Path) -> None:
@@ -74,7 +75,8 @@ def test_a_store_s_command_without_a_store_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Processes]:
     """A broker process with a store and an administration socket."""
-    passwords = generate(tmp_path / "registry.yaml", devices=["d1"])
+    watcher = Service(name="w", role="observer", client_id_prefix="w-")
+    passwords = generate(tmp_path / "registry.yaml", devices=["d1"], services=[watcher])
     (tmp_path / "broker.yaml").write_text(
         "listeners: [{port: 0}]\nregistry: {file: registry.yaml}\nstore: {file: broker.db}\n"
         "administration: {socket: broker.sock}\n"
@@ -88,8 +90,17 @@ def served(tmp_path: Path) -> Iterator[Processes]:
         device.connect("127.0.0.1", port)
         device.loop_start()
         device.publish("devices/d1/state", b"on\x1b", qos=1, retain=True).wait_for_publish(10)
+        slow = paho.Client(CallbackAPIVersion.VERSION2, client_id="w-1", manual_ack=True)
+        slow.username_pw_set("w", passwords["w"])
+        got: list[bytes] = []
+        slow.on_message = lambda _client, _data, message: got.append(bytes(message.payload))
+        slow.connect("127.0.0.1", port)
+        slow.loop_start()
+        slow.subscribe("devices/#", qos=1)
+        wait_until(lambda: got, seconds=10, what="the retained message")
         yield processes
-        device.loop_stop()
+        for client in (device, slow):
+            client.loop_stop()
 
 
 def test_a_running_broker_is_asked_by_commands(served: Processes, tmp_path: Path) -> None:
@@ -98,14 +109,18 @@ def test_a_running_broker_is_asked_by_commands(served: Processes, tmp_path: Path
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert "\nconnected: 1\n" in told("status", "broker.yaml")
-    assert json.loads(told("status", "broker.sock", "--json"))["sessions"] == 1
+    assert "\nconnected: 2\n" in told("status", "broker.yaml")
+    assert json.loads(told("status", "broker.sock", "--json"))["sessions"] == 2
     row = told("clients", "broker.yaml").splitlines()[2].split()
     assert row[:2] == ["d1", "d1"]
     assert row[2].startswith("127.0.0.1:")
     one = json.loads(told("clients", "broker.yaml", "d1", "--json"))
     assert (one["client_id"], one["subscriptions"]) == ("d1", [])
     assert told("clients", "broker.yaml", "--match", "x*", "--json") == ""
+    first = json.loads(
+        told("clients", "broker.yaml", "--sort", "unacked", "--limit", "1", "--json")
+    )
+    assert (first["client_id"], first["unacknowledged"]) == ("w-1", 1)
     row = told("retained", "list", "broker.yaml").splitlines()[2].split()
     assert row == ["devices/d1/state", "1", "3", "d1"]
     assert told("retained", "show", "broker.yaml", "devices/d1/state") == "on\\x1b\n"
