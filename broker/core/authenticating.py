@@ -88,17 +88,16 @@ class Authenticating:
         connection.exchange = Exchange.NONE
         connection.connect = None
 
-    def renew(self, connection: Connection, login: Login | None, data: bytes | None) -> None:
-        """Ends a re-authentication (4.12.1). Raises Unproved."""
+    def renew(self, connection: Connection, login: Login | None, data: bytes | None) -> Login:
+        """Ends a re-authentication (4.12.1); returns what was proved. Raises Unproved."""
         assert connection.principal is not None
         if login is None:
             raise Unproved("it could not prove again who it is")
         if login.principal.name != connection.principal.name:
             raise Unproved(f"it proved to be {login.principal.name!r}, who is somebody else")
         self._send(connection, AuthReasonCode.SUCCESS, data)
-        connection.login = login
-        connection.principal = login.principal
         self.ended(connection)
+        return login
 
     def _ask(self, connection: Connection, data: bytes | None, *, begins: bool) -> None:
         connection.exchange = Exchange.SERVERS_TURN

@@ -411,16 +411,12 @@ class Broker:
         until: float | None,
         data: bytes | None,
     ) -> None:
-        assert connection.principal is not None
-        assert connection.session is not None
         try:
-            self._authenticating.renew(connection, login, data)
+            renewed = self._authenticating.renew(connection, login, data)
         except Unproved as error:
             self._unproved(connection, error, now)
             return
-        connection.permitted.clear()
-        self._subscribing.drop_forbidden(connection.session, connection.principal)
-        self._liveness.login_ends(connection, until)
+        self.permit(connection, renewed, now, until=until)
 
     def _unproved(self, connection: Connection, error: Unproved, now: float) -> None:
         if connection.state is State.CONNECTED:
