@@ -62,6 +62,7 @@ _MORE_EXAMPLES = {
     "listeners[].anonymous": "guest",
     "listeners[].anonymous_beyond_loopback": True,
     "limits.response_information": "responses/%client",
+    "limits.reveal_reasons": False,
 }
 
 _SECTIONS: dict[str, type] = {

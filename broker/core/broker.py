@@ -534,7 +534,7 @@ class Broker:
         self._end(connection, now, with_will=True)
 
     def _say_goodbye(self, connection: Connection, code: DisconnectReasonCode, reason: str) -> None:
-        text = reason[:REASON_CHARACTERS]
+        text = reason[:REASON_CHARACTERS] if self.limits.reveal_reasons else None
         data = DisconnectPacket(reason_code=code, reason_str=text).write()
         largest = connection.maximum_packet_bytes
         if largest is not None and len(data) > largest:

@@ -160,7 +160,7 @@ class Handshake:
 
     def refuse(self, connection: Connection, refusal: Refused) -> None:
         """Sends the CONNACK that says no, with Session Present 0 [MQTT-3.2.2-6]."""
-        text = str(refusal)[:REASON_CHARACTERS]
+        text = str(refusal)[:REASON_CHARACTERS] if self.limits.reveal_reasons else None
         answer = ConnAckPacket(reason_code=refusal.reason_code, reason_str=text)
         data = encode(answer, connection.protocol)
         largest = None if connection.connect is None else connection.connect.max_packet_size

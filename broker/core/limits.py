@@ -80,6 +80,9 @@ class Limits:
       queue_full: what is dropped when a queue is full.
       response_information: given to clients that ask for it (CONNACK: Response Information), with
         ``%client`` for the client identifier; None gives nothing.
+      reveal_reasons: whether clients are told why: by reason strings, and by 0x87 (not authorized)
+        for what they may not publish or subscribe to. Without, there are no strings, and the code
+        is 0x80 (unspecified error); the log says why all the same.
     """
 
     connections: int = 20_000
@@ -110,6 +113,7 @@ class Limits:
     )
     queue_full: QueueFull = QueueFull.DROP_NEWEST
     response_information: str | None = None
+    reveal_reasons: bool = True
 
     def __post_init__(self) -> None:
         lowest = {"topic_alias_maximum": 0, "sent_topic_aliases": 0, "session_expiry_seconds": 0}
@@ -125,7 +129,7 @@ class Limits:
         }
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, (int, float)):
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
                 _at_least(item.name, value, lowest.get(item.name, 1))
                 if value > highest.get(item.name, value):
                     raise ValueError(
@@ -150,6 +154,7 @@ LIVE = frozenset(
         "service_queue",
         "queue_full",
         "response_information",
+        "reveal_reasons",
     }
 )
 """Limits that may change while clients are connected. The others were told to clients, or have

@@ -32,6 +32,7 @@ LOGGED_TOPICS = 10
 
 _SUCCESS = 0x00
 _NO_MATCHING_SUBSCRIBERS = 0x10
+_UNSPECIFIED_ERROR = 0x80
 _NOT_AUTHORIZED = 0x87
 _TOPIC_NAME_INVALID = 0x90
 _WHY_REFUSED = {
@@ -171,12 +172,18 @@ class Publishing:
         about = f" to {topic!r}" if len(session.losses) < LOGGED_TOPICS else ""
         self._delivery.losses.note(session, f"PUBLISH{about} refused, {why}", now)
 
+    def _told(self, reason: int) -> int:
+        """What of a reason a client gets to know."""
+        if reason == _NOT_AUTHORIZED and not self.limits.reveal_reasons:
+            return _UNSPECIFIED_ERROR
+        return reason
+
     def _answer_qos_1(self, connection: Connection, packet_id: int, reason: int) -> None:
         # [MQTT-4.3.2-4]
         if reason == _SUCCESS or not connection.v5:
             self._delivery.turn.send(connection, b"\x40\x02" + packet_id.to_bytes(2, "big"))
         else:
-            code = PubAckReasonCode(reason)
+            code = PubAckReasonCode(self._told(reason))
             self._delivery.turn.send(connection, PubAckPacket(packet_id, reason_code=code).write())
 
     def _publish_qos_2(
@@ -201,7 +208,7 @@ class Publishing:
             if reason < 0x80:
                 session.received.add(packet_id)
                 self._journal.received(session, packet_id, waits=True)
-        code = PubRecReasonCode(reason if connection.v5 else _SUCCESS)
+        code = PubRecReasonCode(self._told(reason) if connection.v5 else _SUCCESS)
         self._delivery.turn.send(
             connection, encode(PubRecPacket(packet_id, reason_code=code), connection.protocol)
         )

@@ -161,7 +161,9 @@ class Subscribing:
                     warning=True,
                 )
             )
-            return SubAckReasonCode.NOT_AUTHORIZED
+            if self.limits.reveal_reasons:
+                return SubAckReasonCode.NOT_AUTHORIZED
+            return SubAckReasonCode.UNSPECIFIED_ERROR
         if len(topic_filter.levels) > self.limits.topic_levels:
             return SubAckReasonCode.TOPIC_FILTER_INVALID
         if (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from mqtt5 import (
+    ConnAckPacket,
+    ConnectPacket,
     DisconnectPacket,
     PubAckPacket,
     PublishPacket,
@@ -15,7 +17,7 @@ from mqtt5 import (
 
 from broker.auth.principal import Rights, Rules
 from mqtt import topics
-from tests.broker.core.harness import V311, Client, House, device
+from tests.broker.core.harness import V311, Client, House, device, service
 
 
 def disconnected(client: Client) -> int:
@@ -180,6 +182,26 @@ def test_a_publish_without_the_right_is_refused_with_0x87() -> None:
     client.publish("other", qos=0)
     assert client.closed is None
     assert house.core.counters.publishes_refused == 2
+
+
+def test_reasons_can_be_kept_from_clients_and_are_logged_all_the_same() -> None:
+    house = House(reveal_reasons=False)
+    house.principals[None] = service(rights=Rights())
+    client = house.connect("c1")
+    assert client.subscribe("secret") == [0x80]
+    client.publish("secret", qos=1)
+    assert int(client.one(PubAckPacket).reason_code) == 0x80
+    client.publish("secret", qos=2)
+    assert int(client.one(PubRecPacket).reason_code) == 0x80
+    assert any("'secret' refused: not allowed" in notice for notice in house.notices)
+    client.send_bytes(b"\x82\x03\x00\x01\x00")
+    goodbye = client.one(DisconnectPacket)
+    assert (int(goodbye.reason_code), goodbye.reason_str) == (0x82, None)
+    house.principals["u"] = None
+    refused = house.open()
+    refused.send(ConnectPacket("c1", username="u"))
+    answer = refused.one(ConnAckPacket)
+    assert (int(answer.reason_code), answer.reason_str) == (0x86, None)
 
 
 def test_a_reason_that_quotes_a_very_long_topic_is_cut() -> None:
