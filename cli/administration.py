@@ -155,7 +155,7 @@ def retained_delete(
 
 def socket_of(broker: Path) -> Path | None:
     """The administration socket that is named, itself or by a configuration, if one is."""
-    from broker.config import load_config
+    from broker.config_file import load_config
     from broker.errors import ConfigError
 
     if broker.is_socket():

@@ -110,7 +110,7 @@ def upgrade(store: Annotated[Path, STORE]) -> None:
 
 def _store_file(path: Path) -> Path:
     """The store's file, named itself or by a configuration."""
-    from broker.config import load_config
+    from broker.config_file import load_config
     from broker.errors import ConfigError
 
     is_yaml = path.suffix in (".yaml", ".yml")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import read_config
+from broker.config_file import read_config
 from broker.yaml_file import Section
 from docs import broker_page
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import load_config
+from broker.config_file import load_config
 from localcloud.endpoints import free_ports
 from tests.harness.processes import Process, process_environment
 from tests.harness.waiting import wait_until

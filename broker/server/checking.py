@@ -17,7 +17,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from broker.config import BrokerConfig, Listener, StoreConfig, read_config
+from broker.config import BrokerConfig, Listener, StoreConfig
+from broker.config_file import read_config
 from broker.errors import AddressTaken, AdministrationError, BrokerError, ListenError
 from broker.registry.opening import count_registered, open_registry
 from broker.server.addresses import listen_for_a_moment

@@ -12,7 +12,8 @@ import logging
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from broker.config import BrokerConfig, load_config
+from broker.config import BrokerConfig
+from broker.config_file import load_config
 from broker.core.limits import Limits, live
 from broker.errors import BrokerError
 from broker.registry.opening import count_registered

@@ -16,7 +16,8 @@ from typing import Any
 
 from broker.auth.authenticator import Authenticator
 from broker.auth.identity import Directory
-from broker.config import BrokerConfig, load_config
+from broker.config import BrokerConfig
+from broker.config_file import load_config
 from broker.core import inspecting
 from broker.errors import ConfigError
 from broker.registry.opening import open_registry

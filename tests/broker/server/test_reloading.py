@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from broker.config import BrokerConfig, Listener, ListenerType, LogLevel, load_config
+from broker.config import BrokerConfig, Listener, ListenerType, LogLevel
+from broker.config_file import load_config
 from broker.core.limits import LIVE, Limits, QueueLimits, live
 from broker.registry import generate
 from broker.server import Server

@@ -15,8 +15,8 @@ from broker.config import (
     LogFormat,
     LogLevel,
     StoreConfig,
-    load_config,
 )
+from broker.config_file import load_config
 from broker.core.limits import Limits, QueueFull, QueueLimits
 from broker.errors import ConfigError
 from broker.store import Synchronous
