@@ -22,6 +22,7 @@ import yaml
 
 from broker import config
 from broker.config import BrokerConfig, EventsConfig, HealthConfig, Listener, StoreConfig
+from broker.core import limits
 from broker.core.broker import Broker
 from broker.core.limits import LIVE, Limits, QueueLimits
 from broker.server.measuring import Durations
@@ -213,7 +214,7 @@ def _kind(annotation: str) -> str:
     name = annotation.removesuffix(" | None")
     if name in _TYPES:
         return _TYPES[name]
-    choices = getattr(config, name)
+    choices = getattr(config, name, None) or getattr(limits, name)
     return ", ".join(f"`{each.value}`" for each in choices)
 
 
