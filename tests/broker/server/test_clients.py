@@ -1,17 +1,13 @@
-"""Clients that others wrote: paho-mqtt, amqtt's client, mosquitto_pub and mosquitto_sub."""
+"""paho-mqtt, which most devices and back ends use; other clients are in tests/broker/interop."""
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
-from amqtt.client import MQTTClient
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -214,69 +210,8 @@ def test_a_will_is_published_when_a_device_vanishes(broker: Running, clients: An
     assert watcher.messages[0].payload == b"gone"
 
 
-def test_amqtt_publishes_and_subscribes(broker: Running) -> None:
-    def url(user: str) -> str:
-        return f"mqtt://{user}:{broker.passwords[user]}@127.0.0.1:{broker.port}/"
-
-    async def talk() -> list[bytes]:
-        options = {"auto_reconnect": False}
-        subscriber = MQTTClient("tele-1", config=options)
-        await subscriber.connect(url("tele"))
-        await subscriber.subscribe([("devices/+/telemetry/#", 2)])
-        device = MQTTClient("d1", config=options)
-        await device.connect(url("d1"))
-        for qos in (0, 1, 2):
-            await device.publish("devices/d1/telemetry/x", b"qos %d" % qos, qos=qos)
-        got = []
-        for _ in range(3):
-            message = await subscriber.deliver_message(timeout_duration=10)
-            assert message is not None
-            got.append(bytes(message.data))
-        await device.disconnect()
-        await subscriber.disconnect()
-        return got
-
-    assert asyncio.run(talk()) == [b"qos 0", b"qos 1", b"qos 2"]
-
-
-@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed")
-@pytest.mark.parametrize("version", ["mqttv311", "mqttv5"])
-def test_mosquitto_pub_and_sub(broker: Running, version: str) -> None:
-    def command(program: str, user: str, client_id: str, *more: str) -> list[str]:
-        address = ["-h", "127.0.0.1", "-p", str(broker.port), "-V", version]
-        login = ["-u", user, "-P", broker.passwords[user], "-i", client_id]
-        return [program, *address, *login, *more]
-
-    topic = "devices/d1/telemetry/x"
-    limits = ["-q", "2", "-C", "3", "-W", "20"]
-    subscriber = subprocess.Popen(
-        command("mosquitto_sub", "tele", "tele-1", "-t", "devices/+/telemetry/#", *limits),
-        stdout=subprocess.PIPE,
-    )
-    try:
-        eventually(lambda: _subscriptions(broker) == 1)
-        for qos in "012":
-            subprocess.run(
-                command("mosquitto_pub", "d1", "d1", "-t", topic, "-m", f"qos {qos}", "-q", qos),
-                check=True,
-                timeout=20,
-            )
-        output, _ = subscriber.communicate(timeout=20)
-    finally:
-        subscriber.kill()
-        subscriber.wait()
-    assert output == b"qos 0\nqos 1\nqos 2\n"
-
-
 def _properties(packet_type: int) -> Any:
     return Properties(packet_type)  # type: ignore[no-untyped-call] # paho leaves it untyped
-
-
-def _subscriptions(broker: Running) -> int:
-    async def count() -> int:
-        return sum(len(session.subscriptions) for session in broker.server.core.sessions)
-
-    return broker.call(count())
 
 
 def test_fifty_devices_at_once(broker: Running, clients: Any) -> None:
