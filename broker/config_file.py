@@ -207,7 +207,10 @@ def _health(entry: Section) -> HealthConfig:
 
 def _events(entry: Section) -> EventsConfig:
     defaults = EventsConfig()
-    topic = entry.take_optional("topic", str) if "topic" in entry else defaults.topic
+    is_given = "topic" in entry
+    topic = entry.take_optional("topic", str)
+    if not is_given:
+        topic = defaults.topic
     keep_days = entry.take("keep_days", float, defaults.keep_days)
     entry.finish()
     entry.build("topic", lambda: EventsConfig(topic=topic))
