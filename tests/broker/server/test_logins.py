@@ -284,7 +284,7 @@ def test_logins_beyond_the_queue_are_told_to_come_later(
     verify = PasswordAuthenticator.verify
 
     def slowly(self: PasswordAuthenticator, *arguments: Any) -> Any:
-        time.sleep(0.5)
+        time.sleep(1.5)
         return verify(self, *arguments)
 
     monkeypatch.setattr(PasswordAuthenticator, "verify", slowly)
@@ -295,7 +295,7 @@ def test_logins_beyond_the_queue_are_told_to_come_later(
         # A token does not wait for passwords.
         began = time.monotonic()
         assert connack(broker, "signing", username="unused", password=token()) == 0
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 1.2
         for client in (one, two, three):
             assert int(answer(client).reason_code) == 0x86
 

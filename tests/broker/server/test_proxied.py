@@ -187,7 +187,7 @@ def test_a_flood_of_logins_from_one_address_keeps_no_other_waiting(
     verify = PasswordAuthenticator.verify
 
     def slowly(self: PasswordAuthenticator, *arguments: Any) -> Any:
-        time.sleep(0.2)
+        time.sleep(0.5)
         return verify(self, *arguments)
 
     monkeypatch.setattr(PasswordAuthenticator, "verify", slowly)
@@ -198,8 +198,8 @@ def test_a_flood_of_logins_from_one_address_keeps_no_other_waiting(
             guesser.send(ConnectPacket("x", username=f"n{number}", password=b"guess"))
             guessers.append(guesser)
         eventually(lambda: broker.server.core.counters.connections_refused >= 8)
-        # Ten wait, each for 0.1 s of two threads, and there is no place: it gets one, and is next.
+        # Ten wait for two threads, 2.5 s in all, and there is no place: it gets one, and is next.
         began = time.monotonic()
         with proxied(broker, tcp4(host=bytes((192, 0, 2, 8)))) as device:
             device.login(broker, "d1", "d1")
-        assert time.monotonic() - began < 0.75
+        assert time.monotonic() - began < 2
