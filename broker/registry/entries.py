@@ -179,6 +179,8 @@ def _all_of(parts: list[Rules]) -> Rules:
 
 
 def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    if metadata == {}:
+        return
     try:
         text = json.dumps(metadata, allow_nan=False, ensure_ascii=False)
         size = len(text.encode())

@@ -20,6 +20,9 @@ _NAMES_AT_ONCE = 500
 """In one statement; SQLite takes 32,766, and plans are remembered by their number."""
 
 
+_WITHOUT_METADATA = select(*(each for each in models.members.c if each.name != "metadata"))
+
+
 def version(connection: Connection) -> int:
     """The number of the last change."""
     return int(connection.execute(select(models.version.c.version)).scalar_one())
@@ -39,6 +42,17 @@ def changed_names(connection: Connection, since: int, until: int) -> frozenset[s
 
 def entries(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Entry]:
     """Devices and services with all that they have: those of the names, or everyone."""
+    return _entries(connection, names, select(models.members))
+
+
+def bare_entries(connection: Connection, names: Sequence[str]) -> dict[str, Entry]:
+    """The same without their metadata, which can be large and says nothing of rights."""
+    return _entries(connection, names, _WITHOUT_METADATA)
+
+
+def _entries(
+    connection: Connection, names: Sequence[str] | None, wanted: Select[Any]
+) -> dict[str, Entry]:
     members, gateways, credentials = models.members, models.gateways, models.credentials
     gateways_of: dict[str, list[str]] = {}
     for row in _selected(connection, select(gateways), gateways.c.device, names):
@@ -48,14 +62,16 @@ def entries(connection: Connection, names: Sequence[str] | None = None) -> dict[
         credentials_of.setdefault(row.member, []).append(credential_of(row))
     return {
         row.name: entry_of(row, gateways_of.get(row.name, ()), credentials_of.get(row.name, ()))
-        for row in _selected(connection, select(members), members.c.name, names)
+        for row in _selected(connection, wanted, members.c.name, names)
     }
 
 
 def bound_to(connection: Connection, names: Sequence[str]) -> dict[str, list[Entry]]:
-    """The devices of each gateway among the names, without their credentials."""
+    """The devices of each gateway among the names, without credentials and metadata."""
     members, gateways = models.members, models.gateways
-    joined = select(members, gateways.c.gateway).join(gateways, gateways.c.device == members.c.name)
+    joined = _WITHOUT_METADATA.add_columns(gateways.c.gateway).join(
+        gateways, gateways.c.device == members.c.name
+    )
     bound: dict[str, list[Entry]] = {}
     for row in _selected(connection, joined, gateways.c.gateway, names):
         bound.setdefault(row.gateway, []).append(entry_of(row))

@@ -7,6 +7,7 @@ device publishes and subscribes only under its own name, a pipeline does only wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from broker.auth.principal import Rights, Rules
 from mqtt.topics import TopicFilter
@@ -69,10 +70,18 @@ class Role:
 
 
 def _filters(patterns: tuple[str, ...], device: str | None) -> tuple[TopicFilter, ...]:
+    templates = map(_template, patterns)
+    if device is None:
+        return tuple(templates)
     return tuple(
-        TopicFilter.parse(pattern if device is None else pattern.replace(DEVICE, device))
-        for pattern in patterns
+        template.with_level(DEVICE, device) if DEVICE in template.levels else template
+        for template in templates
     )
+
+
+@lru_cache(maxsize=4_096)
+def _template(pattern: str) -> TopicFilter:
+    return TopicFilter.parse(pattern)
 
 
 STANDARD_ROLES = {

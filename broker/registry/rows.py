@@ -54,7 +54,7 @@ def member_values(entry: Entry) -> dict[str, Any]:
 def entry_of(
     row: Row[Any], gateways: Iterable[str] = (), credentials: Iterable[Credential] = ()
 ) -> Entry:
-    """A device or service."""
+    """A device or service; without metadata where that wasn't asked for."""
     kind = PrincipalKind(row.kind)
     return Entry(
         name=row.name,
@@ -62,7 +62,7 @@ def entry_of(
         role=row.role,
         client_id_prefix=row.client_id if kind is PrincipalKind.SERVICE else None,
         blocked=row.blocked,
-        metadata=row.metadata,
+        metadata=row._mapping.get("metadata", {}),
         gateways=tuple(gateways),
         credentials=tuple(credentials),
     )

@@ -57,7 +57,7 @@ class SqlRegistry:
     def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
         """Those of the names that somebody bears, with who it is."""
         with self._database.reading() as connection:
-            found = queries.entries(connection, names)
+            found = queries.bare_entries(connection, names)
             roles = {**STANDARD_ROLES, **queries.roles(connection)}
             bound = queries.bound_to(connection, tuple(found))
         return {name: entry.identity(roles, bound.get(name, ())) for name, entry in found.items()}

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from broker.auth.certificates import still_vouches
 from broker.auth.identity import (
@@ -31,6 +32,8 @@ from broker.errors import RegistryError
 LOG = logging.getLogger("broker")
 
 POLL_SECONDS = 0.5
+
+_NAMES_AT_ONCE = 500
 
 RECENT_SECONDS = 60.0
 """For how long a login may have been under way that began before a change."""
@@ -112,12 +115,18 @@ class Following:
         due = self._due()
         if not due:
             return
-        names = sorted({connection.principal.name for connection in due if connection.principal})
-        known = await self._loop.run_in_executor(self._threads, self._ask, names)
+        by_name: dict[str, list[Connection]] = {}
         for connection in due:
-            self._looked_up.add(connection)
-            self._apply(connection, known)
-        self._wake()
+            assert connection.principal is not None
+            by_name.setdefault(connection.principal.name, []).append(connection)
+        left = iter(sorted(by_name))
+        # Some at a time: the first need not wait for the last, and the loop for none of them.
+        while names := list(islice(left, _NAMES_AT_ONCE)):
+            known = await self._loop.run_in_executor(self._threads, self._ask, names)
+            for connection in (each for name in names for each in by_name[name]):
+                self._looked_up.add(connection)
+                self._apply(connection, known)
+            self._wake()
 
     async def _changes(self) -> DirectoryChanges:
         return await self._loop.run_in_executor(

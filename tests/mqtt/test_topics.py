@@ -134,3 +134,18 @@ def test_covers_and_overlaps_agree_with_matches(first: str, second: str, topic: 
         assert one.matches(topic)
     if one.matches(topic) and other.matches(topic):
         assert one.overlaps(other)
+
+
+def test_a_level_is_replaced_as_if_the_filter_had_been_written_so() -> None:
+    for pattern in ("%d", "a/%d/#", "$share/g/%d/+", "a", "%d/%d", "%dx/%d"):
+        for name in ("x", "ä" * 10, "y" * 70):
+            levels = [name if level == "%d" else level for level in pattern.split("/")]
+            wanted = TopicFilter.parse("/".join(levels))
+            made = TopicFilter.parse(pattern).with_level("%d", name)
+            assert (made, made.levels, hash(made)) == (wanted, wanted.levels, hash(wanted))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "+", "#", "a\0", "x" * 65_536, "ä" * 40_000])
+def test_a_level_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(TopicError):
+        TopicFilter.parse("a/%d").with_level("%d", name)

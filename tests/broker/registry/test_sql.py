@@ -17,6 +17,7 @@ from broker.auth.identity import Authority, Certificate, Password
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
+from broker.registry.content_directory import ContentDirectory
 from broker.registry.entries import Content, Entry
 from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
@@ -277,3 +278,12 @@ def test_a_database_that_is_none_is_named_without_its_password(tmp_path: Path) -
     (tmp_path / "no.db").write_text("this is no database, however long the text of it is" * 100)
     with pytest.raises(RegistryError, match=r"no\.db can't be .*not a database"):
         SqlRegistry(URL.create("sqlite", database=str(tmp_path / "no.db")))
+
+
+def test_an_identity_is_the_same_from_a_database_and_from_a_file(registry: SqlRegistry) -> None:
+    registry.put_role("meter", Role(publish=Patterns(allow=("a/%device", "%device", "b/+"))))
+    add(registry, "d1", role="meter", metadata={"site": "north"}, credentials=(password("d/a"),))
+    add(registry, "d2", gateways=("d1",))
+    from_memory = ContentDirectory(registry.content())
+    for name in ("d1", "d2"):
+        assert registry.find(name) == from_memory.find(name)

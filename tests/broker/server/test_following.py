@@ -299,3 +299,24 @@ def test_two_processes_on_one_database_follow_the_same_changes(
         for client in clients:
             assert goodbye(client).reason_str == "it is blocked"
     registry.close()
+
+
+def test_a_database_that_cut_everyone_off_is_asked_again(
+    start: Callable[..., Running], postgresql: Postgresql
+) -> None:
+    database = postgresql.new_database()
+    url = registry_url(postgresql.url(database), environment=postgresql.environment)
+    registry = SqlRegistry(url)
+    registry.edit("d1", lambda _: Entry(name="d1", credentials=(password("d1/1"),)))
+    with connected(start(registry_file=None, registry_url=url)) as client:
+        with postgresql.connect("postgres") as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                (database,),
+            )
+        changed(registry, "d1", blocked=True)
+        client.socket.settimeout(2)
+        packet = client.next()
+        assert isinstance(packet, DisconnectPacket)
+        assert packet.reason_str == "it is blocked"
+    registry.close()
