@@ -20,7 +20,8 @@ SERVED = sys.implementation.name == "cpython" and "t" not in sys.abiflags \
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check bench test-faults test-flink image image-lock lock clean prism named
+.PHONY: help run test fuzz check bench test-faults test-kills test-flink image image-lock lock \
+  clean prism named
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +38,7 @@ help:
 	@echo '                    SECONDS_EACH=60'
 	@echo 'make check        ruff and mypy'
 	@echo 'make test-faults  the long kill and outage runs'
+	@echo 'make test-kills   the broker is killed 200 times in the midst of a load'
 	@echo 'make test-flink   a Flink cluster whose processes are killed in turn; needs Java and Maven,'
 	@echo '                    and says how to install them'
 	@echo 'make bench        the measurements of bench/RESULTS.md'
@@ -59,7 +61,7 @@ run: $(STAMP) prism
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 test: $(STAMP) prism
-	@$(BIN)/python -m pytest -m "not faults and not flink and not image" \
+	@$(BIN)/python -m pytest -m "not faults and not kills and not flink and not image" \
 	  --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
 fuzz: $(STAMP)
@@ -69,6 +71,9 @@ fuzz: $(STAMP)
 
 test-faults: $(STAMP) prism
 	@$(BIN)/python -m pytest -m faults $(TESTS)
+
+test-kills: $(STAMP)
+	@$(BIN)/python -m pytest -m kills --numprocesses $(JOBS) $(TESTS)
 
 test-flink: $(STAMP) prism
 	@$(BIN)/python -m localcloud.flink.jars
