@@ -247,6 +247,9 @@ class BrokerConfig:
       registry_file: the registry as a YAML file; without it or a URL nobody can connect.
       registry_url: the registry in a database.
       token_audiences: what a JSON Web Token may be for (``aud``).
+      scram_decoy_key_file: random bytes, by which names that nobody has get their SCRAM challenge.
+        Brokers behind one load balancer should share them: else who asks two of them, or one
+        before and after a restart, learns that there is no such name. None: new ones at each start.
       administration_socket: Unix domain socket for ``mqttbeam broker status`` and the like; only
         the broker's user can open it.
       system_topics_seconds: how often ``$SYS/broker/…`` tells the broker's figures; 0: never.
@@ -259,6 +262,7 @@ class BrokerConfig:
     registry_file: Path | None = None
     registry_url: URL | None = None
     token_audiences: tuple[str, ...] = ()
+    scram_decoy_key_file: Path | None = None
     store: StoreConfig | None = None
     administration_socket: Path | None = None
     health: HealthConfig | None = None

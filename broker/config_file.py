@@ -13,6 +13,7 @@
     registry: {file: registry.yaml}     # or {url: sqlite:///registry.db}; see registry_url for
                                         # PostgreSQL. Without it nobody can connect
     tokens: {audiences: [my-project]}   # what a JSON Web Token may be for (aud); default: nothing
+    scram: {decoy_key_file: decoys.key}  # for brokers that share a load balancer
     store: {file: broker.db}            # without it nothing outlives the process
     administration: {socket: broker.sock}  # for `mqttbeam broker status` and the like; its owner's
     health: {host: 127.0.0.1, port: 8080}  # /healthz, /readyz, /metrics; without it: none
@@ -108,6 +109,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
     token_audiences = attempt(
         lambda: _token_audiences(top.section("tokens")), defaults.token_audiences
     )
+    decoy_key_file = attempt(lambda: _decoy_key_file(top.section("scram"), folder), None)
     store_section = attempt(lambda: top.section("store"), None)
     store = None
     if has_store and store_section is not None:
@@ -138,6 +140,7 @@ def _config(top: Section, folder: Path) -> BrokerConfig | None:
         registry_file=registry_file,
         registry_url=registry_url,
         token_audiences=token_audiences,
+        scram_decoy_key_file=decoy_key_file,
         store=store,
         administration_socket=administration,
         health=health,
@@ -195,6 +198,12 @@ def _token_audiences(entry: Section) -> tuple[str, ...]:
     audiences = tuple(entry.texts("audiences"))
     entry.finish()
     return audiences
+
+
+def _decoy_key_file(entry: Section, folder: Path) -> Path | None:
+    file = entry.take_path("decoy_key_file", folder)
+    entry.finish()
+    return file
 
 
 def _health(entry: Section) -> HealthConfig:

@@ -16,7 +16,6 @@ What a client gives is tried alone: a wrong password is not made good by a certi
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -73,15 +72,18 @@ class Authenticator:
     """All kinds of proof. Times are seconds since the epoch.
 
     ``remembered`` and ``forget`` are for the event loop; all else may block, in any thread.
-    ``audiences``: what the ``aud`` of tokens may be.
+    ``audiences``: what the ``aud`` of tokens may be. ``decoy_key``: for SCRAM's challenges of names
+    that nobody has.
     """
 
-    def __init__(self, directory: Directory, *, audiences: Collection[str] = ()) -> None:
+    def __init__(
+        self, directory: Directory, *, audiences: Collection[str] = (), decoy_key: bytes
+    ) -> None:
         self._directory = directory
         self._passwords = PasswordAuthenticator(directory)
         self._tokens = TokenAuthenticator(directory, audiences=audiences)
         self._certificates = CertificateAuthenticator(directory)
-        self._scram = ScramAuthenticator(directory, secret=secrets.token_bytes(32))
+        self._scram = ScramAuthenticator(directory, secret=decoy_key)
 
     def remembered(self, attempt: Attempt, now: float) -> Login | None:
         """What it proved before, at once; None says nothing else."""

@@ -23,6 +23,7 @@ from broker.errors import AddressTaken, AdministrationError, BrokerError, Listen
 from broker.registry.opening import count_registered, open_registry
 from broker.server.addresses import listen_for_a_moment
 from broker.server.asking import ask, is_answered
+from broker.server.decoys import decoy_key
 from broker.server.open_files import too_few
 from broker.server.tls import tls_context
 from broker.store import examine, schema
@@ -52,6 +53,7 @@ def check(path: Path, now: datetime.datetime) -> list[Finding]:
     return [
         *findings,
         *_registry(config),
+        *_decoys(config),
         *_store(config.store, running),
         *_listeners(config, running),
         *_certificates(config, now),
@@ -96,6 +98,18 @@ def _registry(config: BrokerConfig) -> Iterator[Finding]:
     else:
         yield found(name, "is a registry", f"{count} devices and services")
         yield from _anonymous(config, name)
+
+
+def _decoys(config: BrokerConfig) -> Iterator[Finding]:
+    file = config.scram_decoy_key_file
+    if file is None:
+        return
+    try:
+        decoy_key(file)
+    except BrokerError as error:
+        yield failed(str(file), "is a key", str(error).removeprefix(f"{file}: "))
+    else:
+        yield found(str(file), "is a key")
 
 
 def _anonymous(config: BrokerConfig, name: str) -> Iterator[Finding]:

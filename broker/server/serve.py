@@ -24,6 +24,7 @@ from broker.registry.opening import open_registry
 from broker.server import logs, reloading
 from broker.server.administration import Administration
 from broker.server.client_events import ClientEvents
+from broker.server.decoys import decoy_key
 from broker.server.following import Following
 from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
@@ -105,7 +106,11 @@ class Server:
                 opened.callback(store.close)
                 # In a thread: probes are answered meanwhile.
                 stored = await asyncio.to_thread(store.load)
-            authenticator = Authenticator(registry, audiences=config.token_audiences)
+            authenticator = Authenticator(
+                registry,
+                audiences=config.token_audiences,
+                decoy_key=decoy_key(config.scram_decoy_key_file),
+            )
             shell = Shell(
                 limits=config.limits,
                 authenticator=authenticator,

@@ -49,6 +49,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
           - {type: tls, host: "::1", port: 8884, certificate_file: c.pem, key_file: /k.pem}
         registry: {file: devices/registry.yaml}
         tokens: {audiences: [my-project]}
+        scram: {decoy_key_file: decoys.key}
         limits:
           receive_maximum: 20000
           connect_timeout_seconds: 3
@@ -69,6 +70,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     )
     assert config.registry_file == tmp_path / "devices/registry.yaml"
     assert config.token_audiences == ("my-project",)
+    assert config.scram_decoy_key_file == tmp_path / "decoys.key"
     assert config.limits == Limits(
         receive_maximum=20_000,
         connect_timeout_seconds=3.0,

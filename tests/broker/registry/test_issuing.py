@@ -24,7 +24,7 @@ def login(attempt: Attempt, *credentials: Credential, authority: Authority | Non
     entry = Entry(name="d1", credentials=credentials)
     authorities = {} if authority is None else {authority.id: authority}
     directory = ContentDirectory(Content(entries={"d1": entry}, authorities=authorities))
-    authenticator = Authenticator(directory, audiences=("us",))
+    authenticator = Authenticator(directory, audiences=("us",), decoy_key=b"own")
     found = authenticator.verify(attempt, time.time())
     assert found is None or isinstance(found, Login)
     return found is not None

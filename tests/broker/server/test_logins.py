@@ -25,6 +25,7 @@ from mqtt5 import (
 from broker.auth.passwords import PasswordAuthenticator
 from broker.config import Listener
 from broker.core.limits import Limits
+from broker.errors import ConfigError
 from mqtt.codec import ProtocolVersion, encode
 from mqtt.scram import METHOD, ScramClient, ScramKeys
 from tests.broker.auth.directory import CHEAP, public_pem
@@ -348,3 +349,29 @@ def test_guests_go_when_their_service_is_blocked(
         path.write_text(path.read_text().replace("guest:\n", "guest:\n    blocked: true\n"))
         goodbye = client.next()
         assert isinstance(goodbye, DisconnectPacket)
+
+
+def test_brokers_that_share_a_key_challenge_an_unknown_name_alike(
+    start: Callable[..., Running], registry: Path, tmp_path: Path
+) -> None:
+    key = tmp_path / "decoys.key"
+    key.write_bytes(bytes(range(32)))
+
+    def salt(**settings: Any) -> bytes:
+        with raw(start(registry_file=registry, **settings)) as client:
+            one = ScramClient("nobody", "x", nonce="abc")
+            client.send(
+                ConnectPacket("x", authentication_method=METHOD, authentication_data=one.first())
+            )
+            challenge = client.next()
+            assert isinstance(challenge, AuthPacket)
+            assert challenge.authentication_data is not None
+            return challenge.authentication_data.split(b",")[1]
+
+    assert salt(scram_decoy_key_file=key) == salt(scram_decoy_key_file=key)
+    assert salt() != salt()
+    key.write_bytes(b"short")
+    with pytest.raises(ConfigError, match="holds 5 bytes; it must hold 16 random bytes"):
+        salt(scram_decoy_key_file=key)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        salt(scram_decoy_key_file=tmp_path / "missing")
