@@ -34,12 +34,13 @@ from broker.core.connection import Connection, Exchange, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.facts import Stored
-from broker.core.handshake import REASON_CHARACTERS, Handshake, Refused
+from broker.core.handshake import Handshake, Refused
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.liveness import Liveness
 from broker.core.own_topics import OwnTopics
 from broker.core.publishing import Publishing
+from broker.core.reasons import encode_with_reason
 from broker.core.restoring import Restoring
 from broker.core.retained import Retained
 from broker.core.session import Session
@@ -534,12 +535,13 @@ class Broker:
         self._end(connection, now, with_will=True)
 
     def _say_goodbye(self, connection: Connection, code: DisconnectReasonCode, reason: str) -> None:
-        text = reason[:REASON_CHARACTERS] if self.limits.reveal_reasons else None
-        data = DisconnectPacket(reason_code=code, reason_str=text).write()
-        largest = connection.maximum_packet_bytes
-        if largest is not None and len(data) > largest:
-            # [MQTT-3.14.2-3]
-            data = DisconnectPacket(reason_code=code).write()
+        data = encode_with_reason(
+            connection,
+            lambda text: DisconnectPacket(reason_code=code, reason_str=text),
+            reason,
+            limits=self.limits,
+            is_last=True,
+        )
         self._delivery.turn.send(connection, data)
 
     def _end(self, connection: Connection, now: float, *, with_will: bool) -> None:

@@ -96,6 +96,7 @@ class Connection:
         "buffered_bytes",
         "client_id",
         "connect",
+        "declines_reasons",
         "decoder",
         "dirty",
         "exchange",
@@ -147,6 +148,7 @@ class Connection:
         self.v5 = False
         self.will: Will | None = None
         self.maximum_packet_bytes: int | None = None
+        self.declines_reasons = False
         self.aliases: dict[int, str] = {}
         self.sent_aliases: SentAliases | None = None
         self.permitted: dict[str, bool] = {}

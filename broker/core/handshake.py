@@ -19,15 +19,13 @@ from broker.core.counters import Counters
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.message import complaint
+from broker.core.reasons import encode_with_reason
 from broker.core.session import Session
 from broker.core.sessions import Sessions
 from broker.core.wills import Wills
 from mqtt.codec import encode
 from mqtt.errors import TopicError
 from mqtt.topics import check_topic_name
-
-REASON_CHARACTERS = 300
-"""Of a reason string: it may quote a topic, and a topic may be as long as a reason string."""
 
 
 class Refused(Exception):
@@ -66,6 +64,8 @@ class Handshake:
     def begin(self, connection: Connection, packet: ConnectPacket) -> None:
         """Checks CONNECT. Raises Refused."""
         connection.connect = packet
+        connection.maximum_packet_bytes = packet.max_packet_size
+        connection.declines_reasons = not packet.request_problem_info
         connection.client_id = packet.client_id
         if not packet.client_id and not connection.v5 and not packet.clean_start:
             # [MQTT-3.1.3-8]
@@ -145,7 +145,6 @@ class Handshake:
         connection.principal = principal
         connection.login = login
         connection.will = packet.will
-        connection.maximum_packet_bytes = packet.max_packet_size
         aliases = min(packet.topic_alias_max, limits.sent_topic_aliases)
         connection.sent_aliases = SentAliases(aliases, self._counters) if aliases else None
         connection.decoder.maximum_packet_bytes = limits.maximum_packet_bytes
@@ -160,13 +159,13 @@ class Handshake:
 
     def refuse(self, connection: Connection, refusal: Refused) -> None:
         """Sends the CONNACK that says no, with Session Present 0 [MQTT-3.2.2-6]."""
-        text = str(refusal)[:REASON_CHARACTERS] if self.limits.reveal_reasons else None
-        answer = ConnAckPacket(reason_code=refusal.reason_code, reason_str=text)
-        data = encode(answer, connection.protocol)
-        largest = None if connection.connect is None else connection.connect.max_packet_size
-        if largest is not None and len(data) > largest:
-            # [MQTT-3.2.2-19]
-            data = encode(ConnAckPacket(reason_code=refusal.reason_code), connection.protocol)
+        data = encode_with_reason(
+            connection,
+            lambda text: ConnAckPacket(reason_code=refusal.reason_code, reason_str=text),
+            str(refusal),
+            limits=self.limits,
+            is_last=True,
+        )
         self._turn.send(connection, data)
 
     def _connack(

@@ -19,6 +19,7 @@ from broker.core.delivery import Delivery
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.message import Message, complaint
+from broker.core.reasons import encode_with_reason
 from broker.core.retained import Retained
 from broker.core.session import Session
 from mqtt.codec import encode
@@ -162,15 +163,19 @@ class Publishing:
         now: float,
     ) -> None:
         self._counters.publishes_refused += 1
-        why = _WHY_REFUSED.get(reason, "retained messages are at their limit")
-        if reason == _TOPIC_NAME_INVALID:
-            why += f" than the {self.limits.topic_levels} that are taken"
+        why = self._why(reason)
         if not connection.v5 and packet.packet_id is not None:
             # [MQTT-3.3.5-2]: 3.1.1 has no refusal; an acknowledgement would be a lie.
             raise ProtocolError(f"PUBLISH to {topic!r} refused: {why}", reason_code=reason)
         # One line for each topic of a device; 1,000 topics are not told of one by one.
         about = f" to {topic!r}" if len(session.losses) < LOGGED_TOPICS else ""
         self._delivery.losses.note(session, f"PUBLISH{about} refused, {why}", now)
+
+    def _why(self, reason: int) -> str:
+        why = _WHY_REFUSED.get(reason, "retained messages are at their limit")
+        if reason == _TOPIC_NAME_INVALID:
+            why += f" than the {self.limits.topic_levels} that are taken"
+        return why
 
     def _told(self, reason: int) -> int:
         """What of a reason a client gets to know."""
@@ -181,10 +186,18 @@ class Publishing:
     def _answer_qos_1(self, connection: Connection, packet_id: int, reason: int) -> None:
         # [MQTT-4.3.2-4]
         if reason == _SUCCESS or not connection.v5:
-            self._delivery.turn.send(connection, b"\x40\x02" + packet_id.to_bytes(2, "big"))
+            data = b"\x40\x02" + packet_id.to_bytes(2, "big")
+        elif reason < 0x80:
+            data = PubAckPacket(packet_id, reason_code=PubAckReasonCode(reason)).write()
         else:
             code = PubAckReasonCode(self._told(reason))
-            self._delivery.turn.send(connection, PubAckPacket(packet_id, reason_code=code).write())
+            data = encode_with_reason(
+                connection,
+                lambda text: PubAckPacket(packet_id, reason_code=code, reason_str=text),
+                self._why(reason),
+                limits=self.limits,
+            )
+        self._delivery.turn.send(connection, data)
 
     def _publish_qos_2(
         self,
@@ -209,9 +222,16 @@ class Publishing:
                 session.received.add(packet_id)
                 self._journal.received(session, packet_id, waits=True)
         code = PubRecReasonCode(self._told(reason) if connection.v5 else _SUCCESS)
-        self._delivery.turn.send(
-            connection, encode(PubRecPacket(packet_id, reason_code=code), connection.protocol)
-        )
+        if int(code) < 0x80:
+            data = encode(PubRecPacket(packet_id, reason_code=code), connection.protocol)
+        else:
+            data = encode_with_reason(
+                connection,
+                lambda text: PubRecPacket(packet_id, reason_code=code, reason_str=text),
+                self._why(reason),
+                limits=self.limits,
+            )
+        self._delivery.turn.send(connection, data)
 
     def _resolve_alias(self, connection: Connection, packet: PublishPacket) -> str:
         alias = packet.topic_alias

@@ -19,6 +19,7 @@ from broker.core.connection import Connection
 from broker.core.delivery import Delivery
 from broker.core.journal import Journal
 from broker.core.limits import Limits
+from broker.core.reasons import encode_with_reason
 from broker.core.retained import Retained
 from broker.core.session import Outgoing, Session
 from broker.core.sharing import ShareGroup
@@ -69,9 +70,7 @@ class Subscribing:
             for topic_filter, item in wanted
         ]
         # [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]: one code a filter, in their order.
-        self._delivery.turn.send(
-            connection, encode(SubAckPacket(packet.packet_id, codes), connection.protocol)
-        )
+        self._answer(connection, packet, codes)
         for (topic_filter, item), code, existed in zip(wanted, codes, known, strict=True):
             if int(code) < 0x80:
                 self._send_retained(session, topic_filter, item, existed, now)
@@ -138,6 +137,32 @@ class Subscribing:
         session.subscriptions.clear()
         session.groups.clear()
         self._delivery.hand_on(session, now)
+
+    def _answer(
+        self, connection: Connection, packet: SubscribePacket, codes: list[SubAckReasonCode]
+    ) -> None:
+        refused = [
+            f"{item.pattern!r}: {self._why(int(code))}"
+            for item, code in zip(packet.topic_filters, codes, strict=True)
+            if int(code) >= 0x80
+        ]
+        if refused:
+            data = encode_with_reason(
+                connection,
+                lambda text: SubAckPacket(packet.packet_id, codes, reason_str=text),
+                "; ".join(refused),
+                limits=self.limits,
+            )
+        else:
+            data = encode(SubAckPacket(packet.packet_id, codes), connection.protocol)
+        self._delivery.turn.send(connection, data)
+
+    def _why(self, code: int) -> str:
+        if code == SubAckReasonCode.TOPIC_FILTER_INVALID:
+            return f"more than {self.limits.topic_levels} levels"
+        if code == SubAckReasonCode.QUOTA_EXCEEDED:
+            return f"more than {self.limits.subscriptions_per_session} subscriptions"
+        return "not allowed"
 
     def _subscribe(
         self,

@@ -391,6 +391,40 @@ def test_a_client_that_declines_problem_information_gets_it_in_connack_and_disco
         assert answer.user_properties == []
 
 
+@conforms(v5="3.4.2-2 3.5.2-2 3.9.2-1 3.1.2-24")
+def test_a_refusal_says_why_where_the_client_can_take_it() -> None:
+    house = House(subscriptions_per_session=1)
+    allowed = Rules(allow=(topics.TopicFilter("allowed/#"),))
+    house.principals[None] = service(rights=Rights(publish=allowed, subscribe=allowed))
+    for largest in (30, 1_000):
+        client = house.connect("c1", max_packet_size=largest)
+        client.inbox.clear()
+        client.publish("a/rather/long/topic", qos=1)
+        client.publish("a/rather/long/topic", qos=2)
+        filters = ["allowed/1", "a/rather/long/topic", "allowed/2"]
+        client.send(SubscribePacket(1, [TopicFilter(pattern) for pattern in filters]))
+        answers: list[Any] = list(client.inbox)
+        assert all(len(answer.write()) <= largest for answer in answers)
+        reasons = [answer.reason_str for answer in answers]
+        assert reasons == (
+            [
+                "not allowed",
+                "not allowed",
+                "'a/rather/long/topic': not allowed; 'allowed/2': more than 1 subscriptions",
+            ]
+            if largest == 1_000
+            else ["not allowed", "not allowed", None]
+        )
+        codes = [int(code) for code in answers[2].reason_codes]
+        assert codes == [2, 0x87, 0x97]
+    tiny = house.connect("c1", max_packet_size=18)
+    tiny.inbox.clear()
+    tiny.publish("a", qos=1)
+    tiny.publish("a", qos=2)
+    tiny_answers: list[Any] = list(tiny.inbox)
+    assert [answer.reason_str for answer in tiny_answers] == [None, None]
+
+
 @conforms(v5="3.2.2-19 3.14.2-3 3.1.2-24")
 def test_a_reason_that_makes_a_packet_too_large_is_left_out() -> None:
     house = House()
