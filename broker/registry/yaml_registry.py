@@ -44,7 +44,7 @@ from broker.auth.password_hash import PasswordHash
 from broker.registry.changes import Changelog, changed_names
 from broker.registry.content_directory import ContentDirectory
 from broker.registry.yaml_reading import read_content
-from broker.registry.yaml_secrets import Secrets
+from broker.registry.yaml_secrets import Secrets, stamp
 
 
 class YamlRegistry:
@@ -61,10 +61,9 @@ class YamlRegistry:
         self.path = path
         self._secrets = Secrets(path.parent, environment)
         self._log = Changelog()
-        self._stamp = self._look()
+        self._read_as = stamp(path)
         self.content = read_content(path, self._secrets)
         self._directory = ContentDirectory(self.content)
-        self._stamp = self._look()
 
     def find(self, name: str) -> Identity | None:
         """Who bears the name."""
@@ -92,12 +91,12 @@ class YamlRegistry:
         Raises:
           RegistryError: the file has changed, and can't be read; told once.
         """
-        stamp = self._look()
-        if stamp != self._stamp:
-            self._stamp = stamp
+        files = {self.path: self._read_as, **self._secrets.files}
+        if any(stamp(file) != as_read for file, as_read in files.items()):
+            # As it is now: what is written while it is read is seen the next time.
+            self._read_as = stamp(self.path)
+            self._secrets.files = {file: stamp(file) for file in self._secrets.files}
             content = read_content(self.path, self._secrets)
-            # A file that it refers to now may be another one.
-            self._stamp = self._look()
             names = changed_names(self.content, content)
             self.content, self._directory = content, ContentDirectory(content)
             self._log.add(names)
@@ -106,19 +105,7 @@ class YamlRegistry:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _look(self) -> dict[Path, tuple[int, int, int] | None]:
-        return {path: _stamp(path) for path in (self.path, *self._secrets.files)}
-
 
 def load_registry(path: Path, *, environment: Mapping[str, str] = os.environ) -> YamlRegistry:
     """Reads and checks a whole registry file. Raises RegistryError."""
     return YamlRegistry(path, environment=environment)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is written or replaced; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -18,12 +18,26 @@ import argon2
 from broker.auth.password_hash import PasswordHash
 from broker.yaml_file import Section, checked_path
 
+Stamp = tuple[int, int, int]
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What changes when a file is written or replaced; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
 
 class Secrets:
-    """Reads for the registry files of one folder. ``files``: every file that was read."""
+    """Reads for the registry files of one folder.
+
+    ``files``: every file that was read, with what it was like just before.
+    """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.files: set[Path] = set()
+        self.files: dict[Path, Stamp | None] = {}
         self._folder = folder
         self._environment = environment
         self._key = secrets.token_bytes(32)
@@ -32,7 +46,7 @@ class Secrets:
     def text(self, entry: Section, key: str, name: str) -> str:
         """The text of the file that ``key`` names."""
         path = entry.build(key, partial(checked_path, self._folder, name))
-        self.files.add(path)
+        self.files[path] = stamp(path)
         try:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as problem:

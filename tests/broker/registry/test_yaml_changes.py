@@ -8,6 +8,9 @@ import pytest
 
 from broker.errors import RegistryError
 from broker.registry import load_registry
+from broker.registry.entries import Content
+from broker.registry.yaml_reading import read_content
+from broker.registry.yaml_secrets import Secrets
 from tests.broker.registry.contents import HASH
 
 
@@ -96,3 +99,22 @@ def test_a_file_that_became_wrong_is_told_once_and_changes_nothing(path: Path) -
 
 def test_who_asks_after_too_long_hears_that_it_may_be_anyone(path: Path) -> None:
     assert load_registry(path).changes(-5).names is None
+
+
+def test_what_is_written_while_the_file_is_read_is_seen_the_next_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = load_registry(path)
+    version = registry.changes(0).version
+
+    def written_meanwhile(file: Path, secrets: Secrets) -> Content:
+        content = read_content(file, secrets)
+        path.write_text(text("d4: {password_hash: HASH}"))
+        return content
+
+    path.write_text(text("d3: {password_hash: HASH}"))
+    with monkeypatch.context() as patched:
+        patched.setattr("broker.registry.yaml_registry.read_content", written_meanwhile)
+        assert registry.changes(version).names == frozenset({"d1", "d2", "d3"})
+    assert registry.changes(version).names == frozenset({"d1", "d2", "d3", "d4"})
+    assert registry.find("d4") is not None
