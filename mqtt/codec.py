@@ -151,6 +151,9 @@ def _puback_run(data: bytes, start: int) -> Sequence[int]:
     end = start + _PUBACK_BYTES * count
     if data[start:end:_PUBACK_BYTES] != bytes((_PUBACK,)) * count:
         return ()
+    if end < len(data) and data[end] != _PUBACK:
+        # A small packet behind them, which must not overtake them: a DISCONNECT has two bytes.
+        return ()
     if data[start + 1 : end : _PUBACK_BYTES] != bytes((_PUBACK_REST,)) * count:
         return ()
     return struct.unpack_from(f">{2 * count}H", data, start)[1::2]

@@ -8,6 +8,7 @@ import pytest
 from mqtt5 import (
     ConnAckPacket,
     DisconnectPacket,
+    Packet,
     PingReqPacket,
     PingRespPacket,
     PubAckPacket,
@@ -28,7 +29,7 @@ from mqtt5 import (
 
 from broker.auth.principal import Rights, Rules
 from mqtt import topics
-from mqtt.codec import ProtocolVersion
+from mqtt.codec import ProtocolVersion, encode
 from tests.broker.conformance.raw import both
 from tests.broker.core.harness import ALL, V5, V311, Client, House, service
 from tests.harness.conformance import conforms
@@ -114,6 +115,22 @@ def test_qos_1_to_a_client_is_unacknowledged_until_puback(version: ProtocolVersi
     again = house.resume("c1", version).take(PublishPacket)
     assert [(packet.payload, packet.duplicate) for packet in again] == [(b"1", True), (b"3", True)]
     assert [p.packet_id for p in again] == [first[0].packet_id, first[2].packet_id]
+
+
+@conforms(v5="4.3.2-3", v311="4.3.2-1")
+@both
+def test_acknowledgements_just_before_disconnect_count(version: ProtocolVersion) -> None:
+    house = House()
+    reader, writer = house.resume("c1", version), house.connect("c2")
+    reader.subscribe("a")
+    for _ in range(3):
+        writer.publish("a", qos=1)
+    packets: list[Packet] = [PubAckPacket(number(p)) for p in reader.take(PublishPacket)]
+    packets += [PingReqPacket(), DisconnectPacket()]
+    for small in (packets[3:], packets[4:]):
+        reader.send_bytes(b"".join(encode(packet, version) for packet in packets[:3] + small))
+        reader = house.resume("c1", version)
+        assert reader.take(PublishPacket) == []
 
 
 @conforms(
