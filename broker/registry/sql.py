@@ -13,8 +13,7 @@ from sqlalchemy.engine import URL
 
 from broker.auth.identity import Authority, DirectoryChanges, Identity
 from broker.auth.password_hash import PasswordHash
-from broker.registry import editing, migrating, queries
-from broker.registry import events as event_rows
+from broker.registry import editing, event_rows, migrating, queries
 from broker.registry.database import Database
 from broker.registry.entries import Content, Entry
 from broker.registry.events import ClientEvent, Presence
