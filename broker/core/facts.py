@@ -176,7 +176,11 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """All that a store holds; rows in ascending order, which is that of their making."""
+    """All that a store holds; rows in ascending order, which is that of their making.
+
+    ``highest_rows``: numbers of messages, deliveries and waiting ones that must not be given again,
+    nor any below them.
+    """
 
     sessions: Sequence[SessionKept] = ()
     subscriptions: Sequence[Subscribed] = ()
@@ -187,3 +191,4 @@ class Stored:
     released: Sequence[ReleasedIdentifier] = ()
     retained: Sequence[tuple[str, int]] = ()
     wills: Sequence[WillKept] = ()
+    highest_rows: tuple[int, int, int] = (0, 0, 0)

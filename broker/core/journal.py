@@ -44,10 +44,11 @@ class Journal:
         self._waiting = count(1)
 
     def continue_after(self, stored: Stored) -> None:
-        """New rows are numbered from the one behind the highest that is stored."""
-        self._messages = _after(stored.messages)
-        self._deliveries = _after(stored.deliveries)
-        self._waiting = _after(stored.waiting)
+        """New rows are numbered from the one behind the highest that the store knows."""
+        messages, deliveries, waiting = stored.highest_rows
+        self._messages = _after(stored.messages, messages)
+        self._deliveries = _after(stored.deliveries, deliveries)
+        self._waiting = _after(stored.waiting, waiting)
 
     def take(self) -> Changes:
         """The changes since the last call."""
@@ -206,5 +207,5 @@ class _Row(Protocol):
     def row(self) -> int: ...
 
 
-def _after(stored: Sequence[_Row]) -> count[int]:
-    return count(stored[-1].row + 1 if stored else 1)
+def _after(stored: Sequence[_Row], highest: int) -> count[int]:
+    return count(max(highest, stored[-1].row if stored else 0) + 1)

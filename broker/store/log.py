@@ -54,6 +54,9 @@ class _Turn:
 class Log:
     """The log of one database, and what is live in it: ``live`` has the rows of each table.
 
+    ``highest``: for each table, the highest number of a row that a turn of the log has, though it
+    may be gone. Were it given again, that turn would take the new row for its own.
+
     Everything is called within transactions of the caller's.
     """
 
@@ -64,6 +67,7 @@ class Log:
         self._turns: deque[_Turn] = deque()
         self._bytes = 0
         self._next = 1
+        self.highest = [0, 0, 0]
         for number, content in database.execute("SELECT turn, changes FROM log ORDER BY turn"):
             added, gone, packet_ids = msgpack.unpackb(content, use_list=False, strict_map_key=False)
             for live, numbers in zip(self.live, gone, strict=True):
@@ -118,6 +122,10 @@ class Log:
             numbers = [row[0] for row in new]
             live.update(zip(numbers, new, strict=True))
             turn.rows.append(numbers)
+        self.highest = [
+            max(highest, numbers[-1]) if numbers else highest
+            for highest, numbers in zip(self.highest, turn.rows, strict=True)
+        ]
         self._turns.append(turn)
         self._bytes += size
         self._next = number + 1

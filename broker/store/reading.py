@@ -112,4 +112,5 @@ def read(database: sqlite3.Connection, log: Log, *, core_to_wall: float) -> Stor
             WillKept(client_id, connect, to_core(publish_at))
             for client_id, connect, publish_at in database.execute("SELECT * FROM will")
         ],
+        highest_rows=(log.highest[MESSAGES], log.highest[DELIVERIES], log.highest[WAITING]),
     )

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from mqtt5 import DisconnectPacket, PublishPacket, QoS, Will
+from mqtt5 import DisconnectPacket, PubAckPacket, PublishPacket, QoS, Will
 
 from broker.errors import StoreError
 from tests.broker.core.harness import CORE_TO_WALL, House, open_store
@@ -122,3 +122,25 @@ def test_qos_2_arrives_once_though_the_broker_was_killed_between_its_steps(tmp_p
     writer.publish("a", b"once", qos=2, packet_id=9, duplicate=True)
     (arrived,) = house.resume("c-reader").take(PublishPacket)
     assert (arrived.payload, int(arrived.qos), arrived.duplicate) == (b"once", 2, True)
+
+
+def test_a_row_s_number_is_never_given_again_while_the_log_has_it(tmp_path: Path) -> None:
+    house = House(store=tmp_path / "store.db")
+    reader = house.resume("c-1")
+    reader.subscribe("a")
+    house.connect("cx").publish("a", b"first" * 100, qos=1)
+    (packet,) = reader.take(PublishPacket)
+    assert packet.packet_id is not None
+    reader.send(PubAckPacket(packet.packet_id))
+    reader.drop()
+    # Nothing is left of the first but its turn of the log.
+    house.crash()
+    writer = house.connect("cx")
+    # The first leaves the log, and they do not.
+    payloads = [b"%d" % number * 60 for number in range(5)]
+    for payload in payloads:
+        writer.publish("a", payload, qos=1)
+        house.settle()
+    for _ in range(2):
+        house.crash()
+    assert house.resume("c-1").payloads() == payloads
