@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mqtt5 import (
     ConnAckPacket,
     DisconnectPacket,
+    Packet,
     PubAckPacket,
     PubCompPacket,
     PublishPacket,
@@ -32,7 +33,7 @@ from mqtt5 import (
 )
 
 from mqtt import topics
-from mqtt.codec import ProtocolVersion
+from mqtt.codec import ProtocolVersion, encode
 from tests.broker.core.harness import V5, V311, Client, House
 
 NAMES = ["c0", "c1", "c2"]
@@ -192,20 +193,20 @@ class Device:
         return fresh
 
     def answer(self, count: int) -> None:
-        """Takes the next step of so many exchanges, oldest first."""
+        """Takes the next step of so many exchanges, oldest first, in one write."""
         assert self.client is not None
         steps, self.unanswered = self.unanswered[:count], self.unanswered[count:]
+        answers: list[Packet] = []
         for packet in steps:
             match packet:
                 case PublishPacket(packet_id=int(number), qos=qos):
-                    self.client.send(
-                        PubAckPacket(number) if int(qos) == 1 else PubRecPacket(number)
-                    )
+                    answers.append(PubAckPacket(number) if int(qos) == 1 else PubRecPacket(number))
                 case PubRelPacket(packet_id=number):
                     self.received.discard(number)
-                    self.client.send(PubCompPacket(number))
+                    answers.append(PubCompPacket(number))
                 case PubRecPacket(packet_id=number):
-                    self.client.send(PubRelPacket(number))
+                    answers.append(PubRelPacket(number))
+        self.client.send_bytes(b"".join(encode(each, self.client.protocol) for each in answers))
 
 
 WHO = st.integers(0, len(NAMES) - 1)
