@@ -92,7 +92,7 @@ class Acknowledging:
                 f" acknowledged as QoS {qos}"
             )
         del held[packet_id]
-        session.held_bytes -= outgoing.message.size
+        session.let_go(outgoing.message)
         if outgoing.row:
             self._journal.done(outgoing)
         return outgoing

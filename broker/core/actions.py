@@ -48,6 +48,14 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Go on reading from the connection, or read nothing more until told to."""
+
+    connection: Connection
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """Something for the log. ``warning``: somebody should look at it.
 
@@ -77,9 +85,10 @@ class Turn:
     closes: list[Close] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     dirty: list[Connection] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.dirty or self.authentications or self.closes or self.notices)
+        return bool(self.dirty or self.reads or self.authentications or self.closes or self.notices)
 
     def send(self, connection: Connection, data: bytes) -> None:
         """Appends to what the connection's client is sent."""
@@ -89,6 +98,10 @@ class Turn:
             connection.dirty = True
             self.dirty.append(connection)
 
+    def read(self, connection: Connection, *, on: bool) -> None:
+        """Has the connection read from, or not."""
+        self.reads.append(Read(connection=connection, on=on))
+
     def take(self, changes: Changes) -> Turn:
         """All of it with ``changes``; what comes next is another turn's."""
         taken = Turn(
@@ -97,6 +110,8 @@ class Turn:
             authentications=self.authentications,
             closes=self.closes,
             notices=self.notices,
+            reads=self.reads,
         )
         self.dirty, self.authentications, self.closes, self.notices = [], [], [], []
+        self.reads = []
         return taken

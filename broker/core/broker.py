@@ -30,6 +30,7 @@ from broker.auth.identity import Login
 from broker.core.acknowledging import Acknowledging
 from broker.core.actions import Close, Notice, Turn
 from broker.core.authenticating import Authenticating, Unproved
+from broker.core.budget import Budget
 from broker.core.connection import Connection, Exchange, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
@@ -45,6 +46,7 @@ from broker.core.restoring import Restoring
 from broker.core.retained import Retained
 from broker.core.session import Session
 from broker.core.sessions import Sessions
+from broker.core.stalling import Stalling
 from broker.core.subscribing import Subscribing
 from broker.core.subscriptions import Subscriptions
 from broker.core.timers import Timers
@@ -84,6 +86,7 @@ class Broker:
             maximum_bytes=limits.retained_bytes,
             journal=journal,
         )
+        budget = self._budget = Budget(limits)
         subscriptions = Subscriptions()
         self._delivery = Delivery(
             limits=limits,
@@ -91,6 +94,7 @@ class Broker:
             timers=self._timers,
             counters=self.counters,
             journal=journal,
+            budget=budget,
         )
         self.own_topics = OwnTopics(delivery=self._delivery, retained=self.retained)
         publishing = Publishing(
@@ -99,6 +103,7 @@ class Broker:
             retained=self.retained,
             counters=self.counters,
             journal=journal,
+            budget=budget,
         )
         subscribing = Subscribing(
             limits=limits,
@@ -117,6 +122,13 @@ class Broker:
             wills=self._wills,
             timers=self._timers,
             journal=journal,
+            budget=budget,
+        )
+        self._stalling = Stalling(
+            budget=budget,
+            turn=self._delivery.turn,
+            counters=self.counters,
+            go_on=self._receive_held,
         )
         self._restoring = Restoring(
             journal=journal,
@@ -124,6 +136,7 @@ class Broker:
             subscribing=subscribing,
             retained=self.retained,
             wills=self._wills,
+            budget=budget,
         )
         self._handshake = Handshake(
             limits=limits,
@@ -136,7 +149,7 @@ class Broker:
         )
         self._limited = (
             *(self._delivery, publishing, subscribing),
-            *(self.sessions, self._handshake),
+            *(self.sessions, self._handshake, budget),
         )
         self._liveness = Liveness(
             connect_timeout_seconds=limits.connect_timeout_seconds,
@@ -185,6 +198,7 @@ class Broker:
             self.receive(connection, packets, now)
         if connection.pubacks:
             self._receive_pubacks(connection, now)
+        self._stalling.resume(now)
 
     def _receive_pubacks(self, connection: Connection, now: float) -> None:
         """The PUBACKs at the end of what was fed, which stood behind its packets."""
@@ -202,6 +216,11 @@ class Broker:
         connection.last_received = now
         handlers = self._handlers
         for index, packet in enumerate(packets):
+            if connection.stalled or (not connection.v5 and self._stalling.must_wait(packet)):
+                if not connection.stalled:
+                    self._stalling.stall(connection)
+                connection.held += packets[index:]
+                return
             if type(packet) not in connection.state.takes:
                 if connection.state is State.AUTHENTICATING:
                     self._hold(connection, packets[index:], now)
@@ -317,6 +336,7 @@ class Broker:
     def tick(self, now: float) -> None:
         """Runs every deadline that has passed."""
         self._timers.run_due(now)
+        self._stalling.resume(now)
 
     def next_deadline(self) -> float | None:
         """When ``tick`` is to be called next."""
@@ -381,6 +401,11 @@ class Broker:
         self.retained.maximum_messages = limits.retained_messages
         self.retained.maximum_bytes = limits.retained_bytes
         self.sessions.limits_changed()
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits for clients or is unacknowledged in all; see ``Limits``."""
+        return self._budget.held_bytes
 
     def take_turn(self) -> Turn:
         """What was decided since the last call."""
@@ -548,6 +573,7 @@ class Broker:
         connection.state = State.CLOSED
         connection.exchange = Exchange.NONE
         self._liveness.stop(connection)
+        self._stalling.forget(connection)
         connection.held.clear()
         connection.aliases.clear()
         self.connections.discard(connection)

@@ -116,6 +116,7 @@ class Connection:
         "pubacks",
         "sent_aliases",
         "session",
+        "stalled",
         "state",
         "timer",
         "transport",
@@ -137,6 +138,7 @@ class Connection:
         self.connect: ConnectPacket | None = None
         self.held: list[Packet] = []
         self.pubacks: list[int] = []
+        self.stalled = False
         self.method: str | None = None
         self.exchange = Exchange.NONE
         self.exchange_timer: Timer | None = None

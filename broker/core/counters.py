@@ -28,6 +28,9 @@ class Counters:
     )
     messages_without_subscriber: int = counted("Messages that nobody had subscribed to.")
     publishes_refused: int = counted("PUBLISH packets that were refused.")
+    publishers_stalled: int = counted(
+        "Times that a client of MQTT 3.1.1 was not read from because too much waited in all."
+    )
     dropped_queue_full: int = counted("Messages dropped because a session's queue was full.")
     dropped_expired: int = counted("Messages whose expiry interval passed while they waited.")
     dropped_too_large: int = counted("Messages larger than their client takes.")

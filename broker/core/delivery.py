@@ -10,6 +10,7 @@ no member has room.
 from __future__ import annotations
 
 from broker.core.actions import Turn
+from broker.core.budget import Budget
 from broker.core.connection import Connection
 from broker.core.counters import Counters
 from broker.core.journal import Journal
@@ -35,6 +36,7 @@ class Delivery:
         timers: Timers,
         counters: Counters,
         journal: Journal,
+        budget: Budget,
     ) -> None:
         self.turn = Turn()
         self.limits = limits
@@ -43,6 +45,7 @@ class Delivery:
         self.losses = Losses(self.turn, timers)
         self._counters = counters
         self._journal = journal
+        self._budget = budget
 
     def route(self, message: Message, publisher: Session | None, now: float) -> bool:
         """Delivers to everyone who subscribed. Returns whether anyone did."""
@@ -98,7 +101,7 @@ class Delivery:
         queue = session.queue
         while queue and session.has_room(limit):
             outgoing = queue.popleft()
-            session.held_bytes -= outgoing.message.size
+            session.let_go(outgoing.message)
             if outgoing.message.expired(now):
                 # [MQTT-3.3.2-5]
                 self._counters.dropped_expired += 1
@@ -107,7 +110,7 @@ class Delivery:
                 self._send(session, connection, outgoing, now)
         for group in session.groups.values():
             while group.queue and session.has_room(limit):
-                message, row = group.take()
+                message, row = self._take(group)
                 if message.expired(now):
                     self._counters.dropped_expired += 1
                 else:
@@ -140,11 +143,11 @@ class Delivery:
                 self._counters.dropped_session_ended += 1
         for outgoing in (*started, *session.queue):
             self._journal.done(outgoing)
+            session.let_go(outgoing.message)
         session.unacknowledged.clear()
         session.resend.clear()
         session.released.clear()
         session.queue.clear()
-        session.held_bytes = 0
         self.losses.session_ended(session)
 
     def keep_for(
@@ -152,7 +155,7 @@ class Delivery:
     ) -> None:
         """The last member unsubscribed: what its group still held stays with its session."""
         while group.queue:
-            message, row = group.take()
+            message, row = self._take(group)
             self.deliver(session, _shared(message, subscription, group), now)
             self._journal.taken(row, message)
 
@@ -188,10 +191,16 @@ class Delivery:
                     return
                 self._drop_first(group)
         stored = message.qos and any(session.stored for session in group.members)
+        self._budget.hold(message)
         group.wait(message, self._journal.waits(group.filter, message) if stored else 0)
 
-    def _drop_first(self, group: ShareGroup) -> None:
+    def _take(self, group: ShareGroup) -> tuple[Message, int]:
         message, row = group.take()
+        self._budget.let_go(message)
+        return message, row
+
+    def _drop_first(self, group: ShareGroup) -> None:
+        message, row = self._take(group)
         self._journal.taken(row, message)
 
     def _enqueue(self, session: Session, outgoing: Outgoing, now: float) -> None:
@@ -200,7 +209,7 @@ class Delivery:
         if self._is_full(session, size):
             while queue and queue[0].message.expired(now):
                 expired = queue.popleft()
-                session.held_bytes -= expired.message.size
+                session.let_go(expired.message)
                 self._journal.done(expired)
                 self._counters.dropped_expired += 1
             while self._is_full(session, size):
@@ -209,12 +218,12 @@ class Delivery:
                 if victim is outgoing:
                     return
                 queue.remove(victim)
-                session.held_bytes -= victim.message.size
+                session.let_go(victim.message)
                 self._journal.done(victim)
         if outgoing.qos:
             self._journal.queued(session, outgoing)
         queue.append(outgoing)
-        session.held_bytes += size
+        session.hold(outgoing.message)
 
     def _is_full(self, session: Session, size: int) -> bool:
         limits = session.limits
@@ -262,7 +271,7 @@ class Delivery:
         if qos:
             packet_id = session.take_packet_id()
             session.unacknowledged[packet_id] = outgoing
-            session.held_bytes += message.size
+            session.hold(message)
             if session.stored:
                 self._journal.sent(session, outgoing, packet_id)
             connection.out += (head, packet_id.to_bytes(2, "big"), properties, payload)
@@ -285,7 +294,7 @@ class Delivery:
         data = b"".join((first, head[1:], identifier, properties, outgoing.message.payload))
         largest = connection.maximum_packet_bytes
         if largest is not None and len(data) > largest:
-            session.held_bytes -= outgoing.message.size
+            session.let_go(outgoing.message)
             self._too_large(session, outgoing, largest, now)
             return
         session.unacknowledged[packet_id] = outgoing

@@ -77,6 +77,8 @@ class Limits:
       retained_messages, retained_bytes: retained messages in all.
       device_queue, service_queue: what a session may hold, by the kind of its owner. A pipeline's
         session must last while its sink is away, a device's commands are few.
+      queued_bytes: what waits for clients or is unacknowledged in all, each message counted once.
+        Beyond it publishes are refused (0x97), and clients of 3.1.1 are not read from.
       queue_full: what is dropped when a queue is full.
       response_information: given to clients that ask for it (CONNACK: Response Information), with
         ``%client`` for the client identifier; None gives nothing.
@@ -111,6 +113,7 @@ class Limits:
     service_queue: QueueLimits = field(
         default_factory=lambda: QueueLimits(messages=1_000_000, bytes=1 * GIB)
     )
+    queued_bytes: int = 2 * GIB
     queue_full: QueueFull = QueueFull.DROP_NEWEST
     response_information: str | None = None
     reveal_reasons: bool = True
@@ -153,6 +156,7 @@ LIVE = frozenset(
         "device_queue",
         "service_queue",
         "queue_full",
+        "queued_bytes",
         "response_information",
         "reveal_reasons",
     }

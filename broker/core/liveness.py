@@ -99,6 +99,9 @@ class Liveness:
     def _check(self, connection: Connection, now: float) -> None:
         if connection.state is not State.CONNECTED:
             return
+        if connection.stalled:
+            # What it sends isn't read.
+            connection.last_received = now
         silent = now - connection.last_received
         if silent < connection.keep_alive_seconds * _KEEP_ALIVE_GRACE:
             self._watch(connection)

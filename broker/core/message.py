@@ -31,7 +31,8 @@ class Message:
     ``publisher`` is the client identifier (for No Local); ``arrived_at`` and ``expires_at`` are in
     the core's seconds.
     ``size``: the bytes of memory that the message counts for in a queue. The journal's are ``row``,
-    its row in the store, or 0, and ``held``, how many other rows refer to that.
+    its row in the store, or 0, and ``held``, how many other rows refer to that; the budget's is
+    ``holders``.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Message:
         "arrived_at",
         "expires_at",
         "held",
+        "holders",
         "packet",
         "payload",
         "publisher",
@@ -63,6 +65,7 @@ class Message:
         self.expires_at = None if interval is None else now + interval
         self.row = 0
         self.held = 0
+        self.holders = 0
         self._frames: dict[object, tuple[bytes, bytes]] | None = None
 
     def expired(self, now: float) -> bool:

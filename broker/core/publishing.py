@@ -13,6 +13,7 @@ from mqtt5 import (
     PubRelPacket,
 )
 
+from broker.core.budget import Budget
 from broker.core.connection import Connection
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
@@ -56,12 +57,14 @@ class Publishing:
         retained: Retained,
         counters: Counters,
         journal: Journal,
+        budget: Budget,
     ) -> None:
         self.limits = limits
         self._delivery = delivery
         self._retained = retained
         self._counters = counters
         self._journal = journal
+        self._budget = budget
 
     def publish(self, connection: Connection, packet: PublishPacket, now: float) -> None:
         """Handles a client's PUBLISH. Raises ProtocolError."""
@@ -147,6 +150,8 @@ class Publishing:
             connection.permitted[topic] = permitted
         if not permitted:
             reason = _NOT_AUTHORIZED
+        elif self._budget.is_full:
+            reason = _QUOTA_EXCEEDED
         else:
             reason = self.accept(Message(packet, topic, session.client_id, now), session, now)
         if reason >= 0x80:
@@ -172,7 +177,13 @@ class Publishing:
         self._delivery.losses.note(session, f"PUBLISH{about} refused, {why}", now)
 
     def _why(self, reason: int) -> str:
-        why = _WHY_REFUSED.get(reason, "retained messages are at their limit")
+        why = _WHY_REFUSED.get(reason)
+        if why is None:
+            why = (
+                "as much waits in all as may"
+                if self._budget.is_full
+                else "retained messages are at their limit"
+            )
         if reason == _TOPIC_NAME_INVALID:
             why += f" than the {self.limits.topic_levels} that are taken"
         return why

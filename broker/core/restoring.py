@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mqtt5 import ConnectPacket, PublishPacket
 
+from broker.core.budget import Budget
 from broker.core.facts import Stored, StoredDelivery, Subscribed
 from broker.core.journal import Journal
 from broker.core.message import Message
@@ -33,12 +34,14 @@ class Restoring:
         subscribing: Subscribing,
         retained: Retained,
         wills: Wills,
+        budget: Budget,
     ) -> None:
         self._journal = journal
         self._sessions = sessions
         self._subscribing = subscribing
         self._retained = retained
         self._wills = wills
+        self._budget = budget
         self._messages: dict[int, Message] = {}
         self._groups: dict[str, ShareGroup] = {}
 
@@ -62,7 +65,9 @@ class Restoring:
         for released in stored.released:
             sessions[released.client_id].released[released.packet_id] = None
         for waiting in stored.waiting:
-            self._groups[waiting.share_filter].wait(self._held(waiting.message), waiting.row)
+            message = self._held(waiting.message)
+            self._budget.hold(message)
+            self._groups[waiting.share_filter].wait(message, waiting.row)
         for topic, row in stored.retained:
             self._retained.restore(topic, self._held(row))
         for kept in stored.sessions:
@@ -106,7 +111,7 @@ class Restoring:
             None if share is None else self._groups.get(share),
         )
         outgoing.row = delivery.row
-        session.held_bytes += outgoing.message.size
+        session.hold(outgoing.message)
         if delivery.packet_id:
             session.resend[delivery.packet_id] = outgoing
         else:

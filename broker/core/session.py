@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from broker.core.budget import Budget
 from broker.core.limits import QueueLimits
 from broker.core.message import Message
 from broker.core.timers import Timer
@@ -59,6 +60,7 @@ class Session:
     """
 
     __slots__ = (
+        "budget",
         "client_id",
         "connection",
         "device",
@@ -81,10 +83,13 @@ class Session:
         "window",
     )
 
-    def __init__(self, client_id: str, owner: str, limits: QueueLimits, *, device: bool) -> None:
+    def __init__(
+        self, client_id: str, owner: str, limits: QueueLimits, budget: Budget, *, device: bool
+    ) -> None:
         self.client_id = client_id
         self.owner = owner
         self.limits = limits
+        self.budget = budget
         self.device = device
         self.stored = False
         self.connection: Connection | None = None
@@ -102,6 +107,16 @@ class Session:
         self.window = HIGHEST_PACKET_ID
         self.losses: dict[str, int] = {}
         self.loss_timer: Timer | None = None
+
+    def hold(self, message: Message) -> None:
+        """One more message waits, or is unacknowledged."""
+        self.held_bytes += message.size
+        self.budget.hold(message)
+
+    def let_go(self, message: Message) -> None:
+        """It does no longer."""
+        self.held_bytes -= message.size
+        self.budget.let_go(message)
 
     def take_packet_id(self) -> int:
         """The next identifier that is not in use [MQTT-2.2.1-4].
@@ -148,6 +163,7 @@ class Session:
         self.resend = self.unacknowledged | self.resend
         self.unacknowledged = {}
         if self.queue:
-            kept = deque(outgoing for outgoing in self.queue if outgoing.qos)
-            self.held_bytes -= sum(out.message.size for out in self.queue if not out.qos)
-            self.queue = kept
+            for outgoing in self.queue:
+                if not outgoing.qos:
+                    self.let_go(outgoing.message)
+            self.queue = deque(outgoing for outgoing in self.queue if outgoing.qos)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from broker.auth.principal import Principal, PrincipalKind
+from broker.core.budget import Budget
 from broker.core.connection import Connection
 from broker.core.facts import SessionKept
 from broker.core.journal import Journal
@@ -26,8 +27,10 @@ class Sessions:
         wills: Wills,
         timers: Timers,
         journal: Journal,
+        budget: Budget,
     ) -> None:
         self.limits = limits
+        self._budget = budget
         self._subscribing = subscribing
         self._wills = wills
         self._timers = timers
@@ -111,7 +114,9 @@ class Sessions:
 
     def _new(self, client_id: str, owner: str, *, device: bool) -> Session:
         queue = self._queue_of(device=device)
-        session = self._sessions[client_id] = Session(client_id, owner, queue, device=device)
+        session = self._sessions[client_id] = Session(
+            client_id, owner, queue, self._budget, device=device
+        )
         return session
 
     def _queue_of(self, *, device: bool) -> QueueLimits:

@@ -53,6 +53,7 @@ class ClientProtocol(asyncio.Protocol):
         self._connection: Connection | None = None
         self._paused_for_answers = False
         self._paused_for_login = False
+        self._paused_for_room = False
         self.lingers = False
         self.origin = origin or Origin(host="unknown", port=0)
         self._is_proxied = origin is not None
@@ -142,6 +143,14 @@ class ClientProtocol(asyncio.Protocol):
             anonymous=self._listener.anonymous,
         )
 
+    def read(self, *, on: bool) -> None:
+        """Whether anything is read at all: not from a client that must wait for room."""
+        self._paused_for_room = not on
+        if on:
+            self._continue_reading()
+        elif self._transport is not None:
+            self._transport.pause_reading()
+
     def pause_reading(self) -> None:
         """Until the login is verified, what the client sends stays with the system."""
         self._paused_for_login = True
@@ -190,5 +199,5 @@ class ClientProtocol(asyncio.Protocol):
     def _continue_reading(self) -> None:
         if self._transport is None or self._transport.is_closing() or self.lingers:
             return
-        if not self._paused_for_answers and not self._paused_for_login:
+        if not (self._paused_for_answers or self._paused_for_login or self._paused_for_room):
             self._transport.resume_reading()

@@ -191,6 +191,10 @@ class Shell:
             protocol = connection.transport
             assert isinstance(protocol, ClientProtocol)
             self.core.written(connection, protocol.write(write.data), self.loop.time())
+        for read in turn.reads:
+            protocol = read.connection.transport
+            assert isinstance(protocol, ClientProtocol)
+            protocol.read(on=read.on)
         for close in turn.closes:
             protocol = close.connection.transport
             assert isinstance(protocol, ClientProtocol)

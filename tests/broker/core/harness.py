@@ -85,6 +85,7 @@ class Client:
         self.inbox: list[Packet] = []
         self.closed: str | None = None
         self.reads = True
+        self.reading = True
 
     def send(self, packet: Packet) -> None:
         self.send_bytes(encode(packet, self.protocol))
@@ -179,6 +180,10 @@ class House:
                     client.deliver(write.data)
                 unwritten = 0 if client.reads else connection.buffered_bytes
                 self.core.written(connection, unwritten, self.now)
+            for read in turn.reads:
+                client = read.connection.transport
+                assert isinstance(client, Client)
+                client.reading = read.on
             for close in turn.closes:
                 client = close.connection.transport
                 assert isinstance(client, Client)

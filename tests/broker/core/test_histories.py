@@ -21,6 +21,7 @@ from mqtt5 import (
 )
 
 from broker.core.broker import Broker
+from broker.core.message import Message
 from broker.core.session import Outgoing
 from mqtt import topics
 from mqtt.codec import ProtocolVersion
@@ -187,6 +188,8 @@ def test_the_store_holds_at_every_moment_what_a_crash_would_need(
                 assert durable_state(restored.core) == durable_state(house.core)
                 rows = len(house.store.load().messages)
                 assert rows == len(messages_held(house.core)), "a message in use, and no other"
+                assert house.core.queued_bytes == bytes_waiting(house.core)
+                assert restored.core.queued_bytes <= house.core.queued_bytes
         finally:
             house.store.close()
 
@@ -237,6 +240,16 @@ def messages_held(core: Broker) -> set[int]:
                 message.row for message, row in zip(group.queue, group.rows, strict=True) if row
             }
     return held
+
+
+def bytes_waiting(core: Broker) -> int:
+    waiting: set[Message] = set()
+    for session in core.sessions:
+        waiting |= {out.message for out in session.unacknowledged.values()}
+        waiting |= {out.message for out in (*session.resend.values(), *session.queue)}
+        for group in session.groups.values():
+            waiting |= {*group.queue}
+    return sum(message.size for message in waiting)
 
 
 @settings(max_examples=150, deadline=None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.limits import QueueLimits
+from broker.core.budget import Budget
+from broker.core.limits import Limits, QueueLimits
 from broker.core.session import Session
 from broker.core.subscriptions import Subscription, Subscriptions
 from mqtt.topics import TopicFilter
@@ -26,7 +27,9 @@ def test_lookup_equals_matching_one_by_one(
     steps: list[tuple[bool, str, str | None]], topics: list[str]
 ) -> None:
     subscriptions = Subscriptions()
-    session = Session("c", "owner", QueueLimits(messages=1, bytes=1), device=False)
+    session = Session(
+        "c", "owner", QueueLimits(messages=1, bytes=1), Budget(Limits()), device=False
+    )
     present: dict[TopicFilter, Subscription] = {}
     for adding, pattern, share in steps:
         topic_filter = TopicFilter(pattern, share=share)
