@@ -6,7 +6,6 @@ import os
 import pwd
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,10 @@ from tests.harness.waiting import wait_until
 
 _UNPRIVILEGED = ("postgres", "nobody")
 """Whom it runs as where we are root, which it refuses to be."""
+
+
+# The pipe ends with us, however we end. SIGINT cuts off whoever is still connected.
+_UNTIL_END_OF_INPUT = '"$@" & cat; kill -INT $!; wait $!'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,22 +106,26 @@ def _served(server: Postgresql, binaries: Path, account: dict[str, Any]) -> Iter
     settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off"}
     process = subprocess.Popen(
         [
+            "sh",
+            "-c",
+            _UNTIL_END_OF_INPUT,
+            "sh",
             str(binaries / "postgres"),
             f"-D{folder / 'data'}",
             *(f"-c{key}={value}" for key, value in settings.items()),
         ],
         cwd=folder,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         **account,
     )
+    assert process.stdin is not None
     try:
         wait_until(lambda: _answers(server, process), seconds=30, what="PostgreSQL")
         yield
     finally:
-        # At once: whoever is still connected is cut off.
-        process.send_signal(signal.SIGINT)
+        process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
         if process.poll() is None:
