@@ -1,0 +1,134 @@
+"""What clients can cost a broker: a real process, raw sockets that read when they are told to."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import argon2
+import psutil
+import pytest
+from mqtt5 import ConnectPacket, PublishPacket, QoS, SubscribePacket, TopicFilter
+
+from mqtt.codec import Decoder, ProtocolVersion, encode
+from tests.harness.processes import Process
+
+V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
+MB = 1_000_000
+_REGISTRY = """\
+version: 1
+roles:
+  all: {{publish: {{allow: ["devices/#"]}}, subscribe: {{allow: ["devices/#"]}}}}
+devices:
+  d1: {{role: all, password_hash: '{hash}'}}
+services:
+  s: {{role: all, client_id_prefix: s-, password_hash: '{hash}'}}
+"""
+_HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("secret")
+
+
+@contextmanager
+def broker(folder: Path, limits: str = "") -> Iterator[tuple[int, psutil.Process]]:
+    (folder / "registry.yaml").write_text(_REGISTRY.format(hash=_HASH))
+    (folder / "broker.yaml").write_text(
+        "listeners: [{type: tcp, host: 127.0.0.1, port: 0}]\n"
+        f"registry: {{file: registry.yaml}}\n{limits}"
+    )
+    command = [sys.executable, "-m", "broker.server", "--config", str(folder / "broker.yaml")]
+    process = Process(command, log=folder / "broker.log")
+    try:
+        port = int(process.wait_for(r"^ready mqtt://[^:]+:(\d+)")[1])
+        yield port, psutil.Process(process.pid)
+    finally:
+        process.kill()
+
+
+def connected(
+    port: int, client_id: str, protocol: ProtocolVersion, *, lasting: bool = False
+) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connect = ConnectPacket(
+        client_id,
+        username=client_id.partition("-")[0],
+        password=b"secret",
+        clean_start=not lasting,
+        session_expiry_interval=3_600 if lasting and protocol is V5 else 0,
+    )
+    sock.sendall(encode(connect, protocol))
+    # No more than the CONNACK: a session's messages stand right behind it.
+    kind, length = sock.recv(2)
+    assert kind == 0x20
+    sock.recv(length)
+    return sock
+
+
+def subscribe(sock: socket.socket, protocol: ProtocolVersion) -> None:
+    wanted = TopicFilter("devices/#", max_qos=QoS.AT_LEAST_ONCE)
+    sock.sendall(encode(SubscribePacket(1, [wanted]), protocol))
+    assert sock.recv(1_000)[0] == 0x90
+
+
+def publish(number: int, size: int, qos: int, protocol: ProtocolVersion) -> bytes:
+    payload = str(number).encode().ljust(size, b".")
+    packet_id = number + 1 if qos else None
+    return encode(
+        PublishPacket("devices/d1/x", payload, qos=QoS(qos), packet_id=packet_id), protocol
+    )
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_device_that_stalls_under_a_flood_of_100_mb_costs_at_most_16_mb(
+    tmp_path: Path, qos: int
+) -> None:
+    with broker(tmp_path) as (port, process), connected(port, "d1", V5) as device:
+        subscribe(device, V5)
+        with connected(port, "s-1", V5) as publisher:
+            before = process.memory_info().rss
+            largest = before
+            decoder, acknowledged = Decoder(protocol=V5), 0
+            for number in range(1_000):
+                publisher.sendall(publish(number, 100_000, qos, V5))
+                while qos and acknowledged < number - 10:
+                    acknowledged += len(decoder.feed(publisher.recv(65_536)))
+                if number % 20 == 0:
+                    largest = max(largest, process.memory_info().rss)
+            publisher.sendall(b"\xc0\x00")
+            publisher.settimeout(30)
+            while publisher.recv(65_536)[-2:] != b"\xd0\x00":
+                pass
+            largest = max(largest, process.memory_info().rss)
+    assert largest - before < 16 * MB
+
+
+def test_a_publisher_of_3_1_1_waits_while_too_much_waits_in_all_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    with broker(tmp_path, "limits: {queued_bytes: 1000000}\n") as (port, _):
+        with connected(port, "s-reader", V5, lasting=True) as reader:
+            subscribe(reader, V5)
+        with connected(port, "s-1", V311) as publisher:
+            count = 60
+            publisher.sendall(b"".join(publish(n, 50_000, 1, V311) for n in range(30)))
+            publisher.settimeout(1)
+            acknowledged = b""
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    acknowledged += publisher.recv(1_000)
+            assert 0 < len(acknowledged) // 4 < 30
+            with connected(port, "s-reader", V5, lasting=True) as reader:
+                reader.settimeout(20)
+                publisher.settimeout(20)
+                publisher.sendall(b"".join(publish(n, 50_000, 1, V311) for n in range(30, count)))
+                decoder, got = Decoder(protocol=V5), list[int]()
+                while len(got) < count:
+                    for packet in decoder.feed(reader.recv(65_536)):
+                        assert isinstance(packet, PublishPacket)
+                        got.append(int(packet.payload.rstrip(b".")))
+                        reader.sendall(b"\x40\x02" + (packet.packet_id or 0).to_bytes(2))
+            while len(acknowledged) < 4 * count:
+                acknowledged += publisher.recv(1_000)
+    assert got == list(range(count))
