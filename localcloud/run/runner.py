@@ -40,7 +40,7 @@ from localcloud.run.figures import Figures, judge, lost_ids
 from localcloud.run.jobs import Devices, commands_command, telemetry_command, warehouse_command
 from localcloud.run.lifetime import Interrupts, RunFailed, alone_in
 from localcloud.run.rate import Rate
-from localcloud.run.servers import Servers, make_credentials
+from localcloud.run.servers import BROKER_STORE, Servers, make_credentials
 from localcloud.run.settings import RunSettings
 from localcloud.run.taps import CommandsTap, DeadLettersTap, Puller, ResultsTap, TelemetryTap
 from localcloud.run.warehouse import RowCounter, Warehouse
@@ -131,6 +131,9 @@ def _prepare(folder: Path, *, keep: bool) -> None:
     if not keep:
         for stored in ("bigquery", ARCHIVE):
             shutil.rmtree(folder / stored, ignore_errors=True)
+    # The broker's store is of one run, as Pub/Sub's memory is, whatever is kept.
+    for file in folder.glob(f"{BROKER_STORE}*"):
+        file.unlink()
     (folder / "bigquery").mkdir(exist_ok=True)
 
 

@@ -24,6 +24,8 @@ PIPELINE_SUBSCRIPTIONS = {
     "telemetry-archive": "telemetry",
     "commands-mqtt": "commands",
 }
+BROKER_STORE = "broker.db"
+"""In the run's folder: what the broker has acknowledged and the pipelines have not taken yet."""
 
 _BROKER_READY = re.compile(r"ready mqtt://(\S+)")
 _PUBSUB_READY = re.compile(r"local Pub/Sub ready on (\S+)")
@@ -77,6 +79,7 @@ class Servers:
         config.write_text(
             "listeners:\n  - {type: tcp, host: 127.0.0.1, port: 0}\n"
             f"registry: {{file: {json.dumps(credentials.registry.name)}}}\n"
+            f"store: {{file: {BROKER_STORE}}}\n"
         )
         # BigQuery takes longest, so it goes first.
         self._bigquery = children.start(
