@@ -102,6 +102,27 @@ class Turn:
         """Has the connection read from, or not."""
         self.reads.append(Read(connection=connection, on=on))
 
+    def notice(
+        self,
+        connection: Connection,
+        text: str,
+        *,
+        event: str = "notice",
+        reason: str = "",
+        warning: bool = False,
+    ) -> None:
+        """Something about a connection is for the log; see ``Notice``."""
+        self.notices.append(
+            Notice(
+                client_id=connection.client_id or connection.peer,
+                text=text,
+                event=event,
+                reason=reason,
+                connection=connection,
+                warning=warning,
+            )
+        )
+
     def take(self, changes: Changes) -> Turn:
         """All of it with ``changes``; what comes next is another turn's."""
         taken = Turn(

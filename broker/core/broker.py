@@ -28,12 +28,13 @@ from mqtt5 import (
 
 from broker.auth.identity import Login
 from broker.core.acknowledging import Acknowledging
-from broker.core.actions import Close, Notice, Turn
+from broker.core.actions import Turn
 from broker.core.authenticating import Authenticating, Unproved
 from broker.core.budget import Budget
 from broker.core.connection import Connection, Exchange, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
+from broker.core.ending import Ending
 from broker.core.facts import Stored
 from broker.core.handshake import Handshake, Refused
 from broker.core.journal import Journal
@@ -41,7 +42,6 @@ from broker.core.limits import Limits
 from broker.core.liveness import Liveness
 from broker.core.own_topics import OwnTopics
 from broker.core.publishing import Publishing
-from broker.core.reasons import encode_with_reason
 from broker.core.restoring import Restoring
 from broker.core.retained import Retained
 from broker.core.session import Session
@@ -52,9 +52,8 @@ from broker.core.subscriptions import Subscriptions
 from broker.core.timers import Timers
 from broker.core.wills import Wills
 from mqtt.codec import Decoder, ProtocolVersion
-from mqtt.errors import ProtocolError, UnsupportedProtocol
+from mqtt.errors import ProtocolError
 
-_V311_UNACCEPTABLE_PROTOCOL = b"\x20\x02\x00\x01"
 _PINGRESP = b"\xd0\x00"
 _HELD_PACKETS = 1_000
 """A client need not wait for CONNACK, but then must not go far ahead of it [MQTT-3.1.4-5]."""
@@ -147,15 +146,24 @@ class Broker:
             turn=self._delivery.turn,
             new_token=new_token,
         )
+        self._ending = Ending(
+            limits=limits,
+            turn=self._delivery.turn,
+            counters=self.counters,
+            handshake=self._handshake,
+            sessions=self.sessions,
+            wills=self._wills,
+            forget=self._forget,
+        )
         self._limited = (
             *(self._delivery, publishing, subscribing),
-            *(self.sessions, self._handshake, budget),
+            *(self.sessions, self._handshake, self._ending, budget),
         )
         self._liveness = Liveness(
             connect_timeout_seconds=limits.connect_timeout_seconds,
             timers=self._timers,
             counters=self.counters,
-            end=self._close,
+            end=self._ending.close,
         )
         self._authenticating = Authenticating(
             turn=self._delivery.turn, liveness=self._liveness, methods=methods
@@ -171,7 +179,7 @@ class Broker:
             SubscribePacket: subscribing.subscribe,
             UnsubscribePacket: subscribing.unsubscribe,
             PingReqPacket: self._ping,
-            DisconnectPacket: self._disconnect,
+            DisconnectPacket: self._ending.disconnected,
             AuthPacket: self._authenticating.answered,
         }
 
@@ -193,7 +201,7 @@ class Broker:
             packets = connection.decoder.feed(data)
         except ProtocolError as error:
             self.receive(connection, error.packets, now)
-            self._violated(connection, error, now)
+            self._ending.violated(connection, error, now)
         else:
             self.receive(connection, packets, now)
         if connection.pubacks:
@@ -209,7 +217,7 @@ class Broker:
         try:
             self._acknowledging.all_acknowledged(connection, identifiers, now)
         except ProtocolError as error:
-            self._violated(connection, error, now)
+            self._ending.violated(connection, error, now)
 
     def receive(self, connection: Connection, packets: list[Packet], now: float) -> None:
         """Whole packets came from the client. What breaks the protocol ends the connection."""
@@ -227,7 +235,7 @@ class Broker:
                     return
                 if connection.state is State.CLOSED:
                     return
-                self._violated(
+                self._ending.violated(
                     connection,
                     ProtocolError(f"{type(packet).__name__} while {connection.state.label}"),
                     now,
@@ -236,7 +244,7 @@ class Broker:
             try:
                 handlers[type(packet)](connection, packet, now)
             except ProtocolError as error:
-                self._violated(connection, error, now)
+                self._ending.violated(connection, error, now)
                 return
 
     def authenticated(
@@ -272,17 +280,17 @@ class Broker:
             principal = login.principal
             earlier = self._handshake.admit(connection, principal)
             if earlier is not None and earlier.connection is not None:
-                self._take_over(earlier.connection, now)
+                self._ending.taken_over(earlier.connection, now)
             session = self._handshake.complete(connection, login, now, data=data)
         except Refused as refusal:
-            self._refuse(connection, refusal, now)
+            self._ending.refuse(connection, refusal, now)
             return
         self.counters.connections_accepted += 1
         self._authenticating.ended(connection)
         self._liveness.connected(connection)
         self._liveness.login_ends(connection, until)
         version = "5.0" if connection.v5 else "3.1.1"
-        self._notice(
+        self._delivery.turn.notice(
             connection, f"connected from {connection.peer} (MQTT {version})", event="connected"
         )
         self._delivery.send_all_again(session, now)
@@ -295,7 +303,7 @@ class Broker:
         try:
             self._authenticating.challenge(connection, data, now)
         except Unproved as error:
-            self._unproved(connection, error, now)
+            self._ending.unproved(connection, error, now)
             return
         if connection.state is State.CHALLENGED:
             self._receive_held(connection, now)
@@ -305,18 +313,14 @@ class Broker:
         if connection.exchange is not Exchange.SERVERS_TURN:
             return
         if connection.state is State.CONNECTED:
-            self._close(connection, DisconnectReasonCode.SERVER_BUSY, reason, now)
+            self._ending.close(connection, DisconnectReasonCode.SERVER_BUSY, reason, now)
         else:
             refusal = Refused(ConnAckReasonCode.SERVER_BUSY, reason)
-            self._refuse(connection, refusal, now)
+            self._ending.refuse(connection, refusal, now)
 
     def lost(self, connection: Connection, now: float, reason: str) -> None:
         """The network connection is gone without a DISCONNECT."""
-        if connection.state is not State.CLOSED:
-            self._notice(
-                connection, f"connection lost: {reason}", event="connection_lost", reason=reason
-            )
-            self._end(connection, now, with_will=True)
+        self._ending.lost(connection, now, reason)
 
     def written(self, connection: Connection, unwritten_bytes: int, now: float) -> None:
         """The shell has done a ``Write``; ``unwritten_bytes`` still wait for the system."""
@@ -345,7 +349,7 @@ class Broker:
     def shut_down(self, now: float) -> None:
         """Says goodbye to everyone: DISCONNECT 0x8B (4.13). Wills are published."""
         for connection in list(self.connections):
-            self._close(
+            self._ending.close(
                 connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN, "server shutting down", now
             )
 
@@ -371,18 +375,20 @@ class Broker:
         if connection.will is not None and not principal.may_leave_will(connection.will.topic):
             connection.will = None
             self._wills.discarded(connection.client_id)
-            self._notice(connection, "its will is dropped: not allowed any more", warning=True)
+            self._delivery.turn.notice(
+                connection, "its will is dropped: not allowed any more", warning=True
+            )
         self._liveness.login_ends(connection, until)
 
     def expel(self, connection: Connection, reason: str, now: float) -> None:
         """A client that was let in must go: what it proved proves nothing any more (0x87)."""
         if connection.state is State.CONNECTED:
-            self._close(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
+            self._ending.close(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
 
     def kick(self, session: Session, now: float, *, forget: bool) -> None:
         """An operator ends the connection (DISCONNECT 0x98), and with ``forget`` the session."""
         if session.connection is not None:
-            self._close(
+            self._ending.close(
                 session.connection,
                 DisconnectReasonCode.ADMINISTRATIVE_ACTION,
                 "closed by an operator",
@@ -422,7 +428,12 @@ class Broker:
             self._handshake.begin(connection, packet)
             self._authenticating.begin(connection, packet)
         except Refused as refusal:
-            self._refuse(connection, refusal, now)
+            self._ending.refuse(connection, refusal, now)
+
+    def _forget(self, connection: Connection) -> None:
+        self._liveness.stop(connection)
+        self._stalling.forget(connection)
+        self.connections.discard(connection)
 
     def _ping(self, connection: Connection, packet: PingReqPacket, now: float) -> None:
         # [MQTT-3.12.4-1]
@@ -440,177 +451,19 @@ class Broker:
         try:
             renewed = self._authenticating.renew(connection, login, data)
         except Unproved as error:
-            self._unproved(connection, error, now)
+            self._ending.unproved(connection, error, now)
             return
         self.permit(connection, renewed, now, until=until)
-
-    def _unproved(self, connection: Connection, error: Unproved, now: float) -> None:
-        if connection.state is State.CONNECTED:
-            # [MQTT-4.12.1-2]
-            self._close(connection, DisconnectReasonCode.NOT_AUTHORIZED, str(error), now)
-        else:
-            # [MQTT-4.12.0-4]
-            refusal = Refused(ConnAckReasonCode.NOT_AUTHORIZED, str(error))
-            self._refuse(connection, refusal, now)
 
     def _hold(self, connection: Connection, packets: list[Packet], now: float) -> None:
         connection.held += packets
         if len(connection.held) > _HELD_PACKETS:
             error = ProtocolError(f"more than {_HELD_PACKETS} packets before CONNACK")
-            self._violated(connection, error, now)
+            self._ending.violated(connection, error, now)
 
     def _receive_held(self, connection: Connection, now: float) -> None:
         held, connection.held = connection.held, []
         self.receive(connection, held, now)
-
-    def _disconnect(self, connection: Connection, packet: DisconnectPacket, now: float) -> None:
-        session = connection.session
-        if session is None:
-            # [MQTT-3.1.2-30]: instead of an answer to a challenge.
-            error = ProtocolError("the client gave up its authentication")
-            self._violated(connection, error, now)
-            return
-        interval = packet.session_expiry_interval
-        if interval is not None:
-            if interval and not session.expiry_seconds:
-                # [MQTT-3.14.2-2], and 3.14.2.2.2: 0 in CONNECT stays 0.
-                raise ProtocolError("DISCONNECT sets a session expiry where CONNECT had none")
-            session.expiry_seconds = min(interval, self.limits.session_expiry_seconds)
-        code = packet.reason_code
-        # [MQTT-3.14.4-3], [MQTT-3.1.2-10]
-        normal = code == DisconnectReasonCode.NORMAL_DISCONNECTION
-        self._notice(
-            connection,
-            f"disconnected by the client ({code.name.lower()})",
-            event="disconnected",
-            reason=code.name.lower(),
-        )
-        self._delivery.turn.closes.append(
-            Close(connection=connection, reason=f"client: {code.name.lower()}")
-        )
-        self._end(connection, now, with_will=not normal)
-
-    def _take_over(self, connection: Connection, now: float) -> None:
-        # [MQTT-3.1.4-3]
-        self.counters.sessions_taken_over += 1
-        self._close(
-            connection,
-            DisconnectReasonCode.SESSION_TAKEN_OVER,
-            "another connection uses the client identifier",
-            now,
-        )
-
-    def _violated(self, connection: Connection, error: ProtocolError, now: float) -> None:
-        if connection.state is State.CLOSED:
-            return
-        self.counters.protocol_errors += 1
-        if connection.state is State.CONNECTED:
-            # [MQTT-4.13.1-1]
-            self._close(connection, DisconnectReasonCode(error.reason_code), str(error), now)
-            return
-        if isinstance(error, UnsupportedProtocol):
-            # [MQTT-3.1.2-2]: in the form that every client of another version understands.
-            self._delivery.turn.send(connection, _V311_UNACCEPTABLE_PROTOCOL)
-        elif connection.decoder.protocol:
-            # [MQTT-3.1.4-1], [MQTT-4.12.0-4]
-            connection.v5 = connection.protocol is ProtocolVersion.V5
-            if connection.v5:
-                code = ConnAckReasonCode(error.reason_code)
-                self._handshake.refuse(connection, Refused(code, str(error)))
-        self._notice(
-            connection,
-            f"closed before CONNACK: {error}",
-            event="closed_before_connack",
-            reason=str(error),
-            warning=True,
-        )
-        self._delivery.turn.closes.append(Close(connection=connection, reason=str(error)))
-        self._end(connection, now, with_will=False)
-
-    def _refuse(self, connection: Connection, refusal: Refused, now: float) -> None:
-        self.counters.connections_refused += 1
-        self._notice(
-            connection,
-            f"CONNECT refused ({refusal.reason_code.name.lower()}): {refusal}",
-            event="connect_refused",
-            reason=str(refusal),
-            warning=True,
-        )
-        self._handshake.refuse(connection, refusal)
-        # [MQTT-3.1.4-6], [MQTT-3.2.2-7]
-        self._delivery.turn.closes.append(Close(connection=connection, reason=str(refusal)))
-        self._end(connection, now, with_will=False)
-
-    def _close(
-        self, connection: Connection, code: DisconnectReasonCode, reason: str, now: float
-    ) -> None:
-        """Ends a connection from this side; a 3.1.1 client is told nothing, for there is no way."""
-        if connection.state is State.CONNECTED:
-            self._notice(
-                connection,
-                f"disconnected ({code.name.lower()}): {reason}",
-                event="closed",
-                reason=reason,
-                warning=True,
-            )
-            if connection.v5:
-                # [MQTT-3.14.0-1] bars it before CONNACK.
-                self._say_goodbye(connection, code, reason)
-        self._delivery.turn.closes.append(Close(connection=connection, reason=reason))
-        self._end(connection, now, with_will=True)
-
-    def _say_goodbye(self, connection: Connection, code: DisconnectReasonCode, reason: str) -> None:
-        data = encode_with_reason(
-            connection,
-            lambda text: DisconnectPacket(reason_code=code, reason_str=text),
-            reason,
-            limits=self.limits,
-            is_last=True,
-        )
-        self._delivery.turn.send(connection, data)
-
-    def _end(self, connection: Connection, now: float, *, with_will: bool) -> None:
-        connection.state = State.CLOSED
-        connection.exchange = Exchange.NONE
-        self._liveness.stop(connection)
-        self._stalling.forget(connection)
-        connection.held.clear()
-        connection.aliases.clear()
-        self.connections.discard(connection)
-        session = connection.session
-        if session is None:
-            return
-        connection.session = None
-        # Before the will, which may be for its own client: nothing follows a DISCONNECT
-        # [MQTT-3.14.4-1].
-        self.sessions.connection_ended(session)
-        will, connection.will = connection.will, None
-        if will is not None:
-            if with_will:
-                self._wills.connection_ended(session.client_id, will, now)
-            else:
-                self._wills.discarded(session.client_id)
-        self.sessions.detach(session, now)
-
-    def _notice(
-        self,
-        connection: Connection,
-        text: str,
-        *,
-        event: str = "notice",
-        reason: str = "",
-        warning: bool = False,
-    ) -> None:
-        self._delivery.turn.notices.append(
-            Notice(
-                client_id=connection.client_id or connection.peer,
-                text=text,
-                event=event,
-                reason=reason,
-                connection=connection,
-                warning=warning,
-            )
-        )
 
 
 __all__ = ["Broker", "Connection", "Session", "Turn"]
