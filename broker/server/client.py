@@ -40,6 +40,25 @@ class ClientProtocol(asyncio.Protocol):
     authentication that is under way.
     """
 
+    # Without a dictionary each: there are thousands.
+    __slots__ = (
+        "_connection",
+        "_core",
+        "_is_proxied",
+        "_limit",
+        "_listener",
+        "_loop",
+        "_paused_for_answers",
+        "_paused_for_login",
+        "_paused_for_room",
+        "_shell",
+        "_traffic",
+        "_transport",
+        "exchange",
+        "lingers",
+        "origin",
+    )
+
     def __init__(
         self, shell: Shell, listener: Listener, traffic: Traffic, origin: Origin | None = None
     ) -> None:
