@@ -95,9 +95,14 @@ class Recorder:
             if now >= self._forget_at:
                 self._forget_at = now + _FORGET_EVERY_SECONDS
                 self._records.forget_events(now - self._keep_seconds)
-        except RegistryError as error:
+        except Exception as error:  # whatever it is, the next ones are recorded
             if self._complaint != str(error):
-                LOG.error("connects and disconnects can't be recorded now: %s", error)
+                # What is no RegistryError is a defect, and told with its place.
+                LOG.error(
+                    "connects and disconnects can't be recorded now: %s",
+                    error,
+                    exc_info=not isinstance(error, RegistryError),
+                )
                 self._complaint = str(error)
             return False
         self._complaint = None
@@ -115,7 +120,7 @@ class Recorder:
             return False
         try:
             self._records.record(events, seen)
-        except RegistryError:
+        except Exception:
             with self._lock:
                 self._seen = seen | self._seen
             raise

@@ -21,6 +21,7 @@ class Rows:
     def __init__(self) -> None:
         self.here = threading.Event()
         self.here.set()
+        self.error: Exception = RegistryError("away")
         self.at: list[float] = []
         self.seen: dict[str, float] = {}
         self.batches = 0
@@ -28,7 +29,7 @@ class Rows:
 
     def record(self, events: Sequence[ClientEvent], seen: Mapping[str, float]) -> None:
         if not self.here.is_set():
-            raise RegistryError("away")
+            raise self.error
         self.batches += 1
         self.at += [event.at for event in events]
         self.seen |= seen
@@ -83,6 +84,24 @@ def test_a_database_that_is_away_gets_them_when_it_is_back(
     recorder.stop(10)
     assert rows.at == [0, 1, 2, 9]
     assert caplog.text.count("can't be recorded now") == 1
+
+
+def test_a_write_that_fails_for_whatever_reason_is_not_the_last(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.server.recorder._RETRY_SECONDS", 0.05)
+    rows = Rows()
+    rows.error = OverflowError("date value out of range")
+    rows.here.clear()
+    recorder = Recorder(rows, Counters(), keep_seconds=100)
+    recorder.seen({"d1": 1.0})
+    recorder.add(event(1))
+    eventually(lambda: "can't be recorded now: date value out of range" in caplog.text)
+    assert "in record" in caplog.text, "its place is told"
+    rows.here.set()
+    eventually(lambda: rows.at == [1])
+    recorder.stop(10)
+    assert rows.seen == {"d1": 1.0}
 
 
 def test_what_could_not_be_recorded_at_the_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
