@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,11 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 LONGEST_COMMIT_DELAY_MS = 1_000.0
+LONGEST_KEEP_DAYS = 36_500.0
+"""Rows that are older than a calendar reaches back can't be asked for."""
+SHORTEST_SYSTEM_TOPICS_SECONDS, LONGEST_SYSTEM_TOPICS_SECONDS = 0.05, 86_400.0
+"""Oftener, making the figures would be most of what a broker does."""
+LONGEST_SHUTDOWN_SECONDS = 3_600.0
 
 
 class LogLevel(enum.Enum):
@@ -180,7 +184,7 @@ class StoreConfig:
     """Where sessions, queued and retained messages and wills outlive the process.
 
     Attributes:
-      file: the SQLite file; SQLite puts two more beside it (``-wal``, ``-shm``).
+      file: the SQLite file; SQLite puts its log beside it (``-wal``).
       synchronous: ``full`` (the default): what is acknowledged survives the loss of power;
         ``normal``: it survives the death of the process, and the last moments before a loss of
         power may be gone though they were acknowledged. Commits then wait for no disk.
@@ -223,7 +227,7 @@ class EventsConfig:
     Attributes:
       topic: what they are published to, with ``%name`` for the device's or service's name; none:
         nothing is.
-      keep_days: how long rows stay.
+      keep_days: how long rows stay; above 0, at most 36500.
     """
 
     topic: str | None = "$SYS/events/%name"
@@ -235,8 +239,11 @@ class EventsConfig:
                 check_topic_name(self.topic)
             except TopicError as problem:
                 raise ValueError(f"topic is {self.topic!r}: {problem}") from problem
-        if not 0 < self.keep_days < math.inf:
-            raise ValueError(f"keep_days is {self.keep_days}; it must be above 0")
+        if not 0 < self.keep_days <= LONGEST_KEEP_DAYS:
+            raise ValueError(
+                f"keep_days is {self.keep_days}; it must be above 0, and at most"
+                f" {LONGEST_KEEP_DAYS:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,8 +259,9 @@ class BrokerConfig:
         before and after a restart, learns that there is no such name. None: new ones at each start.
       administration_socket: Unix domain socket for ``mqttbeam broker status`` and the like; only
         the broker's user can open it.
-      system_topics_seconds: how often ``$SYS/broker/…`` tells the broker's figures; 0: never.
-      shutdown_seconds: how long clients may take to read their last bytes.
+      system_topics_seconds: how often ``$SYS/broker/…`` tells the broker's figures, 0.05 to 86400;
+        0: never.
+      shutdown_seconds: how long clients may take to read their last bytes; above 0, at most 3600.
       log_level: the least of what goes to the log on standard error.
       log_format: ``text`` for people, ``json`` for programs.
     """
@@ -276,10 +284,14 @@ class BrokerConfig:
     def __post_init__(self) -> None:
         if not self.listeners:
             raise ValueError("listeners is empty; give at least one")
-        if not 0 <= self.system_topics_seconds < math.inf:
+        shortest, longest = SHORTEST_SYSTEM_TOPICS_SECONDS, LONGEST_SYSTEM_TOPICS_SECONDS
+        if self.system_topics_seconds and not shortest <= self.system_topics_seconds <= longest:
             raise ValueError(
                 f"system_topics_seconds is {self.system_topics_seconds}; it must be 0, for never,"
-                " or more"
+                f" or {shortest:g} to {longest:g}"
             )
-        if not 0 < self.shutdown_seconds < math.inf:
-            raise ValueError(f"shutdown_seconds is {self.shutdown_seconds}; it must be above 0")
+        if not 0 < self.shutdown_seconds <= LONGEST_SHUTDOWN_SECONDS:
+            raise ValueError(
+                f"shutdown_seconds is {self.shutdown_seconds}; it must be above 0, and at most"
+                f" {LONGEST_SHUTDOWN_SECONDS:g}"
+            )

@@ -265,7 +265,9 @@ def _listener(entry: Section, folder: Path) -> Listener | None:
     entry.attempt(partial(_checked, entry, "proxy_protocol", proxied), None)
     if len(entry.complaints) > told:
         return None
-    return entry.attempt(partial(_checked, entry, "type", {"type": kind, **given, **proxied}), None)
+    whole: dict[str, Any] = {"type": kind, **given, **proxied}
+    known = entry.attempt(partial(_checked, entry, "type", whole | {"anonymous": None}), None)
+    return known and entry.attempt(partial(_checked, entry, "anonymous", whole), None)
 
 
 def _checked(entry: Section, key: str, settings: dict[str, Any]) -> Listener:
@@ -348,9 +350,10 @@ def _queue(limits: Section, key: str, default: QueueLimits) -> QueueLimits:
 
 
 def _choice(entry: Section, key: str, kind: type[Any], default: Any) -> Any:
-    text = entry.take(key, str, default.value)
+    # Not only text: YAML 1.1 reads `off` and `no` as False.
+    value = entry.take(key, object, default.value)
     try:
-        return kind(text)
+        return kind(value)
     except ValueError:
         known = ", ".join(item.value for item in kind)
-        raise entry.fail(key, f"is {text!r}; it must be one of: {known}") from None
+        raise entry.fail(key, f"is {value!r}; it must be one of: {known}") from None

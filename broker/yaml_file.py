@@ -6,6 +6,7 @@ never shown where the key says that they are secret.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,10 @@ _KINDS: dict[type, str] = {
     list: "a list",
     dict: "a mapping",
 }
+
+
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+_LONGEST_WRITTEN = 1e15
 
 
 class _StrictLoader(yaml.CSafeLoader):
@@ -168,7 +173,8 @@ class Section:
         try:
             return make()
         except ValueError as problem:
-            raise self.fail(key, str(problem)) from problem
+            # The key's name is told once.
+            raise self.fail(key, str(problem).removeprefix(f"{key} ")) from problem
 
     def attempt(self, make: Callable[[], Value], otherwise: Value) -> Value:
         """Calls ``make``; its complaint is kept in ``complaints``, and ``otherwise`` returned."""
@@ -190,10 +196,29 @@ class Section:
 
     def _checked(self, key: str, value: Any, kind: type[Value]) -> Value:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            try:
+                value = float(value)
+            except OverflowError:
+                raise self.fail(key, "is too large for a number") from None
+        if kind in (int, float) and isinstance(value, str) and _EXPONENT.fullmatch(value):
+            raise self.fail(
+                key, f"is {value!r}, which is text in YAML 1.1; {_as_number(value, kind)}"
+            )
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
             raise self.fail(key, f"is {value!r}; it must be {_KINDS[kind]}")
         return value
+
+
+def _as_number(text: str, kind: type) -> str:
+    """What to write for a number with an exponent: YAML 1.1 wants its point and its sign."""
+    mantissa, exponent = text.lower().split("e")
+    point = mantissa if "." in mantissa else f"{mantissa}.0"
+    sign = exponent if exponent[0] in "+-" else f"+{exponent}"
+    written, number = f"{point}e{sign}", float(text)
+    whole = f"{number:.0f}" if number.is_integer() and abs(number) < _LONGEST_WRITTEN else ""
+    if kind is int:
+        return f"write {whole}" if whole else f"it must be {_KINDS[int]}"
+    return f"write {written} or {whole}" if whole else f"write {written}"
 
 
 def _told(problem: yaml.YAMLError | UnicodeDecodeError, data: bytes) -> str:

@@ -6,7 +6,6 @@ All are checked when the value is built; sizes are in bytes, times in seconds.
 from __future__ import annotations
 
 import enum
-import math
 from dataclasses import dataclass, field, fields, replace
 
 from mqtt.codec import LARGEST_PACKET_BYTES
@@ -15,6 +14,14 @@ NEVER = 0xFFFFFFFF
 """Session expiry interval that means: never [MQTT-3.1.2-23]."""
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+HIGHEST = 2**50
+"""Of what has no bound of its own: more than any machine holds, and no number of a system's own
+overflows.
+"""
+LONGEST_SECONDS = 86_400
+"""Of a limit in seconds that has no bound of its own."""
+MOST_CONNECTIONS = 10_000_000
 
 
 class QueueFull(enum.Enum):
@@ -37,8 +44,8 @@ class QueueLimits:
     bytes: int
 
     def __post_init__(self) -> None:
-        _at_least("messages", self.messages, 1)
-        _at_least("bytes", self.bytes, 1)
+        _check("messages", self.messages, 1, HIGHEST)
+        _check("bytes", self.bytes, 1, HIGHEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,7 @@ class Limits:
       connections_per_address: the same from one address, of IPv6 from one network of 64 bits; this
         machine's own are not counted.
       connect_timeout_seconds: from accepting a connection to its CONNECT, TLS included; the same
-        again for each answer of an enhanced authentication.
+        again for each answer of an enhanced authentication. At most 86400.
       pending_authentications: logins waiting to be verified; those from addresses that have most
         of them waiting are told to come later.
       failed_logins_per_device: in ``failed_logins_seconds``, from one address under one name; more
@@ -58,7 +65,7 @@ class Limits:
       failed_logins_per_address: the same of passwords, under whatever names: then only those who
         have logged in since the start by the same password do so from there, or by a token or
         certificate, which can't be guessed.
-      failed_logins_seconds: how long a failed login counts.
+      failed_logins_seconds: how long a failed login counts; at most 86400.
       connect_packet_bytes: the largest packet that is taken before a client is authenticated.
       maximum_packet_bytes: the largest packet that is taken (CONNACK: Maximum Packet Size).
       receive_maximum: QoS 1 and 2 messages that a client may have unacknowledged.
@@ -121,6 +128,10 @@ class Limits:
     def __post_init__(self) -> None:
         lowest = {"topic_alias_maximum": 0, "sent_topic_aliases": 0, "session_expiry_seconds": 0}
         highest = {
+            "connections": MOST_CONNECTIONS,
+            "connections_per_address": MOST_CONNECTIONS,
+            "connect_timeout_seconds": LONGEST_SECONDS,
+            "failed_logins_seconds": LONGEST_SECONDS,
             "receive_maximum": 65_535,
             "in_flight_messages": 65_535,
             "topic_alias_maximum": 65_535,
@@ -133,11 +144,8 @@ class Limits:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                _at_least(item.name, value, lowest.get(item.name, 1))
-                if value > highest.get(item.name, value):
-                    raise ValueError(
-                        f"{item.name} is {value}; at most {highest[item.name]} is possible"
-                    )
+                least, most = lowest.get(item.name, 1), highest.get(item.name, HIGHEST)
+                _check(item.name, value, least, most)
 
 
 LIVE = frozenset(
@@ -176,6 +184,8 @@ def live(limits: Limits, wanted: Limits) -> tuple[Limits, list[str]]:
     return replace(limits, **changes), [name for name in differ if name not in LIVE]
 
 
-def _at_least(name: str, value: float, least: float) -> None:
-    if not least <= value < math.inf:
+def _check(name: str, value: float, least: int, most: int) -> None:
+    if not value >= least:
         raise ValueError(f"{name} is {value}; it must be a number of at least {least}")
+    if value > most:
+        raise ValueError(f"{name} is {value}; at most {most} is possible")
