@@ -36,6 +36,9 @@ examples:
   python -m bench soak --seconds 600 --write        and put the figures into bench/RESULTS.md
 """
 
+PACED_SECONDS = 10.0
+"""How long a broker is measured at a steady rate."""
+
 Figure = TypeVar("Figure")
 
 
@@ -118,7 +121,10 @@ def _flink(options: argparse.Namespace) -> str:
 
 
 def _brokers(options: argparse.Namespace) -> str:
-    scenarios = [replace(each, messages=options.messages) for each in delivery.SCENARIOS]
+    scenarios = [
+        replace(each, messages=round(each.rate * PACED_SECONDS) if each.rate else options.messages)
+        for each in delivery.SCENARIOS
+    ]
     if options.scenarios:
         scenarios = [scenarios[place] for place in options.scenarios]
     rounds: list[list[delivery.Delivered]] = []

@@ -89,7 +89,7 @@ def backup(path: Path, target: Path) -> None:
     Raises:
       StoreError: a broker has it, it is damaged or no store, or the target can't be made.
     """
-    examine(path)
+    _must_hold_something(path)
     with told(path, "read"), held(path) as source:
         copy(source, target)
 
@@ -104,7 +104,7 @@ def restore(path: Path, source: Path, *, force: bool, now: datetime) -> Path | N
       StoreError: the backup is damaged or of a newer version; a store is there and ``force`` isn't
         given; a broker has it.
     """
-    examine(source)
+    _must_hold_something(source)
     is_there = path.exists()
     if is_there:
         if path.samefile(source):
@@ -134,6 +134,12 @@ def restore(path: Path, source: Path, *, force: bool, now: datetime) -> Path | N
         finally:
             ready.unlink(missing_ok=True)
     return aside if is_there else None
+
+
+def _must_hold_something(path: Path) -> None:
+    """Of nothing there is no backup: it would look like a good one."""
+    if not examine(path).version:
+        raise StoreError(f"{path} is empty: no broker has used it as its store")
 
 
 def _close_and_fold(path: Path) -> None:

@@ -35,6 +35,8 @@ def examine(path: Path) -> Examined:
       StoreError: it is missing, held by a broker, damaged, no store, or of a version that this
         program does not know.
     """
+    if not path.exists():
+        raise StoreError(f"store {path} does not exist")
     with told(path, "read"), _unchanged(path) as database:
         version = schema.version_of(database)
         if version is None:
@@ -59,7 +61,7 @@ def _unchanged(path: Path) -> Iterator[sqlite3.Connection]:
     shared = path.with_name(path.name + "-shm")
     has_log = path.with_name(path.name + "-wal").exists()
     had_shared = shared.exists()
-    mode = "mode=ro" if has_log else "immutable=1"
+    mode = "mode=ro" if has_log else "mode=ro&immutable=1"
     database = sqlite3.connect(
         f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None, timeout=0
     )

@@ -190,3 +190,26 @@ def test_a_store_can_be_opened_after_a_backup_was_refused(tmp_path: Path) -> Non
         house.store.backup(tmp_path / "nowhere" / "b.db")
     house.store.backup(tmp_path / "b.db")
     stopped(house)
+
+
+def test_a_backup_that_is_not_there_is_not_restored_and_nothing_is_made(tmp_path: Path) -> None:
+    path, missing = tmp_path / "broker.db", tmp_path / "mistyped.db"
+    stopped(filled(path, [b"1"]))
+    for force in (False, True):
+        with pytest.raises(StoreError, match=r"mistyped\.db does not exist"):
+            restore(path, missing, force=force, now=NOW)
+    assert [file.name for file in tmp_path.iterdir() if "mistyped" in file.name] == []
+    assert waiting(path) == [b"1"]
+
+
+def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:
+    path, target = tmp_path / "broker.db", tmp_path / "backup.db"
+    with pytest.raises(StoreError, match="does not exist"):
+        backup(path, target)
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(StoreError, match="is empty"):
+        backup(path, target)
+    with pytest.raises(StoreError, match="is empty"):
+        restore(tmp_path / "other.db", path, force=True, now=NOW)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["broker.db"]

@@ -124,3 +124,9 @@ def test_a_store_of_each_earlier_version_is_taken_up_with_all_it_holds(
     assert reader.payloads() == [b"kept"], "it is retained"
     assert house.store is not None
     house.store.close()
+
+
+def test_a_store_that_is_not_there_is_not_upgraded_nor_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist"):
+        upgrade(tmp_path / "broker.db")
+    assert list(tmp_path.iterdir()) == []

@@ -184,7 +184,9 @@ def test_each_message_has_its_outcome(broker: Broker) -> None:
     assert dict(RESULTS.items) == {
         "heard": PublishResult("accepted", 0x00, ""),
         "unheard": PublishResult("no_subscriber", 0x10, "nobody subscribes to the topic"),
-        "forbidden": PublishResult("rejected", 0x87, "not authorized"),
+        "forbidden": PublishResult(
+            "rejected", 0x87, "not authorized; the broker says: not allowed"
+        ),
         "wildcard": PublishResult("rejected", 0x90, "topic name invalid"),
     }
     batch = listener.take(10, 5)
