@@ -20,7 +20,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from broker.auth.certificates import CertificateAuthenticator
-from broker.auth.identity import ANONYMOUS, Directory, Login
+from broker.auth.identity import ANONYMOUS, Directory, Login, Tell, untold
 from broker.auth.passwords import PasswordAuthenticator
 from broker.auth.principal import device_of_client_id
 from broker.auth.scram import METHOD, ScramAuthenticator, ScramExchange
@@ -93,8 +93,12 @@ class Authenticator:
         """These names, or all, are not what they were: nothing is remembered of them."""
         self._passwords.forget(names)
 
-    def verify(self, attempt: Attempt, now: float) -> Login | None:
-        """What it proves, or None. Raises RegistryError: the directory can't answer now."""
+    def verify(self, attempt: Attempt, now: float, tell: Tell = untold) -> Login | None:
+        """What it proves, or None, and ``tell`` is told why, the closest reason first.
+
+        Raises:
+          RegistryError: the directory can't answer now.
+        """
         if attempt.password is not None:
             if looks_like_token(attempt.password):
                 return self._tokens.verify(
@@ -102,28 +106,32 @@ class Authenticator:
                     client_id=attempt.client_id,
                     username=attempt.username,
                     now=now,
+                    tell=tell,
                 )
-            return self._passwords.verify(attempt.username, attempt.password, now)
+            return self._passwords.verify(attempt.username, attempt.password, now, tell)
         if attempt.certificate is not None:
-            return self._named(attempt, self._certificates.verify(attempt.certificate, now))
+            login = self._certificates.verify(attempt.certificate, now, tell)
+            return self._named(attempt, login, tell)
         if attempt.common_name is not None:
             login = self._certificates.verify_common_name(
-                attempt.common_name, attempt.common_name_pattern
+                attempt.common_name, attempt.common_name_pattern, tell
             )
-            return self._named(attempt, login)
+            return self._named(attempt, login, tell)
         if attempt.username is None and attempt.anonymous is not None:
             identity = self._directory.find(attempt.anonymous)
             if identity is not None and not identity.blocked:
                 return Login(principal=identity.principal, credential=ANONYMOUS)
+            tell(f"the service {attempt.anonymous!r} of anonymous clients is blocked or not there")
             return None
         # The same steps as for a wrong one.
-        return self._passwords.verify(attempt.username, None, now)
+        return self._passwords.verify(attempt.username, None, now, tell)
 
     def exchange(self) -> ScramExchange:
         """Begins an enhanced authentication, of the only method that there is."""
         return self._scram.exchange()
 
-    def _named(self, attempt: Attempt, login: Login | None) -> Login | None:
+    def _named(self, attempt: Attempt, login: Login | None, tell: Tell) -> Login | None:
         if login is None or attempt.username in (None, login.principal.name):
             return login
+        tell(f"its user name is not that of its certificate, {login.principal.name!r}")
         return None

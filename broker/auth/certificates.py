@@ -26,7 +26,10 @@ from broker.auth.identity import (
     Identity,
     Login,
     NameFrom,
+    Tell,
     Vouched,
+    lacking,
+    untold,
 )
 
 _AUTHORITIES_KEPT = 64
@@ -38,7 +41,7 @@ class CertificateAuthenticator:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
-    def verify(self, der: bytes, now: float) -> Login | None:
+    def verify(self, der: bytes, now: float, tell: Tell = untold) -> Login | None:
         """Whose certificate it is, or None where it is nobody's, or not now.
 
         Raises:
@@ -47,38 +50,52 @@ class CertificateAuthenticator:
         try:
             certificate = x509.load_der_x509_certificate(der)
             if not _is_valid(certificate, now):
+                tell("its certificate has expired or is not valid yet")
                 return None
             ends = certificate.not_valid_after_utc.timestamp()
-            return self._by_fingerprint(der, now, ends) or self._by_authority(
-                certificate, now, ends
+            return self._by_fingerprint(der, now, ends, tell) or self._by_authority(
+                certificate, now, ends, tell
             )
         except (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
             # It is no certificate, or one with parts that nobody can read.
+            tell("its certificate, or an authority's or its list, can't be read")
             return None
 
-    def verify_common_name(self, common_name: str, pattern: str) -> Login | None:
+    def verify_common_name(
+        self, common_name: str, pattern: str, tell: Tell = untold
+    ) -> Login | None:
         """Whom the common name of a certificate means that a trusted proxy has verified."""
         name = _name(common_name, pattern)
         identity = None if name is None else self._directory.find(name)
         if identity is None or identity.blocked:
+            tell(lacking(identity, "right", "common name, as the proxy tells it"))
             return None
         return Login(principal=identity.principal, credential=PROXY)
 
-    def _by_fingerprint(self, der: bytes, now: float, ends: float) -> Login | None:
+    def _by_fingerprint(self, der: bytes, now: float, ends: float, tell: Tell) -> Login | None:
         fingerprint = hashlib.sha256(der).digest()
         identity = self._directory.find_certificate(fingerprint)
-        if identity is None or identity.blocked:
+        if identity is None:
+            return None
+        if identity.blocked:
+            tell(lacking(identity, "certificate"))
             return None
         for credential in identity.credentials:
             if isinstance(credential, Certificate) and credential.fingerprint == fingerprint:
                 if not credential.validity.holds(now):
+                    tell(f"its certificate is not valid now by its entry {credential.id!r}")
                     return None
                 return _login(identity, credential.id, ends, credential.validity.not_after)
         return None
 
-    def _by_authority(self, certificate: x509.Certificate, now: float, ends: float) -> Login | None:
+    def _by_authority(
+        self, certificate: x509.Certificate, now: float, ends: float, tell: Tell
+    ) -> Login | None:
         for authority in self._directory.authorities():
-            if not authority.validity.holds(now) or not _vouches(authority, certificate, now):
+            objection = _objection(authority, certificate, now)
+            if objection is not None:
+                if objection:
+                    tell(f"authority {authority.id!r}: {objection}")
                 continue
             names = {
                 name
@@ -87,13 +104,18 @@ class CertificateAuthenticator:
             }
             if len(names) != 1:
                 # Nobody, or several: it must be plain who is meant.
+                tell(f"its certificate names {len(names)} by authority {authority.id!r}, not one")
                 return None
             identity = self._directory.find(names.pop())
             if identity is None or identity.blocked:
+                tell(lacking(identity, "right", "certificate's name"))
                 return None
             login = _login(identity, authority.id, ends, authority.validity.not_after)
             vouched = Vouched(authority=authority, serial=certificate.serial_number)
             return replace(login, vouched=vouched)
+        tell(
+            "its certificate is not in the registry, and no authority that holds now has issued it"
+        )
         return None
 
 
@@ -108,7 +130,7 @@ def still_vouches(authority: Authority, vouched: Vouched, now: float) -> bool:
         _, revoked = _loaded(authority.pem, authority.revocation_list)
     except ValueError:
         return False
-    return revoked is None or not _is_revoked(revoked, vouched.serial, now)
+    return revoked is None or _objection_by_list(revoked, vouched.serial, now) is None
 
 
 def _login(identity: Identity, credential: str, *ends: float | None) -> Login:
@@ -119,24 +141,38 @@ def _login(identity: Identity, credential: str, *ends: float | None) -> Login:
     )
 
 
-def _vouches(authority: Authority, certificate: x509.Certificate, now: float) -> bool:
-    """Whether the authority has issued the certificate, for a client, and still stands by it."""
+def _objection(authority: Authority, certificate: x509.Certificate, now: float) -> str | None:
+    """Why the authority does not stand by a certificate: "" where it is none of its own.
+
+    None: it has, for a client, and does.
+    """
+    if not authority.validity.holds(now):
+        return ""
     issuer, revoked = _loaded(authority.pem, authority.revocation_list)
-    if not _is_valid(issuer, now) or not _is_authority(issuer) or not _is_for_clients(certificate):
-        return False
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
-        return False
-    return revoked is None or not _is_revoked(revoked, certificate.serial_number, now)
+        return ""
+    if not _is_valid(issuer, now):
+        return "it is not valid now"
+    if not _is_authority(issuer):
+        return "it is no authority by its own certificate (basic constraints, key usage)"
+    if not _is_for_clients(certificate):
+        return "the certificate is not for clients (extended key usage)"
+    return None if revoked is None else _objection_by_list(revoked, certificate.serial_number, now)
 
 
-def _is_revoked(revoked: x509.CertificateRevocationList, serial: int, now: float) -> bool:
+def _objection_by_list(
+    revoked: x509.CertificateRevocationList, serial: int, now: float
+) -> str | None:
+    """Why a revocation list does not let a certificate pass; None where it does."""
     # A list that is out of date says nothing of what was revoked since (RFC 5280, section 5.1.2.5).
     until = revoked.next_update_utc
     if until is not None and now >= until.timestamp():
-        return True
-    return revoked.get_revoked_certificate_by_serial_number(serial) is not None
+        return f"its revocation list is out of date since {until:%Y-%m-%d %H:%M} UTC"
+    if revoked.get_revoked_certificate_by_serial_number(serial) is not None:
+        return "the certificate is revoked"
+    return None
 
 
 @lru_cache(maxsize=_AUTHORITIES_KEPT)

@@ -8,7 +8,7 @@ closed when the very one that it was proved by is gone.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,16 @@ from broker.auth.principal import Principal
 
 ANONYMOUS, PROXY = "anonymous", "proxy"
 """In place of a credential: nothing was proved, or a trusted proxy has seen the certificate."""
+
+Tell = Callable[[str], None]
+"""Is told why something proves nothing. That is for the log alone, never for the client, and has
+nothing of what the client gave: people put passwords where a name belongs.
+"""
+
+
+def untold(reason: str) -> None:
+    """A ``Tell`` for who does not ask why."""
+
 
 FINGERPRINT_BYTES = 32
 """Of a certificate: the SHA-256 of its DER form."""
@@ -130,6 +140,14 @@ class Identity:
     principal: Principal
     blocked: bool = False
     credentials: tuple[Credential, ...] = ()
+
+
+def lacking(identity: Identity | None, means: str, named_by: str = "user name") -> str:
+    """Why somebody can't log in by a kind of credential that it has none of; see ``Tell``."""
+    if identity is None:
+        return f"nobody is registered under its {named_by}"
+    name = identity.principal.name
+    return f"{name!r} is blocked" if identity.blocked else f"{name!r} has no {means} that holds now"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import argon2
 
-from broker.auth.identity import Directory, Identity, Login, Password
+from broker.auth.identity import Directory, Identity, Login, Password, Tell, lacking, untold
 from broker.auth.password_hash import PasswordHash
 
 MAXIMUM_PASSWORD_BYTES = 1_024
@@ -54,7 +54,9 @@ class PasswordAuthenticator:
         until = proved.login.until
         return proved.login if until is None or now < until else None
 
-    def verify(self, username: str | None, password: bytes | None, now: float) -> Login | None:
+    def verify(
+        self, username: str | None, password: bytes | None, now: float, tell: Tell = untold
+    ) -> Login | None:
         """What these prove, or None: the same steps for a wrong name and a wrong password.
 
         Raises:
@@ -63,6 +65,7 @@ class PasswordAuthenticator:
         name = username or ""
         given = password or b""
         if len(given) > MAXIMUM_PASSWORD_BYTES:
+            tell(f"its password has more than {MAXIMUM_PASSWORD_BYTES} bytes")
             return None
         generation = self._generation
         # For everyone: making them takes time, too.
@@ -71,6 +74,7 @@ class PasswordAuthenticator:
         candidates = _passwords(identity, now)
         if identity is None or not candidates:
             self._chosen(decoys, name).verifies(given)
+            tell(_nothing(username, password) or lacking(identity, "password"))
             return None
         for candidate in candidates:
             if candidate.hash.verifies(given) and given:
@@ -82,6 +86,9 @@ class PasswordAuthenticator:
                 if generation == self._generation:
                     self._proved[name] = _Proved(self._digest(name, given), login)
                 return login
+        tell(
+            _nothing(username, password) or f"the password of {identity.principal.name!r} is wrong"
+        )
         return None
 
     def forget(self, names: frozenset[str] | None) -> None:
@@ -107,6 +114,15 @@ class PasswordAuthenticator:
             hmac.digest(self._key, username.encode(), hashlib.sha256)[:8], "big"
         )
         return decoys[choice % len(decoys)]
+
+
+def _nothing(username: str | None, password: bytes | None) -> str | None:
+    """What is missing of a name and a password, if something is."""
+    if username is None and password is None:
+        return "it gives no credentials"
+    if username is None:
+        return "it gives a password and no user name"
+    return None if password else "it gives a user name and no password"
 
 
 def _passwords(identity: Identity | None, now: float) -> list[Password]:

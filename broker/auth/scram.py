@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from broker.auth.identity import Directory, Identity, Login, ScramSecret
+from broker.auth.identity import Directory, Identity, Login, ScramSecret, Tell, lacking, untold
 from mqtt.errors import ScramError
 from mqtt.scram import METHOD, ScramKeys, ScramServer, client_first, decoy_keys
 
@@ -56,9 +56,12 @@ class ScramExchange:
         self._secret = secret
         self._server: ScramServer | None = None
         self._login: Login | None = None
+        self._why = ""
         self.name = ""
 
-    def advance(self, data: bytes | None, now: float) -> Challenge | Proved | None:
+    def advance(
+        self, data: bytes | None, now: float, tell: Tell = untold
+    ) -> Challenge | Proved | None:
         """Takes what the client sent; None: it proves nothing, and the exchange is over.
 
         For any thread; ``now``: seconds since the epoch.
@@ -72,8 +75,10 @@ class ScramExchange:
             server, self._server = self._server, None
             signed = server.finish(data or b"")
         except ScramError:
+            tell("its SCRAM message breaks the rules, or is no answer to the challenge")
             return None
         if signed is None or self._login is None:
+            tell(self._why)
             return None
         return Proved(login=self._login, data=signed)
 
@@ -84,6 +89,7 @@ class ScramExchange:
         secret = _secret(identity, now)
         if identity is None or secret is None:
             keys = decoy_keys(first.name, secret=self._secret)
+            self._why = lacking(identity, "SCRAM secret")
         else:
             keys = ScramKeys(
                 salt=secret.salt,
@@ -91,6 +97,7 @@ class ScramExchange:
                 stored_key=secret.stored_key,
                 server_key=secret.server_key,
             )
+            self._why = f"the password of {identity.principal.name!r} is wrong"
             self._login = Login(
                 principal=identity.principal,
                 credential=secret.id,

@@ -16,7 +16,16 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from broker.auth.identity import Directory, Identity, KeyAlgorithm, Login, PublicKey
+from broker.auth.identity import (
+    Directory,
+    Identity,
+    KeyAlgorithm,
+    Login,
+    PublicKey,
+    Tell,
+    lacking,
+    untold,
+)
 from broker.auth.principal import device_of_client_id
 
 LONGEST_SECONDS = 24 * 3600
@@ -41,7 +50,13 @@ class TokenAuthenticator:
         self._audiences = list(audiences)
 
     def verify(
-        self, token: bytes, *, client_id: str, username: str | None, now: float
+        self,
+        token: bytes,
+        *,
+        client_id: str,
+        username: str | None,
+        now: float,
+        tell: Tell = untold,
     ) -> Login | None:
         """What the token proves, or None. For any thread; ``now``: seconds since the epoch.
 
@@ -50,6 +65,11 @@ class TokenAuthenticator:
         """
         algorithm = _algorithm(token)
         if algorithm is None or not self._audiences:
+            tell(
+                "its token is not signed by RS256 or ES256, or too long"
+                if algorithm is None
+                else "it gives a token, and the configuration has no tokens.audiences"
+            )
             return None
         # For everyone: making it takes time, too.
         decoy = _decoy(algorithm)
@@ -58,16 +78,22 @@ class TokenAuthenticator:
         if identity is None or not keys:
             # Whoever has no key takes as long.
             self._claims(token, decoy, algorithm, now)
+            tell(lacking(identity, f"{algorithm.value} key", "client identifier or user name"))
             return None
+        why = ""
         for key in keys:
             claims = self._claims(token, key.pem, algorithm, now)
-            if claims is not None:
+            if isinstance(claims, str):
+                # Another key's signature says less than what is wrong with its own.
+                why = claims or why
+            else:
                 ends = [claims["exp"] + SKEW_SECONDS, key.validity.not_after]
                 return Login(
                     principal=identity.principal,
                     credential=key.id,
                     until=min(float(end) for end in ends if end is not None),
                 )
+        tell(why or f"its token is not signed by a key of {identity.principal.name!r}")
         return None
 
     def _identity(self, client_id: str, username: str | None) -> Identity | None:
@@ -78,8 +104,10 @@ class TokenAuthenticator:
 
     def _claims(
         self, token: bytes, pem: str, algorithm: KeyAlgorithm, now: float
-    ) -> Mapping[str, Any] | None:
-        """The claims of a token that the key has signed and that holds now."""
+    ) -> Mapping[str, Any] | str:
+        """The claims of a token that the key has signed and that holds now, or why it does not:
+        "" where another key, if any, has signed it.
+        """
         try:
             claims = jwt.decode(
                 token,
@@ -94,9 +122,13 @@ class TokenAuthenticator:
                     "verify_nbf": False,
                 },
             )
+        except jwt.MissingRequiredClaimError as error:
+            return f"its token has no {error.claim}"
+        except jwt.InvalidAudienceError:
+            return "its token's aud is none of tokens.audiences"
         except (jwt.InvalidTokenError, jwt.InvalidKeyError, ValueError):
-            return None
-        return claims if _holds(claims, now) else None
+            return ""
+        return _objection(claims, now) or claims
 
 
 def _algorithm(token: bytes) -> KeyAlgorithm | None:
@@ -124,15 +156,20 @@ def _keys(identity: Identity | None, algorithm: KeyAlgorithm, now: float) -> lis
     return found[-_MOST_KEYS:]
 
 
-def _holds(claims: Mapping[str, Any], now: float) -> bool:
+def _objection(claims: Mapping[str, Any], now: float) -> str | None:
+    """Why a token does not hold now; None where it does."""
     issued, ends, begins = claims["iat"], claims["exp"], claims.get("nbf", claims["iat"])
     if not all(type(each) in (int, float) for each in (issued, ends, begins)):
-        return False
-    return bool(
-        max(issued, begins) <= now + SKEW_SECONDS
-        and now < ends + SKEW_SECONDS
-        and 0 < ends - issued <= LONGEST_SECONDS
-    )
+        return "its token's iat, exp or nbf is no number"
+    if not max(issued, begins) <= now + SKEW_SECONDS:
+        return "its token is not valid yet; is its clock right?"
+    if not now < ends + SKEW_SECONDS:
+        return "its token has expired"
+    if not 0 < ends - issued <= LONGEST_SECONDS:
+        return (
+            f"its token is for more than {LONGEST_SECONDS // 3_600} hours, or for none (iat, exp)"
+        )
+    return None
 
 
 @lru_cache(maxsize=len(KeyAlgorithm))

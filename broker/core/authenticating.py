@@ -26,7 +26,12 @@ from mqtt.errors import ProtocolError
 
 
 class Unproved(Exception):
-    """A client can't go on with an exchange, or did not prove again that it is who it was."""
+    """A client can't go on with an exchange, or did not prove again that it is who it was.
+
+    ``why``: more of it, for the log alone.
+    """
+
+    why = ""
 
 
 class Authenticating:

@@ -255,16 +255,17 @@ class Broker:
         *,
         until: float | None = None,
         data: bytes | None = None,
+        why: str = "",
     ) -> None:
         """The answer to ``Authenticate``: what was proved, or None where nothing was.
 
         ``until``: when the login ends, by the clock of ``now``. ``data``: what an exchange ends
-        with; the client may check it.
+        with; the client may check it. ``why``: why nothing was, for the log alone.
         """
         if connection.exchange is not Exchange.SERVERS_TURN:
             return
         if connection.state is State.CONNECTED:
-            self._authenticated_again(connection, login, now, until=until, data=data)
+            self._authenticated_again(connection, login, now, until=until, data=data, why=why)
             return
         packet = connection.connect
         assert packet is not None
@@ -276,6 +277,7 @@ class Broker:
                     if packet.authentication_method is None
                     else ConnAckReasonCode.NOT_AUTHORIZED,
                     "user name or password is wrong",
+                    why=why,
                 )
             principal = login.principal
             earlier = self._handshake.admit(connection, principal)
@@ -447,10 +449,12 @@ class Broker:
         *,
         until: float | None,
         data: bytes | None,
+        why: str,
     ) -> None:
         try:
             renewed = self._authenticating.renew(connection, login, data)
         except Unproved as error:
+            error.why = why
             self._ending.unproved(connection, error, now)
             return
         self.permit(connection, renewed, now, until=until)

@@ -125,11 +125,12 @@ class Ending:
     def refuse(self, connection: Connection, refusal: Refused, now: float) -> None:
         """CONNECT is answered with a refusal."""
         self._counters.connections_refused += 1
+        reason = refusal.why or str(refusal)
         self._turn.notice(
             connection,
-            f"CONNECT refused ({refusal.reason_code.name.lower()}): {refusal}",
+            f"CONNECT refused ({refusal.reason_code.name.lower()}): {reason}",
             event="connect_refused",
-            reason=str(refusal),
+            reason=reason,
             warning=True,
         )
         self._handshake.refuse(connection, refusal)
@@ -141,22 +142,33 @@ class Ending:
         """An exchange, at the CONNECT or later, proved nothing."""
         if connection.state is State.CONNECTED:
             # [MQTT-4.12.1-2]
-            self.close(connection, DisconnectReasonCode.NOT_AUTHORIZED, str(error), now)
+            code = DisconnectReasonCode.NOT_AUTHORIZED
+            self.close(connection, code, str(error), now, why=error.why)
         else:
             # [MQTT-4.12.0-4]
             refusal = Refused(ConnAckReasonCode.NOT_AUTHORIZED, str(error))
             self.refuse(connection, refusal, now)
 
     def close(
-        self, connection: Connection, code: DisconnectReasonCode, reason: str, now: float
+        self,
+        connection: Connection,
+        code: DisconnectReasonCode,
+        reason: str,
+        now: float,
+        *,
+        why: str = "",
     ) -> None:
-        """Ends a connection from this side; a 3.1.1 client is told nothing, for there is no way."""
+        """Ends a connection from this side; a 3.1.1 client is told nothing, for there is no way.
+
+        ``why``: more of it, for the log alone.
+        """
         if connection.state is State.CONNECTED:
+            told = f"{reason}: {why}" if why else reason
             self._turn.notice(
                 connection,
-                f"disconnected ({code.name.lower()}): {reason}",
+                f"disconnected ({code.name.lower()}): {told}",
                 event="closed",
-                reason=reason,
+                reason=told,
                 warning=True,
             )
             if connection.v5:

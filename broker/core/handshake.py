@@ -29,11 +29,15 @@ from mqtt.topics import check_topic_name
 
 
 class Refused(Exception):
-    """CONNECT is answered with a CONNACK that says no [MQTT-3.1.4-2]."""
+    """CONNECT is answered with a CONNACK that says no [MQTT-3.1.4-2].
 
-    def __init__(self, reason_code: ConnAckReasonCode, text: str) -> None:
+    ``why``: more of it, for the log alone.
+    """
+
+    def __init__(self, reason_code: ConnAckReasonCode, text: str, *, why: str = "") -> None:
         super().__init__(text)
         self.reason_code = reason_code
+        self.why = why
 
 
 class Handshake:

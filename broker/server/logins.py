@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from broker.auth.authenticator import Attempt, Authenticator
 from broker.auth.failed_logins import FailedLogins
-from broker.auth.identity import Login
+from broker.auth.identity import Login, Tell
 from broker.auth.scram import Challenge, Proved
 from broker.core.actions import Authenticate
 from broker.core.broker import Broker
@@ -76,13 +76,15 @@ class Logins:
             self._postpone(request, "too many failed logins; come again later")
             return
         protocol.pause_reading()
+        # For the log alone: the client learns nothing of it.
+        reasons: list[str] = []
         lane = self._passwords if request.method is None and attempt.is_costly else self._others
         lane.submit(
             address,
             name,
             Work(
-                verify=self._proof(request, protocol, attempt),
-                done=lambda done: self._verified(request, protocol, attempt, done),
+                verify=self._proof(request, protocol, attempt, reasons.append),
+                done=lambda done: self._verified(request, protocol, attempt, done, reasons),
                 postponed=lambda: self._postpone(request, "too many logins at once"),
             ),
         )
@@ -93,15 +95,15 @@ class Logins:
         self._others.stop()
 
     def _proof(
-        self, request: Authenticate, protocol: ClientProtocol, attempt: Attempt
+        self, request: Authenticate, protocol: ClientProtocol, attempt: Attempt, tell: Tell
     ) -> Callable[[], object]:
         """What is to be done in a thread."""
         if request.method is None:
-            return lambda: self.authenticator.verify(attempt, time.time())
+            return lambda: self.authenticator.verify(attempt, time.time(), tell)
         if request.begins or protocol.exchange is None:
             protocol.exchange = self.authenticator.exchange()
         exchange = protocol.exchange
-        return lambda: exchange.advance(request.data, time.time())
+        return lambda: exchange.advance(request.data, time.time(), tell)
 
     def _verified(
         self,
@@ -109,6 +111,7 @@ class Logins:
         protocol: ClientProtocol,
         attempt: Attempt,
         done: asyncio.Future[Any],
+        reasons: Sequence[str],
     ) -> None:
         if done.cancelled():
             protocol.abort()
@@ -144,16 +147,21 @@ class Logins:
             if isinstance(result, Proved):
                 self._answer(request, result.login, result.data)
             else:
-                self._answer(request, result)
+                self._answer(request, result, why=reasons[0] if reasons else "")
         protocol.resume_reading()
 
     def _answer(
-        self, request: Authenticate, login: Login | None, data: bytes | None = None
+        self,
+        request: Authenticate,
+        login: Login | None,
+        data: bytes | None = None,
+        *,
+        why: str = "",
     ) -> None:
         now, until = self._loop.time(), None
         if login is not None and login.until is not None:
             until = now + login.until - time.time()
-        self._core.authenticated(request.connection, login, now, until=until, data=data)
+        self._core.authenticated(request.connection, login, now, until=until, data=data, why=why)
         self._wake()
 
     def _postpone(self, request: Authenticate, reason: str) -> None:

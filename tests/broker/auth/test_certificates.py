@@ -50,6 +50,27 @@ def test_an_entered_certificate_has_its_own_time_and_the_entry_s() -> None:
     assert by_fingerprint(issued, now=NOW - 3_601) is None
 
 
+def test_why_a_certificate_proves_nothing_is_told() -> None:
+    issued, other = CA.issue(), Issuer("other", now=CA.now).issue()
+
+    def why(der: bytes, now: float = NOW, **changes: Any) -> str:
+        authority = dataclasses.replace(AUTHORITY, **changes)
+        names = Names(identity("d1"), identity("gone", blocked=True), authorities=[authority])
+        told: list[str] = []
+        assert CertificateAuthenticator(names).verify(der, now, told.append) is None
+        return told[0]
+
+    assert "not in the registry, and no authority that holds now" in why(other.der)
+    assert "has expired or is not valid yet" in why(issued.der, NOW + 3_601)
+    assert why(CA.issue("gone").der) == "'gone' is blocked"
+    assert why(CA.issue("nobody").der) == "nobody is registered under its certificate's name"
+    assert "can't be read" in why(b"\x30\x00")
+    revoked = CA.revocation_list(issued)
+    assert "'site-ca': the certificate is revoked" in why(issued.der, revocation_list=revoked)
+    late = CA.revocation_list(ends=-HOUR / 2)
+    assert "its revocation list is out of date since 20" in why(issued.der, revocation_list=late)
+
+
 def test_a_blocked_device_s_certificate_proves_nothing() -> None:
     issued = CA.issue()
     credential = Certificate(id="c1", fingerprint=issued.fingerprint)

@@ -29,7 +29,7 @@ from broker.errors import ConfigError
 from mqtt.codec import ProtocolVersion, encode
 from mqtt.scram import METHOD, ScramClient, ScramKeys
 from tests.broker.auth.directory import CHEAP, public_pem
-from tests.broker.server.conftest import Running
+from tests.broker.server.conftest import Running, eventually
 from tests.broker.server.test_server import Raw, raw
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -204,6 +204,53 @@ def test_other_tokens_are_refused(house: Callable[..., Running]) -> None:
         ("d1", token()),
     ):
         assert connack(broker, client_id, username="unused", password=given) == 0x86
+
+
+def test_the_log_alone_says_why_a_login_was_refused(
+    house: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = house(failed_logins_per_device=100, failed_logins_per_address=100)
+    now = time.time()
+    for client_id, options, why in (
+        ("signing", {"password": token(aud="them")}, "its token's aud is none of tokens.audiences"),
+        ("signing", {"password": token(iat=now - 900, exp=now - 600)}, "its token has expired"),
+        ("signing", {"password": token(exp=now + 100_000)}, "its token is for more than 24 hours"),
+        ("gone", {"password": token()}, "'gone' is blocked"),
+        ("nobody", {"password": token()}, "nobody is registered under its client identifier or"),
+        ("d1", {"password": token()}, "'d1' has no ES256 key that holds now"),
+        ("d1", {"username": "d1", "password": b"wr0ng"}, "the password of 'd1' is wrong"),
+        ("d1", {"username": "s3cret", "password": b"x"}, "nobody is registered under its user"),
+        ("d1", {"username": "gone", "password": b"x"}, "'gone' is blocked"),
+        ("d1", {"username": "signing", "password": b"x"}, "'signing' has no password that holds"),
+        ("d1", {"username": "d1"}, "it gives a user name and no password"),
+        ("d1", {}, "it gives no credentials"),
+    ):
+        caplog.clear()
+        with raw(broker) as client:
+            client.send(ConnectPacket(client_id, **options))  # type: ignore[arg-type]
+            packet = answer(client)
+        assert int(packet.reason_code) == 0x86
+        assert packet.reason_str == "user name or password is wrong"
+        eventually(lambda: "CONNECT refused" in caplog.text)
+        assert why in caplog.text
+        for secret in ("wr0ng", "s3cret", "eyJ"):
+            assert secret not in caplog.text
+
+
+def test_the_log_alone_says_why_an_exchange_proved_nothing(
+    house: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = house()
+    for name, why in (
+        ("scram", "the password of 'scram' is wrong"),
+        ("gone", "'gone' is blocked"),
+        ("nobody", "nobody is registered under its user name"),
+    ):
+        with raw(broker) as client:
+            _, final = begin(client, name, "wrong")
+            client.send(auth(CONTINUE, final))
+            assert answer(client).reason_str == "user name or password is wrong"
+        eventually(lambda why=why: why in caplog.text)
 
 
 def test_a_connection_ends_with_its_token(house: Callable[..., Running]) -> None:
