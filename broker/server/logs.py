@@ -30,6 +30,8 @@ def configure(level: LogLevel, form: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.name)
+    # It tells at each start which kind of database it is on.
+    logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
 
 
 def about(event: str, **known: str) -> dict[str, dict[str, str]]:

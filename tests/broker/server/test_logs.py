@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -13,6 +14,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.config import LogFormat, LogLevel
+from broker.registry.registry_url import registry_url
+from broker.registry.sql import SqlRegistry
 from broker.server import logs
 from tests.broker.server.conftest import Running, eventually
 
@@ -46,6 +49,12 @@ def login(running: Running, name: str, password: str, client_id: str) -> paho.Cl
 def told(log: io.StringIO, event: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     return [line for line in lines if line["event"] == event]
+
+
+def test_what_makes_the_tables_of_a_registry_says_nothing(log: io.StringIO, tmp_path: Path) -> None:
+    configure(log, LogLevel.INFO, LogFormat.TEXT)
+    SqlRegistry(registry_url("sqlite:///r.db", folder=tmp_path)).close()
+    assert log.getvalue() == ""
 
 
 def test_a_line_of_json_says_who_where_what_and_why(
