@@ -41,6 +41,7 @@ from pathlib import Path
 
 from broker.auth.identity import Authority, DirectoryChanges, Identity
 from broker.auth.password_hash import PasswordHash
+from broker.errors import RegistryError
 from broker.registry.changes import Changelog, changed_names
 from broker.registry.content_directory import ContentDirectory
 from broker.registry.yaml_reading import read_content
@@ -62,6 +63,7 @@ class YamlRegistry:
         self._secrets = Secrets(path.parent, environment)
         self._log = Changelog()
         self._read_as = stamp(path)
+        self._wrong: str | None = None
         self.content = read_content(path, self._secrets)
         self._directory = ContentDirectory(self.content)
 
@@ -89,17 +91,24 @@ class YamlRegistry:
         """Reads the file again if it is another one, and tells what changed after ``since``.
 
         Raises:
-          RegistryError: the file has changed, and can't be read; told once.
+          RegistryError: the file has changed, and can't be read; each time until it can be.
         """
         files = {self.path: self._read_as, **self._secrets.files}
         if any(stamp(file) != as_read for file, as_read in files.items()):
             # As it is now: what is written while it is read is seen the next time.
             self._read_as = stamp(self.path)
             self._secrets.files = {file: stamp(file) for file in self._secrets.files}
-            content = read_content(self.path, self._secrets)
+            try:
+                content = read_content(self.path, self._secrets)
+            except RegistryError as error:
+                self._wrong = str(error)
+                raise
+            self._wrong = None
             names = changed_names(self.content, content)
             self.content, self._directory = content, ContentDirectory(content)
             self._log.add(names)
+        if self._wrong is not None:
+            raise RegistryError(self._wrong)
         return self._log.since(since)
 
     def close(self) -> None:
