@@ -51,10 +51,31 @@ class Database:
         self.name = url.render_as_string(hide_password=True)
         self.is_sqlite = url.get_backend_name() == "sqlite"
         with self.told("opened"):
+            self._file: Path | None = None
             if self.is_sqlite and url.database is not None:
+                self._file = Path(url.database)
                 # SQLite gives its other files (-wal, -shm) the rights of this one.
-                Path(url.database).touch(mode=0o600)
+                self._file.touch(mode=0o600)
+            self._opened = self._which()
             self.engine = _engine(url)
+
+    def has_been_replaced(self) -> bool:
+        """Whether another file is where an SQLite file was; ``reopen`` then goes to it."""
+        with self.told("read"):
+            return self._which() != self._opened
+
+    def reopen(self) -> None:
+        """Leaves every connection, so that the next ones are to the file that is there now."""
+        with self.told("read"):
+            self._opened = self._which()
+        self.engine.dispose()
+
+    def _which(self) -> tuple[int, int] | None:
+        """A file's device and inode, by which it is told from another of its name."""
+        if self._file is None:
+            return None
+        status = self._file.stat()
+        return status.st_dev, status.st_ino
 
     def close(self) -> None:
         """Closes every connection."""

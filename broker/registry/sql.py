@@ -34,6 +34,7 @@ class SqlRegistry:
 
     def __init__(self, url: URL) -> None:
         self._database = Database(url)
+        self._replaced = False
         try:
             migrating.require_current(self._database)
         except BaseException:  # whatever it was, its connections are closed; raised again
@@ -78,7 +79,19 @@ class SqlRegistry:
             return queries.password_hashes(connection)
 
     def changes(self, since: int) -> DirectoryChanges:
-        """What changed, by whatever process, after the version ``since``."""
+        """What changed, by whatever process, after the version ``since``.
+
+        A restored copy in the place of an SQLite file may have changed anyone.
+        """
+        if self._replaced or self._database.has_been_replaced():
+            # Stays so until it has been read: no change is lost to an error.
+            self._replaced = True
+            self._database.reopen()
+            migrating.require_current(self._database)
+            with self._database.reading() as connection:
+                version = queries.version(connection)
+            self._replaced = False
+            return DirectoryChanges(version=version, names=None)
         with self._database.reading() as connection:
             version = queries.version(connection)
             names: frozenset[str] | None = frozenset()

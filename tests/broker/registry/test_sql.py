@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from sqlalchemy.engine import URL
 
-from broker.auth.identity import Authority, Certificate, Password
+from broker.auth.identity import Authority, Certificate, DirectoryChanges, Password
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
 from broker.registry.content_directory import ContentDirectory
 from broker.registry.entries import Content, Entry
+from broker.registry.registry_url import registry_url
 from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
 from tests.broker.registry.contents import CA_PEM, CHEAP, HASH, contents
@@ -72,6 +73,27 @@ def test_an_identity_has_its_roles_rights_and_its_credentials(registry: SqlRegis
     assert identity.credentials == (password("d/a"),)
     assert registry.find("D1") is None
     assert registry.find_many(["d1", "d2"]) == {"d1": identity}
+
+
+def test_another_file_in_the_place_of_a_sqlite_file_is_noticed(tmp_path: Path) -> None:
+    """A copy that was restored: with the same version number, and somebody else in it."""
+    url, copy = (registry_url(f"sqlite:///{name}", folder=tmp_path) for name in ("r.db", "copy.db"))
+    for where, name in ((url, "d1"), (copy, "d2")):
+        made = SqlRegistry(where)
+        add(made, name)
+        made.close()
+    registry = SqlRegistry(url)
+    version = registry.changes(0).version
+    assert registry.changes(version).names == frozenset()
+    (tmp_path / "copy.db").replace(tmp_path / "r.db")
+    assert registry.changes(version) == DirectoryChanges(version=version, names=None)
+    assert registry.find("d1") is None
+    assert registry.find("d2") is not None
+    assert registry.changes(version).names == frozenset()
+    (tmp_path / "r.db").rename(tmp_path / "gone.db")
+    with pytest.raises(RegistryError, match="can't be read"):
+        registry.changes(version)
+    registry.close()
 
 
 def test_a_gateway_speaks_for_the_devices_bound_to_it_unless_they_are_blocked(
