@@ -28,6 +28,9 @@ def untold(reason: str) -> None:
     """A ``Tell`` for who does not ask why."""
 
 
+FIRST_SECOND, LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
+"""The years 1 to 9999, which are all that a time can be written in, since the epoch."""
+
 FINGERPRINT_BYTES = 32
 """Of a certificate: the SHA-256 of its DER form."""
 
@@ -40,6 +43,9 @@ class Validity:
     not_after: float | None = None
 
     def __post_init__(self) -> None:
+        for bound in (self.not_before, self.not_after):
+            if bound is not None and not FIRST_SECOND <= bound <= LAST_SECOND:
+                raise ValueError("a validity must lie within the years 1 to 9999")
         if None not in (self.not_before, self.not_after) and self.not_before >= self.not_after:  # type: ignore[operator]  # neither is None
             raise ValueError("a validity must begin before it ends")
 

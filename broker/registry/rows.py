@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Row
 
 from broker.auth.identity import (
+    FIRST_SECOND,
+    LAST_SECOND,
     Authority,
     Certificate,
     Credential,
@@ -173,7 +175,12 @@ def _validity_values(validity: Validity) -> dict[str, Any]:
 
 
 def _validity(row: Row[Any]) -> Validity:
+    # What another program wrote beyond all years reads as their end, so that it can be shown.
     return Validity(
-        not_before=None if row.not_before is None else float(row.not_before),
-        not_after=None if row.not_after is None else float(row.not_after),
+        not_before=_within(row.not_before, FIRST_SECOND, LAST_SECOND - 1),
+        not_after=_within(row.not_after, FIRST_SECOND + 1, LAST_SECOND),
     )
+
+
+def _within(seconds: int | None, first: float, last: float) -> float | None:
+    return None if seconds is None else min(max(float(seconds), first), last)

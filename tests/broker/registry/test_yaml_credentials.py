@@ -9,9 +9,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from broker.auth.identity import Certificate, NameFrom, Password, PublicKey, ScramSecret, Validity
+from broker.auth.identity import (
+    FIRST_SECOND,
+    LAST_SECOND,
+    Certificate,
+    NameFrom,
+    Password,
+    PublicKey,
+    ScramSecret,
+    Validity,
+)
 from broker.errors import RegistryError
 from broker.registry import YamlRegistry, load_registry
+from broker.registry.yaml_credentials import validity_values
 from tests.broker.registry.contents import (
     CA_PEM,
     CRL_PEM,
@@ -172,3 +182,13 @@ def test_what_does_not_fit_together_is_named(folder: Path, text: str, complaint:
     with pytest.raises(RegistryError) as caught:
         load(folder, text)
     assert complaint in str(caught.value)
+
+
+def test_every_time_that_a_validity_may_have_is_written_and_no_other_is_one() -> None:
+    widest = Validity(not_before=FIRST_SECOND, not_after=LAST_SECOND)
+    assert validity_values(widest) == {
+        "not_before": "0001-01-01T00:00:00Z",
+        "not_after": "9999-12-31T23:59:59Z",
+    }
+    with pytest.raises(ValueError, match="within the years 1 to 9999"):
+        Validity(not_after=LAST_SECOND + 1)
