@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from cli.registry import (
     WRONG,
     credential_values,
     hand_over,
+    has_expired,
     known,
     registry,
     show_rows,
@@ -28,7 +30,7 @@ from cli.registry import (
 )
 
 if TYPE_CHECKING:
-    from broker.auth.identity import Credential, Validity
+    from broker.auth.identity import Authority, Credential, Validity
     from broker.registry.entries import Entry
     from broker.registry.issuing import Issued, Signer
 
@@ -56,10 +58,22 @@ ROTATE_EXAMPLE = """Examples:
 \b
   mqttbeam devices rotate meter-7
   mqttbeam devices rotate meter-7 --overlap 86400 --out secrets
+  mqttbeam devices rotate meter-8 --ca-certificate ca.pem --ca-key ca.key.pem --out secrets
 """
+
+_DAY_SECONDS = 86_400
+_LONGEST_OVERLAP_DAYS = 3_650
 
 NOT_BEFORE = typer.Option(metavar="TIME", help="Not valid sooner, as in 2026-12-31T00:00:00Z.")
 NOT_AFTER = typer.Option(metavar="TIME", help="Not valid then or later.")
+DAYS = typer.Option(
+    min=1,
+    max=36_500,
+    show_default="no end; a certificate: 3650",
+    help="How long the new one is valid, from now.",
+)
+CA_CERTIFICATE = typer.Option(help="The CA that signs a certificate; without it, it itself.")
+CA_KEY = typer.Option(help="The CA's private key, in PEM.")
 PASSWORD_FILE = typer.Option(
     metavar="FILE", help="A password of your choice, in a file; - is standard input."
 )
@@ -85,11 +99,9 @@ def add(
     password_file: Annotated[str | None, PASSWORD_FILE] = None,
     not_before: Annotated[str | None, NOT_BEFORE] = None,
     not_after: Annotated[str | None, NOT_AFTER] = None,
-    days: Annotated[int, typer.Option(min=1, max=36_500, help="Of a certificate.")] = 3_650,
-    ca_certificate: Annotated[
-        Path | None, typer.Option(help="The CA that signs a certificate; without it, it itself.")
-    ] = None,
-    ca_key: Annotated[Path | None, typer.Option(help="The CA's private key, in PEM.")] = None,
+    days: Annotated[int | None, DAYS] = None,
+    ca_certificate: Annotated[Path | None, CA_CERTIFICATE] = None,
+    ca_key: Annotated[Path | None, CA_KEY] = None,
     out: Annotated[Path | None, OUT] = None,
     as_json: Annotated[bool, JSON] = False,
     url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
@@ -101,9 +113,10 @@ def add(
     """
     if (kind is None) == (public is None):
         fail("give a KIND to make one, or --public for one that is there", status=WRONG)
-    if (ca_certificate is None) != (ca_key is None):
-        fail("--ca-certificate and --ca-key go together", status=WRONG)
-    validity = read_validity(not_before, not_after)
+    signer = _signer(ca_certificate, ca_key)
+    if signer is not None and kind is not Kind.CERTIFICATE:
+        fail("--ca-certificate: a CA signs certificates and nothing else", status=WRONG)
+    validity = read_validity(not_before, not_after, days)
     if public is not None:
         credential = _public(public, name, validity)
         _put(url, name, credential, None, None)
@@ -113,10 +126,7 @@ def add(
             say(f"{name}: new credential {credential.id}")
         return
     assert kind is not None
-    signer = None
-    if ca_certificate is not None and ca_key is not None:
-        signer = _signer(ca_certificate, ca_key)
-    issued = make(kind, name, validity, password_file, days=days, signer=signer)
+    issued = make(kind, name, validity, password_file, signer=signer)
     _put(url, name, issued.credential, issued, out)
     hand_over(issued, name, out=out, as_json=as_json)
 
@@ -148,11 +158,15 @@ def remove(
         left = tuple(each for each in entry.credentials if each.id != identifier)
         if len(left) == len(entry.credentials):
             _no_such(entry, identifier)
+        removed.extend(each for each in entry.credentials if each.id == identifier)
         return replace(entry, credentials=left)
 
+    removed: list[Credential] = []
     with registry(url) as opened:
         opened.edit(name, change)
+        authorities = opened.authorities()
     say(f"{name}: credential {identifier} is removed")
+    _warn_of_authorities(removed[0], authorities)
 
 
 def rotate(
@@ -164,23 +178,46 @@ def rotate(
         ),
     ] = None,
     overlap: Annotated[
-        int, typer.Option(min=0, help="Seconds for which the old one is still valid.")
+        int,
+        typer.Option(
+            min=0,
+            max=_LONGEST_OVERLAP_DAYS * _DAY_SECONDS,
+            help="Seconds for which the old one is still valid.",
+        ),
     ] = 0,
-    days: Annotated[int, typer.Option(min=1, max=36_500, help="Of a certificate.")] = 3_650,
+    days: Annotated[int | None, DAYS] = None,
+    ca_certificate: Annotated[Path | None, CA_CERTIFICATE] = None,
+    ca_key: Annotated[Path | None, CA_KEY] = None,
+    self_signed: Annotated[
+        bool, typer.Option("--self-signed", help="The new certificate is signed by no CA.")
+    ] = False,
     out: Annotated[Path | None, OUT] = None,
     as_json: Annotated[bool, JSON] = False,
     url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
 ) -> None:
     """Put a new credential in the place of an old one of the same kind.
 
-    Without --overlap the old one ends at once, and the connection that it has proved with it.
+    Without --overlap the old one ends at once, and the connection that it has proved with it. Those
+    that have expired are left alone. A certificate needs the CA's files, or --self-signed: who
+    signed the old one isn't known.
     """
-    from broker.auth.identity import Validity
     from broker.registry.issuing import kind_of, rotated
 
+    signer, validity = _signer(ca_certificate, ca_key), read_validity(None, None, days)
+    if signer is not None and self_signed:
+        fail("give a CA or --self-signed", status=WRONG)
     with registry(url) as opened:
         old = _chosen(known(opened.entry(name), name), identifier)
-        issued = make(Kind(kind_of(old).value), name, Validity(), None, days=days)
+        kind = Kind(kind_of(old).value)
+        if kind is not Kind.CERTIFICATE and (signer is not None or self_signed):
+            fail(f"{old.id} is no certificate, which is all that is signed", status=WRONG)
+        if kind is Kind.CERTIFICATE and signer is None and not self_signed:
+            fail(
+                f"{old.id} is a certificate, and the registry doesn't know who signed it; give"
+                " --ca-certificate and --ca-key for one of a CA, or --self-signed",
+                status=WRONG,
+            )
+        issued = make(kind, name, validity, None, signer=signer)
         until = int(time.time()) + overlap if overlap else None
 
         def change(entry: "Entry | None") -> "Entry":
@@ -188,9 +225,11 @@ def rotate(
             entry = known(entry, name)
             return rotated(entry, _chosen(entry, old.id), issued.credential, until=until)
 
-        with written(issued, name, out):
+        with written(issued, out):
             opened.edit(name, change)
+        authorities = opened.authorities()
     hand_over(issued, name, out=out, as_json=as_json)
+    _warn_of_authorities(old, authorities)
 
 
 def make(
@@ -199,7 +238,6 @@ def make(
     validity: "Validity",
     password_file: str | None,
     *,
-    days: int = 3_650,
     signer: "Signer | None" = None,
 ) -> "Issued":
     """Make a credential; end the program if it can't be made."""
@@ -214,26 +252,35 @@ def make(
             name,
             validity=validity,
             password=password,
-            certificate_days=days,
             signer=signer,
         )
     except ValueError as error:
         fail(str(error), status=WRONG)
 
 
-def read_validity(not_before: str | None, not_after: str | None) -> "Validity":
-    """Read both times; end the program if they make no sense."""
+def read_validity(
+    not_before: str | None, not_after: str | None, days: int | None = None
+) -> "Validity":
+    """Read the times; end the program if they make no sense, or the end has passed."""
     from broker.auth.identity import Validity
     from schemas.times import parse_time
 
     seconds: dict[str, float | None] = {"not_before": None, "not_after": None}
+    if days is not None and not_after is not None:
+        fail("give --days or --not-after", status=WRONG)
+    now = int(time.time())
     try:
         for key, text in (("not_before", not_before), ("not_after", not_after)):
             if text is not None:
                 seconds[key] = float(int(parse_time(text).timestamp()))
-        return Validity(**seconds)
+        if days is not None:
+            seconds["not_after"] = float(now + days * _DAY_SECONDS)
+        validity = Validity(**seconds)
     except ValueError as error:
         fail(f"--not-before, --not-after: {error}", status=WRONG)
+    if validity.not_after is not None and validity.not_after <= now:
+        fail(f"--not-after {not_after}: that has passed already", status=WRONG)
+    return validity
 
 
 def _put(
@@ -243,19 +290,28 @@ def _put(
         entry = known(entry, name)
         return replace(entry, credentials=(*entry.credentials, credential))
 
-    with registry(url) as opened, written(issued, name, out):
+    with registry(url) as opened, written(issued, out):
         opened.edit(name, change)
 
 
 def _chosen(entry: "Entry", identifier: str | None) -> "Credential":
+    if not entry.credentials:
+        fail(
+            f"{entry.name} has no credential; `mqttbeam devices credentials add {entry.name} KIND`"
+            " makes one",
+            status=WRONG,
+        )
     if identifier is None:
-        if len(entry.credentials) != 1:
+        now = time.time()
+        live = [each for each in entry.credentials if not has_expired(each, now)]
+        choice = live or entry.credentials
+        if len(choice) != 1:
             fail(
-                f"{entry.name} has {len(entry.credentials)} credentials; say which by"
-                f" --credential: {_ids(entry)}",
+                f"{entry.name} has {len(choice)} credentials; say which by"
+                f" --credential: {', '.join(each.id for each in choice)}",
                 status=WRONG,
             )
-        return entry.credentials[0]
+        return choice[0]
     found = [each for each in entry.credentials if each.id == identifier]
     return found[0] if found else _no_such(entry, identifier)
 
@@ -277,19 +333,46 @@ def _public(file: Path, name: str, validity: "Validity") -> "Credential":
         fail(f"--public {file}: {error}", status=WRONG)
 
 
-def _signer(certificate: Path, key: Path) -> "Signer":
+def _signer(certificate: Path | None, key: Path | None) -> "Signer | None":
     from broker.registry.issuing import Signer
+    from broker.registry.pem import check_authority
 
-    return Signer(certificate=_text(certificate), key=_text(key))
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        fail("--ca-certificate and --ca-key go together", status=WRONG)
+    try:
+        text = check_authority(_text(certificate))
+    except ValueError as error:
+        fail(f"--ca-certificate: {certificate} {error}", status=WRONG)
+    return Signer(certificate=text, key=_text(key))
+
+
+def _warn_of_authorities(gone: "Credential", authorities: "Sequence[Authority]") -> None:
+    """Say that a certificate may still be good: the registry doesn't know who signed it."""
+    from broker.auth.identity import Certificate
+
+    if isinstance(gone, Certificate) and authorities:
+        names = " or ".join(sorted(each.id for each in authorities))
+        typer.echo(
+            f"warning: if the authority {names} has signed {gone.id}, it still connects by that,"
+            " until it is on the authority's revocation list or the device is blocked",
+            err=True,
+        )
 
 
 def _password(file: str) -> str:
-    text = sys.stdin.read() if file == "-" else _text(Path(file))
+    try:
+        text = sys.stdin.read() if file == "-" else _text(Path(file))
+    except UnicodeDecodeError:
+        fail("standard input is no text in UTF-8", status=WRONG)
     return text.removesuffix("\n")
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{file} can't be read: {error}", status=WRONG)
+    except UnicodeDecodeError:
+        fail(f"{file} is no text in UTF-8", status=WRONG)
+    except OSError as error:
+        fail(f"{file} can't be read: {error.strerror}", status=WRONG)

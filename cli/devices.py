@@ -116,7 +116,7 @@ def add(
             fail(f"{there.kind.value} {name!r} is there already")
         return entry
 
-    with registry(url, makes=True) as opened, written(issued, name, out):
+    with registry(url, makes=True) as opened, written(issued, out):
         opened.edit(name, change)
     if issued is not None:
         hand_over(issued, name, out=out, as_json=as_json)
@@ -176,6 +176,9 @@ def events(
     """Show connects and disconnects, with the reason, the newest last."""
     with registry(url) as opened:
         found = opened.events(name=name, limit=limit)
+        if name is not None and not found:
+            # Those of somebody who was removed are kept.
+            known(opened.entry(name), name)
     show_rows([event_values(event) for event in found], as_json=as_json)
 
 
@@ -326,7 +329,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        fail(f"--metadata: {error}", status=WRONG)
+        fail(f"--metadata: is no JSON: {error}", status=WRONG)
     if not isinstance(value, dict):
         fail(f"--metadata: is {text}; it must be an object, such as {{}}", status=WRONG)
     return value

@@ -1,6 +1,7 @@
 """What the commands on devices share: the registry that they are about, and how it is shown."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,7 +34,8 @@ NAME = typer.Argument(help="The device's or service's name.", metavar="NAME", sh
 JSON = typer.Option("--json", help="Print JSON, one object a line.")
 OUT = typer.Option(
     "--out",
-    help="A folder for what is secret, in files of mode 0600, in place of printing it.",
+    help="A folder for what is secret, in files of mode 0600 that have the credential's id in their"
+    " name, in place of printing it; it is made if it isn't there.",
     show_default=False,
 )
 
@@ -109,12 +111,19 @@ def credential_values(credential: "Credential") -> dict[str, Any]:
     return {
         "id": credential.id,
         "kind": kind_of(credential).value,
+        "expired": has_expired(credential, time.time()),
         "not_before": validity.get("not_before"),
         "not_after": validity.get("not_after"),
         "fingerprint": credential.fingerprint.hex()
         if isinstance(credential, Certificate)
         else None,
     }
+
+
+def has_expired(credential: "Credential", now: float) -> bool:
+    """Whether its end, if it has one, has passed at `now`, in seconds since the epoch."""
+    end = credential.validity.not_after
+    return end is not None and end <= now
 
 
 def presence_values(presence: "Presence") -> dict[str, str | None]:
@@ -143,7 +152,7 @@ def hand_over(issued: "Issued", name: str, *, out: Path | None, as_json: bool) -
     """Give away what is secret: once, to a folder or to standard output."""
     told = credential_values(issued.credential)
     if out is not None:
-        told["files"] = [str(out / f"{name}.{ending}") for ending in issued.files]
+        told["files"] = [str(file) for file in _files(issued, out)]
     elif as_json:
         told["secrets"] = dict(issued.files)
     if as_json:
@@ -160,17 +169,15 @@ def hand_over(issued: "Issued", name: str, *, out: Path | None, as_json: bool) -
 
 
 @contextmanager
-def written(issued: "Issued | None", name: str, out: Path | None) -> Iterator[None]:
+def written(issued: "Issued | None", out: Path | None) -> Iterator[None]:
     """Write what is secret to its files before it counts; take them away if it comes to nothing."""
     from broker.registry.yaml_writing import write_private
 
     made: list[Path] = []
     try:
         if issued is not None and out is not None:
-            for ending, text in issued.files.items():
-                path = out / f"{name}.{ending}"
-                if path.exists():
-                    fail(f"{path} is there already; it may be all that is left of a secret")
+            out.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path, text in _files(issued, out).items():
                 write_private(path, text)
                 made.append(path)
         yield
@@ -180,6 +187,12 @@ def written(issued: "Issued | None", name: str, out: Path | None) -> Iterator[No
         for path in made:
             path.unlink()
         raise
+
+
+def _files(issued: "Issued", out: Path) -> dict[Path, str]:
+    """What goes where: a credential's id is its own, so its files are in nobody's place."""
+    stem = issued.credential.id.replace("/", ".")
+    return {out / f"{stem}.{ending}": text for ending, text in issued.files.items()}
 
 
 def _time(seconds: float | None) -> str | None:

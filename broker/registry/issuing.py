@@ -73,7 +73,6 @@ def issue(
     *,
     validity: Validity,
     password: str | None = None,
-    certificate_days: int = DEFAULT_CERTIFICATE_DAYS,
     signer: Signer | None = None,
 ) -> Issued:
     """Makes a credential for a device or service.
@@ -81,10 +80,12 @@ def issue(
     Args:
       signer: of a certificate; without one it signs itself, and its fingerprint is all that counts.
       password: one that somebody chose, for the first two kinds; else 192 random bits.
-      certificate_days: how long a certificate is valid, whatever ``validity`` says.
+      validity: of the credential; a certificate ends with it, or after
+        ``DEFAULT_CERTIFICATE_DAYS``, and never later than the signer's own.
 
     Raises:
-      ValueError: the password can't be had, or the signer's key is not its certificate's.
+      ValueError: the password can't be had, the signer's key is not its certificate's, or its
+        certificate has ended.
     """
     identifier = f"{owner}/{kind.value}-{secrets.token_hex(4)}"
     if kind in (CredentialKind.PASSWORD, CredentialKind.SCRAM):
@@ -98,7 +99,7 @@ def issue(
     if password is not None:
         raise ValueError(f"a credential of kind {kind.value} has no password")
     if kind is CredentialKind.CERTIFICATE:
-        return _certificate(identifier, validity, owner, certificate_days, signer)
+        return _certificate(identifier, validity, owner, signer)
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
     if kind is CredentialKind.RS256:
         algorithm, key = KeyAlgorithm.RS256, rsa.generate_private_key(65_537, _RSA_BITS)
@@ -164,13 +165,26 @@ def _scram(identifier: str, validity: Validity, password: str) -> Credential:
     )
 
 
-def _certificate(
-    identifier: str, validity: Validity, owner: str, days: int, signer: Signer | None
-) -> Issued:
+def _certificate(identifier: str, validity: Validity, owner: str, signer: Signer | None) -> Issued:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, owner[:64])])
     now = datetime.now(UTC)
-    issuer, signing_key = (name, key) if signer is None else _signing(signer)
+    ends = now + timedelta(days=DEFAULT_CERTIFICATE_DAYS)
+    if validity.not_after is not None:
+        ends = datetime.fromtimestamp(validity.not_after, UTC)
+    issuer: x509.Name = name
+    signing_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = key
+    if signer is not None:
+        authority, signing_key = _signing(signer)
+        issuer = authority.subject
+        if authority.not_valid_after_utc <= now:
+            raise ValueError(
+                f"the CA's certificate ended at {authority.not_valid_after_utc.isoformat()}"
+            )
+        if authority.not_valid_after_utc < ends:
+            # Nobody believes it any longer than its CA: the registry says the same.
+            ends = authority.not_valid_after_utc
+            validity = replace(validity, not_after=ends.timestamp())
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -178,7 +192,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .sign(signing_key, hashes.SHA256())
@@ -192,7 +206,7 @@ def _certificate(
 
 def _signing(
     signer: Signer,
-) -> tuple[x509.Name, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]:
+) -> tuple[x509.Certificate, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]:
     pem.check_authority(signer.certificate)
     issuer = x509.load_pem_x509_certificate(signer.certificate.encode())
     try:
@@ -203,7 +217,7 @@ def _signing(
         raise ValueError("the CA's key is of another kind; RSA and elliptic curves are taken")
     if key.public_key() != issuer.public_key():
         raise ValueError("the CA's key is not that of its certificate")
-    return issuer.subject, key
+    return issuer, key
 
 
 def _private_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:

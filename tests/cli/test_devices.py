@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from broker.auth.passwords import PasswordAuthenticator
 from broker.registry.registry_url import registry_url
 from broker.registry.sql import SqlRegistry
-from tests.broker.registry.contents import CA_PEM, EC_PEM, HASH, certificate_pem
+from tests.broker.registry.contents import CA_PEM, EC_KEY, EC_PEM, HASH, certificate_pem
 from tests.cli.commandline import assert_refused, mqttbeam
+
+PASSED = "error: --not-after 2020-01-01T00:00:00Z: that has passed already"
+CA_KEY = EC_KEY.private_bytes(
+    serialization.Encoding.PEM,
+    serialization.PrivateFormat.PKCS8,
+    serialization.NoEncryption(),
+).decode()
 
 
 @pytest.fixture
@@ -81,13 +93,22 @@ def test_a_service_a_gateway_and_metadata(folder: Path) -> None:
 def test_secrets_go_to_files_of_their_owner_alone(folder: Path) -> None:
     answer = told(folder, "add", "d", "--credential", "certificate", "--out", "out")
     assert "secrets" not in answer["credential"]
-    assert answer["credential"]["files"] == ["out/d.key.pem", "out/d.certificate.pem"]
+    stem = "out/" + answer["credential"]["id"].replace("/", ".")
+    assert answer["credential"]["files"] == [f"{stem}.key.pem", f"{stem}.certificate.pem"]
     for file in answer["credential"]["files"]:
         assert stat.S_IMODE((folder / file).stat().st_mode) == 0o600
-    assert (folder / "out/d.key.pem").read_text().startswith("-----BEGIN PRIVATE KEY")
-    refused = failed(folder, "credentials", "add", "d", "certificate", "--out", "out")
-    assert refused.startswith("error: out/d.key.pem is there already")
-    assert len(told(folder, "show", "d")["credentials"]) == 1
+    key = (folder / f"{stem}.key.pem").read_text()
+    assert key.startswith("-----BEGIN PRIVATE KEY")
+    told(folder, "rotate", "d", "--self-signed", "--out", "out")
+    assert (folder / f"{stem}.key.pem").read_text() == key
+    assert len(list((folder / "out").iterdir())) == 4
+
+
+def test_the_folder_for_secrets_is_made_for_its_owner_alone(folder: Path) -> None:
+    told(folder, "add", "d", "--out", "new/secrets")
+    assert stat.S_IMODE((folder / "new/secrets").stat().st_mode) == 0o700
+    (folder / "file").touch()
+    assert failed(folder, "add", "e", "--out", "file") == "error: --out file: File exists"
 
 
 def test_a_secret_of_nobody_stays_nowhere(folder: Path) -> None:
@@ -95,7 +116,6 @@ def test_a_secret_of_nobody_stays_nowhere(folder: Path) -> None:
     failed(folder, "add", "d", "--out", "out")
     failed(folder, "credentials", "add", "nobody", "es256", "--out", "out")
     assert list((folder / "out").iterdir()) == []
-    assert "--out none: No such file" in failed(folder, "add", "e", "--out", "none")
 
 
 def test_credentials_are_added_listed_and_removed(folder: Path) -> None:
@@ -139,6 +159,86 @@ def test_rotation_with_and_without_overlap(folder: Path) -> None:
     assert logs_in(folder, "d", third)
     refused = mqttbeam("devices", "rotate", "d", cwd=folder)
     assert_refused(refused, "error: d has 2 credentials; say which by --credential: d/password-")
+
+
+def ends(folder: Path, name: str, *, passed: bool) -> None:
+    """Puts an end to all of its credentials, a second ago or beyond all years."""
+    with sqlite3.connect(folder / "registry.db") as database:
+        at = int(time.time()) - 1 if passed else 10**12
+        database.execute("UPDATE credentials SET not_after = ? WHERE member = ?", (at, name))
+    database.close()
+
+
+def test_an_expired_credential_is_shown_and_not_rotated(folder: Path) -> None:
+    first = told(folder, "add", "d")["credential"]["id"]
+    ends(folder, "d", passed=True)
+    second = told(folder, "credentials", "add", "d", "password")["credential"]["id"]
+    rows = done(folder, "credentials", "list", "d", "--json").splitlines()
+    expired = {row["id"]: row["expired"] for row in map(json.loads, rows)}
+    assert expired == {first: True, second: False}
+    third = told(folder, "rotate", "d")["credential"]["id"]
+    assert {each["id"] for each in told(folder, "show", "d")["credentials"]} == {first, third}
+
+
+def test_a_time_beyond_all_years_is_refused_and_shown_where_it_is_stored(folder: Path) -> None:
+    done(folder, "add", "d")
+    refused = mqttbeam("devices", "rotate", "d", "--overlap", "999999999999", cwd=folder)
+    assert refused.returncode == 2
+    assert "315360000" in refused.stderr
+    ends(folder, "d", passed=False)
+    for command in (("show", "d"), ("credentials", "list", "d"), ("export",)):
+        assert "9999-12-31T23:59:59Z" in done(folder, *command)
+
+
+@pytest.mark.parametrize("kind", ["password", "scram", "es256", "certificate"])
+def test_days_are_the_end_of_a_credential_of_every_kind(folder: Path, kind: str) -> None:
+    done(folder, "add", "d", "--credential", "none")
+    made = told(folder, "credentials", "add", "d", kind, "--days", "5")["credential"]
+    end = datetime.fromisoformat(made["not_after"])
+    assert abs(end - datetime.now(UTC) - timedelta(days=5)) < timedelta(minutes=1)
+    if kind == "certificate":
+        text = made["secrets"]["certificate.pem"]
+        assert x509.load_pem_x509_certificate(text.encode()).not_valid_after_utc == end
+
+
+def test_a_certificate_is_rotated_by_a_ca_or_signed_by_itself_as_is_said(folder: Path) -> None:
+    (folder / "ca.pem").write_text(CA_PEM)
+    (folder / "ca.key.pem").write_text(CA_KEY)
+    (folder / "in.yaml").write_text("version: 1\nauthorities: {site-ca: {pem_file: ca.pem}}\n")
+    done(folder, "import", "in.yaml")
+    ca = ("--ca-certificate", "ca.pem", "--ca-key", "ca.key.pem")
+    done(folder, "add", "d", "--credential", "none")
+    done(folder, "credentials", "add", "d", "certificate", *ca)
+    refused = mqttbeam("devices", "rotate", "d", cwd=folder)
+    assert refused.returncode == 2
+    assert "give --ca-certificate and --ca-key for one of a CA, or --self-signed" in refused.stderr
+    rotated = mqttbeam("devices", "rotate", "d", *ca, "--json", cwd=folder)
+    assert rotated.stderr.startswith("warning: if the authority site-ca has signed d/certificate-")
+    new = json.loads(rotated.stdout)["credential"]
+    signed = x509.load_pem_x509_certificate(new["secrets"]["certificate.pem"].encode())
+    authority = x509.load_pem_x509_certificate(CA_PEM.encode())
+    signed.verify_directly_issued_by(authority)
+    assert signed.not_valid_after_utc == authority.not_valid_after_utc
+    removed = mqttbeam("devices", "credentials", "remove", "d", new["id"], cwd=folder)
+    assert "until it is on the authority's revocation list" in removed.stderr
+    refused = mqttbeam("devices", "rotate", "d", cwd=folder)
+    assert_refused(refused, "error: d has no credential; `mqttbeam devices credentials add d")
+
+
+def test_events_of_somebody_who_never_was(folder: Path) -> None:
+    done(folder, "add", "d")
+    assert done(folder, "events", "d") == ""
+    assert failed(folder, "events", "nobody").startswith("error: there is no device or service")
+
+
+def test_files_that_are_not_what_they_should_be_are_named(folder: Path) -> None:
+    (folder / "latin").write_bytes(b"\xe9")
+    (folder / "leaf.pem").write_text(certificate_pem("d", ca=False))
+    refused = mqttbeam("devices", "add", "d", "--password-file", "latin", cwd=folder)
+    assert_refused(refused, "error: latin is no text in UTF-8")
+    arguments = ("certificate", "--ca-certificate", "leaf.pem", "--ca-key", "leaf.pem")
+    refused = mqttbeam("devices", "credentials", "add", "d", *arguments, cwd=folder)
+    assert_refused(refused, "error: --ca-certificate: leaf.pem is no CA's certificate")
 
 
 def test_blocking_and_removing(folder: Path) -> None:
@@ -194,6 +294,8 @@ def test_the_registry_is_named_by_the_environment_too(
         (["add", "d", "--role", "observer", "--service"], "error: 'd': services have a client_id"),
         (["add", "d", "--credential", "pin"], "error: --credential pin: choose from password"),
         (["add", "d", "--metadata", "[]"], "error: --metadata: is []; it must be an object"),
+        (["add", "d", "--metadata", "{x"], "error: --metadata: is no JSON: "),
+        (["credentials", "add", "d", "es256", "--not-after", "2020-01-01T00:00:00Z"], PASSED),
         (["set", "d"], "error: give --role, --metadata"),
         (["credentials", "add", "d"], "error: give a KIND to make one, or --public"),
         (["credentials", "add", "d", "es256", "--ca-key", "k"], "error: --ca-certificate and"),

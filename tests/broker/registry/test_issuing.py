@@ -70,7 +70,8 @@ def test_a_key_pair_for_tokens(kind: CredentialKind) -> None:
 
 
 def test_a_certificate_known_by_its_fingerprint() -> None:
-    issued = issue(CredentialKind.CERTIFICATE, "d1", validity=ALWAYS, certificate_days=1)
+    until = Validity(not_after=float(int(time.time()) + 86_400))
+    issued = issue(CredentialKind.CERTIFICATE, "d1", validity=until)
     certificate = x509.load_pem_x509_certificate(issued.files["certificate.pem"].encode())
     der = certificate.public_bytes(serialization.Encoding.DER)
     assert isinstance(issued.credential, Certificate)
@@ -84,6 +85,9 @@ def test_a_certificate_that_an_authority_signed_is_known_by_it() -> None:
     certificate = x509.load_pem_x509_certificate(issued.files["certificate.pem"].encode())
     der = certificate.public_bytes(serialization.Encoding.DER)
     assert login(attempt(certificate=der), authority=Authority(id="site", pem=CA_PEM))
+    ends = x509.load_pem_x509_certificate(CA_PEM.encode()).not_valid_after_utc
+    assert certificate.not_valid_after_utc == ends
+    assert issued.credential.validity.not_after == ends.timestamp()
 
 
 def test_what_cannot_be_issued_is_told() -> None:
