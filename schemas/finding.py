@@ -22,7 +22,8 @@ class Finding:
 
     Attributes:
       resource: its full name, as whoever mends it must type it.
-      asked: what should be so, in the present tense: ``exists``, ``takes the credential``.
+      asked: what should be so, in the present tense: ``exists``, ``takes the credential``; or what
+        was looked at: ``the registry``.
       outcome: FAILED: the work could not be done; WARNING: it would, in a way that is hardly
         meant; UNKNOWN: it could not be told from here.
       words: what was found; never a secret. Needed for every outcome but OK.

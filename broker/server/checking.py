@@ -3,20 +3,23 @@
 What ``Server.start`` does one after the other and ends at the first complaint of is done here
 for all of it, by the same functions, and nothing is kept or changed. What a broker holds that
 answers at the configuration's administration socket is taken for free: it is what would start anew,
-or be told to reload.
+or be told to reload. It is another's if it has neither the store nor an address of this one.
+
+What was looked at is named by a noun, so that its line is true however it ended.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
+from broker.auth.identity import Authority, Directory
 from broker.config import BrokerConfig, Listener, StoreConfig
 from broker.config_file import read_config
 from broker.errors import AddressTaken, AdministrationError, BrokerError, ListenError
@@ -32,6 +35,9 @@ from schemas.finding import Finding, failed, found, warned
 EXPIRES_SOON_DAYS = 30
 """A certificate that ends sooner is warned of."""
 
+LIST_ENDS_SOON = datetime.timedelta(days=2)
+"""A revocation list that ends sooner is warned of; many are made for a week."""
+
 ANSWER_SECONDS = 5.0
 """How long a running broker may take to say which it is."""
 
@@ -42,29 +48,39 @@ def check(path: Path, now: datetime.datetime) -> list[Finding]:
     """Looks at a configuration and all that it names; ``now`` is aware of its time zone."""
     config, problems = read_config(path)
     findings = [
-        failed(str(path), "is a configuration", problem.removeprefix(f"{path}: "))
+        failed(str(path), "the configuration", problem.removeprefix(f"{path}: "))
         for problem in problems
     ]
     if config is None:
         return findings
     if not problems:
-        findings.append(found(str(path), "is a configuration"))
+        findings.append(found(str(path), "the configuration"))
     running = _running(config)
+    store = [] if _is_told(path, problems, "store") else [*_store(config.store, running)]
+    listeners = [*_listeners(config, running)]
+    is_own = any(
+        running is not None and each.words == _held_by(running) for each in (*store, *listeners)
+    )
     return [
         *findings,
-        *_registry(config),
+        *([] if _is_told(path, problems, "registry") else _registry(config, now)),
         *_decoys(config),
-        *_store(config.store, running),
-        *_listeners(config, running),
+        *store,
+        *listeners,
         *_certificates(config, now),
-        *_administration(config, running),
+        *_administration(config, running, is_own=is_own),
         *_open_files(config),
     ]
 
 
+def _is_told(path: Path, problems: list[str], section: str) -> bool:
+    """Whether something of a section is wrong: it is there, and was not read."""
+    return any(each.startswith((f"{path}: {section}:", f"{path}: {section}.")) for each in problems)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Running:
-    """The broker that runs by this configuration already."""
+    """The broker that answers at the administration socket."""
 
     process: int
     store: str | None
@@ -80,24 +96,26 @@ def _running(config: BrokerConfig) -> _Running | None:
     return _Running(process=status["process"], store=status["store"])
 
 
-def _registry(config: BrokerConfig) -> Iterator[Finding]:
+def _registry(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]:
     file, url = config.registry_file, config.registry_url
     if file is None and url is None:
         yield warned(
-            "registry", "is configured", "none is: nobody can connect; give `registry: {file: …}`"
+            "registry", "the setting", "none is: nobody can connect; give `registry: {file: …}`"
         )
         return
     name = str(file) if url is None else url.render_as_string(hide_password=True)
     try:
         count = count_registered(file=file, url=url)
     except BrokerError as error:
-        yield failed(name, "is a registry", str(error).removeprefix(f"{file}: "))
+        yield failed(name, "the registry", str(error).removeprefix(f"{file}: "))
         return
     if count is None:
-        yield found(name, "is a registry", "is not there yet and will be made")
+        yield found(name, "the registry", "is not there yet and will be made")
     else:
-        yield found(name, "is a registry", f"{count} devices and services")
-        yield from _anonymous(config, name)
+        yield found(name, "the registry", f"{count} devices and services")
+        with closing(open_registry(file=file, url=url)) as registry:
+            yield from _anonymous(config, name, registry)
+            yield from _revocation_lists(name, registry.authorities(), now)
 
 
 def _decoys(config: BrokerConfig) -> Iterator[Finding]:
@@ -107,34 +125,64 @@ def _decoys(config: BrokerConfig) -> Iterator[Finding]:
     try:
         decoy_key(file)
     except BrokerError as error:
-        yield failed(str(file), "is a key", str(error).removeprefix(f"{file}: "))
+        yield failed(str(file), "the key", str(error).removeprefix(f"{file}: "))
     else:
-        yield found(str(file), "is a key")
+        yield found(str(file), "the key")
 
 
-def _anonymous(config: BrokerConfig, name: str) -> Iterator[Finding]:
+def _anonymous(config: BrokerConfig, name: str, registry: Directory) -> Iterator[Finding]:
     """Whether the services are there that listeners take clients without credentials for."""
     wanted = dict.fromkeys(each.anonymous for each in config.listeners if each.anonymous)
-    if not wanted:
-        return
-    with closing(open_registry(file=config.registry_file, url=config.registry_url)) as registry:
-        for service in wanted:
-            identity = registry.find(service)
-            if identity is None or identity.blocked:
-                yield warned(
-                    name,
-                    f"has the service {service!r}",
-                    "it is blocked or not there: a listener's anonymous clients are refused",
-                )
-            else:
-                yield found(name, f"has the service {service!r}")
+    for service in wanted:
+        identity = registry.find(service)
+        if identity is None or identity.blocked:
+            yield warned(
+                name,
+                f"service {service!r}",
+                "it is blocked or not there: a listener's anonymous clients are refused",
+            )
+        else:
+            yield found(name, f"service {service!r}")
+
+
+def _revocation_lists(
+    name: str, authorities: Sequence[Authority], now: datetime.datetime
+) -> Iterator[Finding]:
+    """Whether the lists hold: by one that is out of date nobody of its authority gets in."""
+    for authority in authorities:
+        if authority.revocation_list is None:
+            continue
+        looked_at = f"revocation list of authority {authority.id!r}"
+        try:
+            ends = x509.load_pem_x509_crl(authority.revocation_list.encode()).next_update_utc
+        except ValueError as error:
+            yield failed(name, looked_at, f"it can't be read: {error}")
+            continue
+        if ends is None:
+            yield found(name, looked_at, "without an end")
+        elif ends <= now:
+            yield failed(
+                name,
+                looked_at,
+                f"it is out of date since {ends:%Y-%m-%d %H:%M} UTC: all certificates of this"
+                " authority are refused; give its new list",
+            )
+        elif ends - now < LIST_ENDS_SOON:
+            yield warned(
+                name,
+                looked_at,
+                f"it ends at {ends:%Y-%m-%d %H:%M} UTC, and then all certificates of this"
+                " authority are refused; give its new list",
+            )
+        else:
+            yield found(name, looked_at, f"until {ends:%Y-%m-%d %H:%M} UTC")
 
 
 def _store(config: StoreConfig | None, running: _Running | None) -> Iterator[Finding]:
     if config is None:
         yield warned(
             "store",
-            "is configured",
+            "the setting",
             "none is: what is acknowledged is in memory alone; give `store: {file: broker.db}`",
         )
         return
@@ -142,34 +190,34 @@ def _store(config: StoreConfig | None, running: _Running | None) -> Iterator[Fin
     name = str(file)
     if not file.exists():
         if os.access(file.parent, os.W_OK | os.X_OK):
-            yield found(name, "can be opened", "is not there yet and will be made")
+            yield found(name, "opening it", "is not there yet and will be made")
         else:
             yield failed(
-                name, "can be opened", f"its folder {file.parent} is missing or can't be written"
+                name, "opening it", f"its folder {file.parent} is missing or can't be written"
             )
         return
     if running is not None and running.store is not None and file.samefile(running.store):
-        yield found(name, "can be opened", _held_by(running))
+        yield found(name, "opening it", _held_by(running))
         return
     try:
         held = examine(file)
     except BrokerError as error:
-        yield failed(name, "can be opened", str(error))
+        yield failed(name, "opening it", str(error))
         return
     if 0 < held.version < schema.VERSION:
         yield failed(
             name,
-            "is of this version",
+            "its version",
             f"version {held.version} is older than {schema.VERSION}",
             f"mqttbeam broker upgrade {name}",
         )
     elif not os.access(file, os.W_OK):
-        yield failed(name, "can be written", "this user may not; run the check as the broker's")
+        yield failed(name, "writing it", "this user may not; run the check as the broker's")
     else:
-        yield found(name, "can be opened", f"{held.sessions} sessions, {held.messages} messages")
+        yield found(name, "opening it", f"{held.sessions} sessions, {held.messages} messages")
     if file.stat().st_mode & _OTHERS:
         yield warned(
-            name, "is its owner's alone", "others may read what devices say", f"chmod 600 {name}"
+            name, "who may read it", "others may read what devices say", f"chmod 600 {name}"
         )
 
 
@@ -185,26 +233,36 @@ def _listeners(config: BrokerConfig, running: _Running | None) -> Iterator[Findi
                 listen_for_a_moment(host, port, held)
             except AddressTaken as error:
                 if running is not None and error.process == running.process:
-                    yield found(name, "can be listened on", _held_by(running))
+                    yield found(name, "listening", _held_by(running))
                 else:
-                    yield failed(name, "can be listened on", str(error))
+                    yield failed(name, "listening", str(error))
             except ListenError as error:
-                yield failed(name, "can be listened on", str(error))
+                yield failed(name, "listening", str(error))
             else:
-                yield found(name, "can be listened on")
+                yield found(name, "listening")
 
 
 def _held_by(running: _Running) -> str:
     return f"by the broker that runs already, process {running.process}"
 
 
-def _administration(config: BrokerConfig, running: _Running | None) -> Iterator[Finding]:
+def _administration(
+    config: BrokerConfig, running: _Running | None, *, is_own: bool
+) -> Iterator[Finding]:
+    """``is_own``: whether ``running`` holds the store or an address of this configuration."""
     path = config.administration_socket
     if path is None:
         return
-    asked = "can be made"
-    if running is not None:
+    asked = "listening"
+    if running is not None and is_own:
         yield found(str(path), asked, _held_by(running))
+    elif running is not None:
+        yield failed(
+            str(path),
+            asked,
+            f"another broker listens there, process {running.process}, which has neither the store"
+            " nor an address of this configuration; name another",
+        )
     elif is_answered(path):
         yield failed(str(path), asked, "somebody else listens there; name another")
     elif not os.access(path.parent, os.W_OK | os.X_OK):
@@ -218,9 +276,9 @@ def _administration(config: BrokerConfig, running: _Running | None) -> Iterator[
 def _open_files(config: BrokerConfig) -> Iterator[Finding]:
     few = too_few(config.limits.connections)
     if few is None:
-        yield found("open files", "suffice for limits.connections")
+        yield found("open files", "how many limits.connections needs")
     else:
-        yield warned("open files", "suffice for limits.connections", few)
+        yield warned("open files", "how many limits.connections needs", few)
 
 
 def _certificates(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]:
@@ -233,7 +291,7 @@ def _certificate(name: str, listener: Listener, now: datetime.datetime) -> Itera
     try:
         tls_context(listener)
     except BrokerError as error:
-        yield failed(name, "has a certificate", str(error))
+        yield failed(name, "its certificate and key", str(error))
         return
     file, key = listener.certificate_file, listener.key_file
     assert file is not None
@@ -242,7 +300,7 @@ def _certificate(name: str, listener: Listener, now: datetime.datetime) -> Itera
     for certificate in x509.load_pem_x509_certificates(file.read_bytes()):
         subject = certificate.subject.rfc4514_string() or "without a subject"
         ends = certificate.not_valid_after_utc
-        asked = f"certificate {subject} is valid"
+        asked = f"validity of certificate {subject}"
         days = (ends - now).days
         if ends <= now:
             yield failed(str(file), asked, f"it has expired at {ends:%Y-%m-%d %H:%M} UTC; renew it")
@@ -256,4 +314,4 @@ def _certificate(name: str, listener: Listener, now: datetime.datetime) -> Itera
         else:
             yield found(str(file), asked, f"until {ends:%Y-%m-%d}")
     if key.stat().st_mode & _EVERYONE:
-        yield warned(str(key), "is its owner's alone", "everyone may read it", f"chmod 640 {key}")
+        yield warned(str(key), "who may read it", "everyone may read it", f"chmod 640 {key}")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from broker.core.limits import Limits
 from broker.registry import Service, generate
@@ -17,6 +18,7 @@ from broker.server import open_files
 from broker.server.checking import check
 from localcloud.endpoints import free_ports
 from schemas.finding import Finding, Outcome
+from tests.broker.auth.issuing import Issuer
 from tests.broker.core.harness import House, open_store
 from tests.harness.certificates import Authority
 from tests.harness.processes import Processes
@@ -98,6 +100,54 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, taken: int) ->
     assert "broker.yaml failed" in found
 
 
+def test_a_section_with_a_wrong_key_is_not_told_to_be_missing(tmp_path: Path) -> None:
+    text = "listeners: [{port: 0}]\nregistry: {fil: r.yaml}\nstore: {file: b, fil: 1}\n"
+    text += "limits: {connections: 9}"
+    told = {each.resource for each in looked(tmp_path, text) if each.outcome is not Outcome.OK}
+    assert told == {str(tmp_path / "broker.yaml")}
+
+
+def test_the_line_of_what_is_wrong_does_not_say_that_it_is_right(tmp_path: Path) -> None:
+    signed = Authority(tmp_path, "site").sign("127.0.0.1")
+    Path(signed.key).chmod(0o644)
+    (tmp_path / "notes").write_text("")
+    findings = looked(
+        tmp_path,
+        f"""
+        listeners:
+          - {{type: tls, port: 0, certificate_file: {signed.certificate}, key_file: {signed.key}}}
+          - {{host: 192.0.2.1, port: 0, anonymous: guest, anonymous_beyond_loopback: true}}
+        administration: {{socket: notes}}
+        limits: {{connections: 10000000}}
+        """,
+        NOW + timedelta(days=10_000),
+    )
+    wrongly = [each.asked for each in findings if each.outcome is not Outcome.OK]
+    assert len(wrongly) >= 6
+    for asked in wrongly:
+        assert not asked.startswith(("is ", "can ", "has ", "suffice "))
+        assert " is " not in asked
+
+
+def test_a_revocation_list_that_ends_is_told_with_its_day(tmp_path: Path) -> None:
+    issuer = Issuer(now=NOW.replace(microsecond=0))
+    authority = {"pem": issuer.pem, "revocation_list": issuer.revocation_list()}
+    registry = {"version": 1, "authorities": {"site": authority}}
+    (tmp_path / "registry.yaml").write_text(yaml.safe_dump(registry))
+    text = "listeners: [{port: 0}]\nregistry: {file: registry.yaml}\n"
+
+    def outcome(now: datetime) -> tuple[Outcome, str]:
+        (one,) = [each for each in looked(tmp_path, text, now) if "revocation" in each.asked]
+        assert one.asked == "revocation list of authority 'site'"
+        return one.outcome, one.words
+
+    assert outcome(NOW - timedelta(days=3))[0] is Outcome.OK
+    soon, words = outcome(NOW)
+    assert (soon, words[:12]) == (Outcome.WARNING, "it ends at 2")
+    late, words = outcome(NOW + timedelta(hours=2))
+    assert (late, words[:24]) == (Outcome.FAILED, "it is out of date since ")
+
+
 def test_what_is_missing_is_warned_of(tmp_path: Path) -> None:
     found = wrong(looked(tmp_path, "listeners: [{port: 0}]"))
     assert "nobody can connect" in found["registry warning"]
@@ -146,7 +196,7 @@ def test_a_store_is_not_changed_whether_it_is_held_left_behind_or_closed(tmp_pat
     killed.mkdir()
     for name, data in held.items():
         (killed / name).write_bytes(data)
-    (told,) = [each for each in looked(killed, text) if each.asked == "can be opened"]
+    (told,) = [each for each in looked(killed, text) if each.asked == "opening it"]
     assert told.words == "1 sessions, 0 messages"
     assert {path.name for path in killed.iterdir()} - {"broker.yaml"} == set(held)
     assert {name: (killed / name).read_bytes() for name in held} == held
@@ -154,7 +204,7 @@ def test_a_store_is_not_changed_whether_it_is_held_left_behind_or_closed(tmp_pat
     house.store.close()
     closed = files()
     assert set(closed) == {"broker.db"}
-    (told,) = [each for each in looked(tmp_path, text) if each.asked == "can be opened"]
+    (told,) = [each for each in looked(tmp_path, text) if each.asked == "opening it"]
     assert told.words == "1 sessions, 0 messages"
     assert files() == closed
     open_store(tmp_path / "broker.db").close()
@@ -203,6 +253,9 @@ def test_what_a_running_broker_holds_is_no_hindrance_to_its_own_configuration(
         others = wrong(looked(tmp_path, text))
         assert f"process {broker.pid}; stop that" in others[f"tcp 127.0.0.1:{port} failed"]
         assert "another broker has it" in others["broker.db failed"]
+        foreign = "administration: {socket: broker.sock}\nlisteners: [{port: 0}]"
+        told = wrong(looked(tmp_path, foreign))["broker.sock failed"]
+        assert f"another broker listens there, process {broker.pid}" in told
         other = "administration: {socket: registry.yaml}\nlisteners: [{port: 0}]"
         assert "no socket" in wrong(looked(tmp_path, other))["registry.yaml failed"]
 
@@ -213,5 +266,5 @@ def test_a_service_for_anonymous_clients_that_is_not_there_is_told(tmp_path: Pat
     text = "listeners: [{port: 0, anonymous: NAME}]\nregistry: {file: registry.yaml}\n"
     for name, missing in (("guest", False), ("gest", True)):
         findings = looked(tmp_path, text.replace("NAME", name))
-        (one,) = [each for each in findings if each.asked == f"has the service {name!r}"]
+        (one,) = [each for each in findings if each.asked == f"service {name!r}"]
         assert (one.outcome is Outcome.WARNING) == missing
