@@ -107,11 +107,19 @@ class Following:
                     self._complaint = None
 
     async def _look(self) -> None:
-        changes = await self._changes()
+        try:
+            changes = await self._changes()
+        except RegistryError:
+            # A file that is wrong by now still answers by what was read before.
+            await self._look_up()
+            raise
         if changes.names is None or changes.names:
             self._note(changes.names)
         # Whoever must be looked up is remembered by now: an error from here on loses nobody.
         self._version = changes.version
+        await self._look_up()
+
+    async def _look_up(self) -> None:
         due = self._due()
         if not due:
             return

@@ -272,6 +272,35 @@ def test_a_registry_file_is_followed_too(start: Callable[..., Running], tmp_path
         assert goodbye(client).reason_str == "it is blocked"
 
 
+def test_a_registry_file_that_stays_wrong_is_told_once_and_hides_no_earlier_change(
+    start: Callable[..., Running],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "own.yaml"
+    text = f'version: 1\ndevices:\n  d1: {{password_hash: "{CHEAP.hash("right")}"}}\n'
+    path.write_text(text)
+    broker = start(registry_file=path)
+    verify = PasswordHash.verifies
+
+    def wrong_meanwhile(self: PasswordHash, given: bytes) -> bool:
+        path.write_text(text.replace("d1: {", "d1: {blocked: true, "))
+        time.sleep(1.2)
+        path.write_text("version: 1\ndevices: nobody\n")
+        time.sleep(1.2)
+        return verify(self, given)
+
+    monkeypatch.setattr(PasswordHash, "verifies", wrong_meanwhile)
+    with connected(broker) as client:
+        assert goodbye(client).reason_str == "it is blocked"
+    told = [line for line in caplog.messages if "registry" in line or "own.yaml" in line]
+    assert len(told) == 1, told
+    assert "changes are not seen until it can be" in told[0]
+    path.write_text(text)
+    eventually(lambda: "the registry can be read again" in caplog.messages)
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_processes_on_one_database_follow_the_same_changes(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
