@@ -72,7 +72,7 @@ DAYS = typer.Option(
     show_default="no end; a certificate: 3650",
     help="How long the new one is valid, from now.",
 )
-CA_CERTIFICATE = typer.Option(help="The CA that signs a certificate; without it, it itself.")
+CA_CERTIFICATE = typer.Option(help="The CA that signs the new certificate, in PEM.")
 CA_KEY = typer.Option(help="The CA's private key, in PEM.")
 PASSWORD_FILE = typer.Option(
     metavar="FILE", help="A password of your choice, in a file; - is standard input."
@@ -109,7 +109,8 @@ def add(
     """Add a credential beside those that are there.
 
     KIND is password, scram (SCRAM-SHA-256), rs256 or es256 (a key pair for JSON Web Tokens) or
-    certificate. What is secret is shown once, or written to files of mode 0600 with --out.
+    certificate, which signs itself unless a CA is given. What is secret is shown once, or written
+    to files of mode 0600 with --out.
     """
     if (kind is None) == (public is None):
         fail("give a KIND to make one, or --public for one that is there", status=WRONG)
@@ -197,9 +198,10 @@ def rotate(
 ) -> None:
     """Put a new credential in the place of an old one of the same kind.
 
-    Without --overlap the old one ends at once, and the connection that it has proved with it. Those
-    that have expired are left alone. A certificate needs the CA's files, or --self-signed: who
-    signed the old one isn't known.
+    Without --overlap the old one ends at once, and the connection that it has proved with it.
+
+    One that has expired is left alone. A certificate needs a CA or --self-signed: the registry
+    doesn't know who signed the old one.
     """
     from broker.registry.issuing import kind_of, rotated
 
@@ -317,11 +319,8 @@ def _chosen(entry: "Entry", identifier: str | None) -> "Credential":
 
 
 def _no_such(entry: "Entry", identifier: str) -> NoReturn:
-    fail(f"{entry.name} has no credential {identifier!r}; it has: {_ids(entry)}")
-
-
-def _ids(entry: "Entry") -> str:
-    return ", ".join(each.id for each in entry.credentials) or "none"
+    ids = ", ".join(each.id for each in entry.credentials)
+    fail(f"{entry.name} has no credential {identifier!r}; it has: {ids or 'none at all'}")
 
 
 def _public(file: Path, name: str, validity: "Validity") -> "Credential":
@@ -363,7 +362,8 @@ def _warn_of_authorities(gone: "Credential", authorities: "Sequence[Authority]")
 
 def _password(file: str) -> str:
     try:
-        text = sys.stdin.read() if file == "-" else _text(Path(file))
+        # In bytes: in some locales Python would take what is no UTF-8, too.
+        text = sys.stdin.buffer.read().decode() if file == "-" else _text(Path(file))
     except UnicodeDecodeError:
         fail("standard input is no text in UTF-8", status=WRONG)
     return text.removesuffix("\n")

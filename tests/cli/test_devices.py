@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +21,7 @@ from broker.auth.passwords import PasswordAuthenticator
 from broker.registry.registry_url import registry_url
 from broker.registry.sql import SqlRegistry
 from tests.broker.registry.contents import CA_PEM, EC_KEY, EC_PEM, HASH, certificate_pem
-from tests.cli.commandline import assert_refused, mqttbeam
+from tests.cli.commandline import PROGRAM, assert_refused, mqttbeam
 
 PASSED = "error: --not-after 2020-01-01T00:00:00Z: that has passed already"
 CA_KEY = EC_KEY.private_bytes(
@@ -236,6 +239,15 @@ def test_files_that_are_not_what_they_should_be_are_named(folder: Path) -> None:
     (folder / "leaf.pem").write_text(certificate_pem("d", ca=False))
     refused = mqttbeam("devices", "add", "d", "--password-file", "latin", cwd=folder)
     assert_refused(refused, "error: latin is no text in UTF-8")
+    given = subprocess.run(
+        [sys.executable, "-c", f"{PROGRAM}main()", "devices", "add", "d", "--password-file", "-"],
+        cwd=folder,
+        input=b"\xe9",
+        capture_output=True,
+        check=False,
+        env=os.environ | {"LC_ALL": "POSIX"},
+    )
+    assert (given.returncode, given.stderr) == (2, b"error: standard input is no text in UTF-8\n")
     arguments = ("certificate", "--ca-certificate", "leaf.pem", "--ca-key", "leaf.pem")
     refused = mqttbeam("devices", "credentials", "add", "d", *arguments, cwd=folder)
     assert_refused(refused, "error: --ca-certificate: leaf.pem is no CA's certificate")
