@@ -60,7 +60,8 @@ class Notice:
     """Something for the log. ``warning``: somebody should look at it.
 
     ``event``: its kind, for programs. ``reason``: why, where ``text`` has it among other words.
-    ``connection``: by which it came, where it is about one.
+    ``connection``: by which it came, where it is about one. ``client_id``: what a line begins with,
+    the address where the client has no identifier yet.
     """
 
     client_id: str

@@ -166,8 +166,10 @@ class Administration:
         session = self._session(request)
         forget = request.get("forget", False) is True
         was_connected = session.connection is not None
-        extra = about("kicked", client_id=session.client_id)
-        LOG.warning("%s: kicked by an operator", session.client_id, extra=extra)
+        if forget:
+            # That its connection ends the core tells.
+            extra = about("session_forgotten", client_id=session.client_id)
+            LOG.warning("%s: its session is ended by an operator", session.client_id, extra=extra)
         self._core.kick(session, self._now(), forget=forget)
         self._shell.wake()
         yield {"done": {"was_connected": was_connected}}

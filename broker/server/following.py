@@ -177,7 +177,6 @@ class Following:
         identity = known.identities.get(login.principal.name)
         standing = judge(login, identity, known.authorities, self._wall())
         if isinstance(standing, str):
-            LOG.warning("%s: %s", connection.client_id, standing)
             self._core.expel(connection, standing, now)
         else:
             until = None if standing.until is None else now + standing.until - self._wall()

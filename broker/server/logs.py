@@ -41,8 +41,13 @@ def about(event: str, **known: str) -> dict[str, dict[str, str]]:
 
 def log_notice(log: logging.Logger, notice: Notice) -> None:
     """Logs what the core has to say of a client."""
-    known = {"client_id": notice.client_id[:LONGEST_CLIENT_ID]}
-    protocol = None if notice.connection is None else notice.connection.transport
+    connection = notice.connection
+    # Before its CONNECT a connection has an address and no name yet.
+    client_id = notice.client_id if connection is None else connection.client_id
+    known = {"client_id": client_id[:LONGEST_CLIENT_ID]} if client_id else {}
+    if connection is not None:
+        known["peer"] = connection.peer
+    protocol = None if connection is None else connection.transport
     listener = getattr(protocol, "listener_name", None)
     if listener is not None:
         known["listener"] = listener

@@ -216,7 +216,7 @@ class Server:
         self.core.change_limits(config.limits)
         self._system_topics.tell_every(config.system_topics_seconds)
         changed = ", ".join(ready.changed) or "no setting"
-        LOG.warning("reloaded: certificates and %s", changed, extra=logs.about("reloaded"))
+        LOG.info("reloaded: certificates and %s", changed, extra=logs.about("reloaded"))
         if ready.waiting:
             waiting = ", ".join(ready.waiting)
             LOG.warning(

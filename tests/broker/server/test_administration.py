@@ -107,7 +107,7 @@ def test_clients_are_told_with_what_waits_for_them(running: Running, tmp_path: P
 
 
 def test_a_kicked_client_is_told_so_and_forgotten_only_if_asked(
-    running: Running, tmp_path: Path
+    running: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id="all-1", protocol=paho.MQTTv5)
     client.username_pw_set("all", running.passwords["all"])
@@ -126,6 +126,8 @@ def test_a_kicked_client_is_told_so_and_forgotten_only_if_asked(
     assert asked(tmp_path, "kick", client_id="all-1") == [{"was_connected": True}]
     eventually(lambda: reasons)
     assert reasons[0] == 0x98
+    eventually(lambda: "by an operator" in caplog.text)
+    assert caplog.text.count("by an operator") == 1, "one event is one line"
     client.loop_stop()
 
     stays = reader(running, "all-2")

@@ -106,12 +106,14 @@ def subscribed(client: Raw, topic_filter: str) -> int:
 
 
 def test_who_is_blocked_must_go_and_does_not_come_back(
-    broker: Running, registry: SqlRegistry
+    broker: Running, registry: SqlRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connected(broker) as client:
         changed(registry, "d1", blocked=True)
         packet = goodbye(client)
         assert (int(packet.reason_code), packet.reason_str) == (NOT_AUTHORIZED, "it is blocked")
+    eventually(lambda: "it is blocked" in caplog.text)
+    assert caplog.text.count("it is blocked") == 1, "one event is one line"
     with raw(broker) as client:
         assert connect(client) == 0x86
     changed(registry, "d1", blocked=False)

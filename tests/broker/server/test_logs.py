@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,10 @@ def test_a_line_of_json_says_who_where_what_and_why(
     client = login(running, "all", running.passwords["all"], "all-1")
     eventually(lambda: told(log, "connected"))
     (line,) = told(log, "connected")
-    assert set(line) == {"time", "level", "logger", "event", "client_id", "listener", "message"}
+    assert set(line) == {
+        *("time", "level", "logger", "event", "client_id", "peer", "listener", "message")
+    }
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", line["peer"])
     assert (line["client_id"], line["level"]) == ("all-1", "info")
     assert line["listener"] == "tcp 127.0.0.1:0"
     assert line["time"].endswith("Z")
@@ -73,6 +78,18 @@ def test_a_line_of_json_says_who_where_what_and_why(
     eventually(lambda: told(log, "disconnected"))
     assert told(log, "disconnected")[0]["reason"] == "normal_disconnection"
     client.loop_stop()
+
+
+def test_a_connection_without_a_connect_has_an_address_and_no_identifier(
+    start: Callable[..., Running], log: io.StringIO
+) -> None:
+    configure(log, LogLevel.DEBUG, LogFormat.JSON)
+    with socket.create_connection(("127.0.0.1", start().port)) as client:
+        client.sendall(b"\xc0\x00")
+        eventually(lambda: told(log, "closed_before_connack"))
+        (line,) = told(log, "closed_before_connack")
+        assert line["peer"] == f"127.0.0.1:{client.getsockname()[1]}"
+    assert "client_id" not in line
 
 
 def test_no_password_is_ever_told(start: Callable[..., Running], log: io.StringIO) -> None:

@@ -149,7 +149,7 @@ def test_sighup_takes_up_renewed_certificates_and_the_file(tmp_path: Path) -> No
         assert (Path(other.certificate), Path(other.key)) == (certificate, key)
         config.write_text(text + "limits: {connections: 77, receive_maximum: 5}\n")
         broker.popen.send_signal(signal.SIGHUP)
-        broker.wait_for(r"reloaded: certificates and limits\.connections\n")
+        broker.wait_for(r"INFO broker reloaded: certificates and limits\.connections\n")
         broker.wait_for(r"at the next start only: limits\.receive_maximum\n")
         eventually(lambda: shown() != first)
         assert load_config(config).limits.connections == 77
