@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from cli.main import app
+from cli.commands import app
 from templates.catalog import TEMPLATES, template_named
 
 PATH = Path(__file__).parent.parent / "docs" / "dataflow-checklist.md"

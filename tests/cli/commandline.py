@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-PROGRAM = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from cli.main import app, main\n"
+PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+    "from cli.commands import app; from cli.main import main\n"
+)
 """Reaches the program from any folder, whether it is installed or not."""
 _SECONDS = 60
 

@@ -10,7 +10,7 @@ import pytest
 from google.pubsub_v1 import types
 from typer.testing import CliRunner, Result
 
-from cli.main import app
+from cli.commands import app
 from localcloud.endpoints import free_ports
 from templates.catalog import template_named
 from templates.promises import examples

@@ -1,5 +1,6 @@
 """The command line as a person meets it: a real process."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -104,10 +105,41 @@ def test_it_is_a_module_too(module: str) -> None:
     assert "Commands" in done.stdout
 
 
+def interrupted(number: int, importing: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command whose process gets a signal as it imports a module."""
+    code = f"""import os, sys
+sys.path.insert(0, {str(PROJECT)!r})
+class Sender:
+    def find_spec(name, path, target=None):
+        if name == {importing!r}:
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Sender)
+from cli.main import main
+main()
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("importing", ["typer", "cli.local", "broker.server"])
+def test_ctrl_c_while_it_imports_is_no_defect(importing: str) -> None:
+    done = interrupted(signal.SIGINT, importing, "broker", "serve", "--config", "none.yaml")
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broker_that_is_told_to_reload_while_it_imports_goes_on() -> None:
+    done = interrupted(signal.SIGHUP, "typer", "broker", "serve", "--config", "none.yaml")
+    assert done.returncode == 2
+    assert done.stderr == "error: none.yaml: cannot be read: No such file or directory\n"
+    assert interrupted(signal.SIGHUP, "typer", "plan").returncode == -signal.SIGHUP
+
+
 def test_help_imports_no_beam_and_no_grpc(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
-        "from cli.main import app\n"
+        "from cli.commands import app\n"
         "print([name for name in ('apache_beam', 'grpc', 'duckdb') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.main import app
+from cli.commands import app
 from tests.cli.commandline import PROJECT
 
 README = str(PROJECT / "README.md")

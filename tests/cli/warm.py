@@ -14,7 +14,7 @@ import traceback
 from typing import Any, NoReturn
 
 _IMPORTED = (
-    *("cli.main", "cli.plan", "cli.templates", "cli.doctor", "cli.create"),
+    *("cli.main", "cli.commands", "cli.plan", "cli.templates", "cli.doctor", "cli.create"),
     *("templates.promises", "templates.launching", "templates.preflight", "templates.sending"),
 )
 
