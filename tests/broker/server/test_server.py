@@ -35,7 +35,7 @@ from mqtt5 import (
 )
 
 from broker.auth.authenticator import Attempt
-from broker.auth.identity import Login
+from broker.auth.identity import Login, Tell
 from broker.config import Listener, ListenerType
 from broker.core.limits import KIB, MIB, Limits, QueueLimits
 from broker.registry import generate
@@ -302,9 +302,9 @@ def test_a_login_is_verified_beside_the_event_loop(
         authenticator = broker.server._shell._logins.authenticator
         verify = authenticator.verify
 
-        def slowly(attempt: Attempt, now: float) -> Login | None:
+        def slowly(attempt: Attempt, now: float, *told: Tell) -> Login | None:
             time.sleep(0.5)
-            return verify(attempt, now)
+            return verify(attempt, now, *told)
 
         monkeypatch.setattr(authenticator, "verify", slowly)
         waiting.send(ConnectPacket("d2", username="d2", password=broker.passwords["d2"].encode()))
