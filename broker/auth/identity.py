@@ -46,7 +46,8 @@ class Validity:
         for bound in (self.not_before, self.not_after):
             if bound is not None and not FIRST_SECOND <= bound <= LAST_SECOND:
                 raise ValueError("a validity must lie within the years 1 to 9999")
-        if None not in (self.not_before, self.not_after) and self.not_before >= self.not_after:  # type: ignore[operator]  # neither is None
+        begin, end = self.not_before, self.not_after
+        if begin is not None and end is not None and begin >= end:
             raise ValueError("a validity must begin before it ends")
 
     def holds(self, now: float) -> bool:

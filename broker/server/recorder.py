@@ -120,7 +120,7 @@ class Recorder:
             return False
         try:
             self._records.record(events, seen)
-        except Exception:
+        except Exception:  # whatever it was, it is tried again; raised again
             with self._lock:
                 self._seen = seen | self._seen
             raise

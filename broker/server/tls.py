@@ -28,6 +28,7 @@ from OpenSSL import SSL
 
 from broker.config import ClientCertificates, Listener
 from broker.errors import ConfigError
+from broker.server.layer import Layer
 
 CLIENT_CERTIFICATE = "client_certificate"
 """For ``get_extra_info``: the client's certificate in DER, or None."""
@@ -140,13 +141,12 @@ class TlsProtocol(asyncio.Protocol):
         self._transport.close()
 
 
-class TlsTransport(asyncio.Transport):
+class TlsTransport(Layer):
     """What is above writes to: the transport below, encrypted. ``is_open``: hands are shaken,
     and nothing was said of the end."""
 
     def __init__(self, below: asyncio.Transport, tls: SSL.Connection) -> None:
-        super().__init__()
-        self._below = below
+        super().__init__(below)
         self._tls = tls
         self.is_open = False
 
@@ -197,34 +197,10 @@ class TlsTransport(asyncio.Transport):
                 return
             self.flush()
 
-    def abort(self) -> None:
-        """Closes at once."""
-        self._below.abort()
-
-    def is_closing(self) -> bool:
-        """Whether the transport below is closed, or about to be."""
-        return self._below.is_closing()
-
-    def pause_reading(self) -> None:
-        """What the client sends stays with the system: nothing that was read is held here."""
-        self._below.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Reads on."""
-        self._below.resume_reading()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Bytes of records, as they wait for the system."""
-        self._below.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_size(self) -> int:
-        """Bytes of records that wait for the system."""
-        return self._below.get_write_buffer_size()
-
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``CLIENT_CERTIFICATE``, and else that of the transport below."""
         if name != CLIENT_CERTIFICATE:
-            return self._below.get_extra_info(name, default)
+            return super().get_extra_info(name, default)
         certificate = self._tls.get_peer_certificate(as_cryptography=True)
         return default if certificate is None else certificate.public_bytes(Encoding.DER)
 

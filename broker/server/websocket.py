@@ -17,7 +17,7 @@ import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
@@ -30,6 +30,7 @@ from websockets.typing import Origin, Subprotocol
 
 from broker.config import Listener
 from broker.server.client import ClientProtocol
+from broker.server.layer import Layer
 
 _SUBPROTOCOL = Subprotocol("mqtt")
 """[MQTT-6.0.0-3]"""
@@ -166,12 +167,11 @@ class WebSocketProtocol(asyncio.Protocol):
             self._frames.fail(code, reason)
 
 
-class WebSocketTransport(asyncio.Transport):
+class WebSocketTransport(Layer):
     """What a client's protocol writes to: the transport below it, in frames."""
 
     def __init__(self, below: asyncio.Transport, frames: ServerProtocol) -> None:
-        super().__init__()
-        self._below = below
+        super().__init__(below)
         self._frames = frames
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -204,34 +204,6 @@ class WebSocketTransport(asyncio.Transport):
         if self._frames.state is State.OPEN:
             self._frames.send_close(CloseCode.NORMAL_CLOSURE)
         self.write(b"")
-
-    def abort(self) -> None:
-        """Closes at once."""
-        self._below.abort()
-
-    def is_closing(self) -> bool:
-        """Whether the transport below is closed, or about to be."""
-        return self._below.is_closing()
-
-    def pause_reading(self) -> None:
-        """What the client sends stays with the system."""
-        self._below.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Reads on."""
-        self._below.resume_reading()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Bytes of frames, as they wait for the system."""
-        self._below.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_size(self) -> int:
-        """Bytes of frames that wait for the system."""
-        return self._below.get_write_buffer_size()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """That of the transport below."""
-        return self._below.get_extra_info(name, default)
 
 
 def _comes_from_this_address(headers: Headers) -> bool:
