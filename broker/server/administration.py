@@ -41,6 +41,7 @@ from broker.auth.principal import SERVER_TOPICS
 from broker.core import inspecting
 from broker.core.session import Session
 from broker.errors import AdministrationError, ListenError, StoreError
+from broker.server.conversations import Conversations
 from broker.server.logs import about
 from broker.server.shell import Shell
 from mqtt.errors import TopicError
@@ -64,7 +65,10 @@ class Administration:
         self._shell = shell
         self._core = shell.core
         self._status = status
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Whoever asked has gone, which is nobody's fault.
+        self._conversations = Conversations(
+            self._converse, most=CONNECTIONS, nobodys_fault=(ConnectionError,)
+        )
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
         self._handlers: dict[str, Handler] = {
@@ -86,7 +90,7 @@ class Administration:
         """
         bound = _bound(path)
         self._server = await asyncio.start_unix_server(
-            self._accepted, sock=bound, limit=LONGEST_REQUEST_BYTES
+            self._conversations.accepted, sock=bound, limit=LONGEST_REQUEST_BYTES
         )
         self._path = path
 
@@ -94,26 +98,9 @@ class Administration:
         """Ends what is being asked."""
         if self._server is None:
             return
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._conversations.close(self._server)
         if self._path is not None:
             self._path.unlink(missing_ok=True)
-
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            if len(self._tasks) <= CONNECTIONS:
-                await self._converse(reader, writer)
-        except ConnectionError:
-            # Whoever asked has gone, which is nobody's fault.
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import h11
 
 from broker.errors import ListenError
+from broker.server.conversations import Conversations
 
 LOG = logging.getLogger("broker")
 
@@ -43,13 +44,18 @@ class Health:
         self.phase = Phase.STARTING
         self.metrics: Callable[[], tuple[str, bytes]] | None = None
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Whoever asked has gone, is too slow, or speaks something else.
+        self._conversations = Conversations(
+            self._answer,
+            most=CONNECTIONS,
+            nobodys_fault=(ConnectionError, TimeoutError, h11.RemoteProtocolError),
+        )
 
     async def open(self, host: str, port: int) -> str:
         """Listens, and returns the URL. Raises ListenError."""
         try:
             self._server = await asyncio.start_server(
-                self._accepted, host, port, limit=LARGEST_REQUEST_BYTES
+                self._conversations.accepted, host, port, limit=LARGEST_REQUEST_BYTES
             )
         except OSError as error:
             raise ListenError(
@@ -62,27 +68,13 @@ class Health:
         """Answers no more."""
         if self._server is None:
             return
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            if len(self._tasks) <= CONNECTIONS:
-                async with asyncio.timeout(REQUEST_SECONDS):
-                    await self._answer(reader, writer)
-        except (ConnectionError, TimeoutError, h11.RemoteProtocolError):
-            # Whoever asked has gone, is too slow, or speaks something else.
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
+        await self._conversations.close(self._server)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            await self._answer_one(reader, writer)
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         is_head = False
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_REQUEST_BYTES)
         try:

@@ -179,10 +179,11 @@ def test_what_is_no_request_is_refused(
 def test_those_who_say_nothing_are_few_and_do_not_stay(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "CONNECTIONS", 2)
+    conversations = running.server._health._conversations
+    monkeypatch.setattr(conversations, "_most", 2)
     monkeypatch.setattr(health, "REQUEST_SECONDS", 3.0)
     silent = [socket.create_connection(address(running), timeout=10) for _ in range(2)]
-    eventually(lambda: len(running.server._health._tasks) == 2)
+    eventually(lambda: len(conversations) == 2)
     with socket.create_connection(address(running), timeout=1) as third:
         assert third.recv(1) == b"", "refused at once"
     assert [each.recv(1) for each in silent] == [b"", b""], "after three seconds"

@@ -1,0 +1,47 @@
+"""Connections of an operator's: so many at once, and none outlives its listener."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Conversations:
+    """Has ``converse`` speak with each that comes, while there are at most ``most``.
+
+    ``nobodys_fault``: errors that end a conversation without a word in the log.
+    """
+
+    def __init__(
+        self, converse: Converse, *, most: int, nobodys_fault: tuple[type[Exception], ...]
+    ) -> None:
+        self._converse = converse
+        self._most = most
+        self._nobodys_fault = nobodys_fault
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Somebody has connected; for asyncio's servers."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            if len(self._tasks) <= self._most:
+                await self._converse(reader, writer)
+        except self._nobodys_fault:
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def close(self, server: asyncio.Server) -> None:
+        """Takes no more, and ends what is being said."""
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
