@@ -208,7 +208,10 @@ def test_commands_are_taken_by_what_they_call(command: str) -> None:
     elif words[1:3] == ["-m", "docs.generate"]:
         done = run(f"{command} --check")
     elif words[1:3] == ["-m", "bench"]:
-        code = f"from bench.__main__ import _parser; _parser().parse_args({words[3:]!r})"
+        code = (
+            "from bench.__main__ import MEASUREMENTS, parser;"
+            f" parser(list(MEASUREMENTS)).parse_args({words[3:]!r})"
+        )
         done = run(shlex.join([".venv/bin/python", "-c", code]))
     else:
         module = re.fullmatch(r"pipelines\.(\w+)", words[2])
