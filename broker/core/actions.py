@@ -15,8 +15,8 @@ from broker.core.facts import Changes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticate:
-    """Find out who this is, and call ``Broker.authenticated``, ``challenged`` or
-    ``authentication_postponed``. No session was touched, unless a client renews its proof.
+    """Find out who this is, and call ``Admitting.authenticated``, ``challenged`` or
+    ``postponed``. No session was touched, unless a client renews its proof.
 
     ``method`` and ``data``: of MQTT 5.0's enhanced authentication (4.12), where the client asked
     for it; ``begins``: whether they begin an exchange or go on with one.

@@ -5,7 +5,7 @@
     CONNECT (method, data) ─> Authenticate        AUTH 0x19 (again) ─> Authenticate
     AUTH 0x18 <── challenge                       AUTH 0x18 <── challenge
     AUTH 0x18 ──> Authenticate                    AUTH 0x18 ──> Authenticate
-    CONNACK   <── Broker.authenticated            AUTH 0x00 <── renew
+    CONNACK   <── Admitting.authenticated         AUTH 0x00 <── renew
 
 What a method's data means is the shell's matter; here is the order in which it comes (MQTT 5.0,
 section 4.12). A client that logs in by user name and password knows the first step only.

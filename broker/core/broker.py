@@ -11,7 +11,6 @@ from typing import Any
 
 from mqtt5 import (
     AuthPacket,
-    ConnAckReasonCode,
     ConnectPacket,
     DisconnectPacket,
     DisconnectReasonCode,
@@ -26,12 +25,12 @@ from mqtt5 import (
     UnsubscribePacket,
 )
 
-from broker.auth.identity import Login
 from broker.core.acknowledging import Acknowledging
 from broker.core.actions import Turn
-from broker.core.authenticating import Authenticating, Unproved
+from broker.core.admitting import Admitting
+from broker.core.authenticating import Authenticating
 from broker.core.budget import Budget
-from broker.core.connection import Connection, Exchange, State
+from broker.core.connection import Connection, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.ending import Ending
@@ -168,7 +167,18 @@ class Broker:
         self._authenticating = Authenticating(
             turn=self._delivery.turn, liveness=self._liveness, methods=methods
         )
-        self._subscribing = subscribing
+        self.admitting = Admitting(
+            turn=self._delivery.turn,
+            counters=self.counters,
+            handshake=self._handshake,
+            authenticating=self._authenticating,
+            liveness=self._liveness,
+            ending=self._ending,
+            subscribing=subscribing,
+            wills=self._wills,
+            send_all_again=self._delivery.send_all_again,
+            go_on=self._receive_held,
+        )
         self._handlers: dict[type[Packet], Callable[[Connection, Any, float], None]] = {
             ConnectPacket: self._connect,
             PublishPacket: publishing.publish,
@@ -247,79 +257,6 @@ class Broker:
                 self._ending.violated(connection, error, now)
                 return
 
-    def authenticated(
-        self,
-        connection: Connection,
-        login: Login | None,
-        now: float,
-        *,
-        until: float | None = None,
-        data: bytes | None = None,
-        why: str = "",
-    ) -> None:
-        """The answer to ``Authenticate``: what was proved, or None where nothing was.
-
-        ``until``: when the login ends, by the clock of ``now``. ``data``: what an exchange ends
-        with; the client may check it. ``why``: why nothing was, for the log alone.
-        """
-        if connection.exchange is not Exchange.SERVERS_TURN:
-            return
-        if connection.state is State.CONNECTED:
-            self._authenticated_again(connection, login, now, until=until, data=data, why=why)
-            return
-        packet = connection.connect
-        assert packet is not None
-        try:
-            if login is None:
-                # The same answer whether the user is unknown or the password wrong.
-                raise Refused(
-                    ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD
-                    if packet.authentication_method is None
-                    else ConnAckReasonCode.NOT_AUTHORIZED,
-                    "user name or password is wrong",
-                    why=why,
-                )
-            principal = login.principal
-            earlier = self._handshake.admit(connection, principal)
-            if earlier is not None and earlier.connection is not None:
-                self._ending.taken_over(earlier.connection, now)
-            session = self._handshake.complete(connection, login, now, data=data)
-        except Refused as refusal:
-            self._ending.refuse(connection, refusal, now)
-            return
-        self.counters.connections_accepted += 1
-        self._authenticating.ended(connection)
-        self._liveness.connected(connection)
-        self._liveness.login_ends(connection, until)
-        version = "5.0" if connection.v5 else "3.1.1"
-        self._delivery.turn.notice(
-            connection, f"connected from {connection.peer} (MQTT {version})", event="connected"
-        )
-        self._delivery.send_all_again(session, now)
-        self._receive_held(connection, now)
-
-    def challenged(self, connection: Connection, data: bytes, now: float) -> None:
-        """The answer to ``Authenticate``: the client must prove more [MQTT-4.12.0-2]."""
-        if connection.exchange is not Exchange.SERVERS_TURN:
-            return
-        try:
-            self._authenticating.challenge(connection, data, now)
-        except Unproved as error:
-            self._ending.unproved(connection, error, now)
-            return
-        if connection.state is State.CHALLENGED:
-            self._receive_held(connection, now)
-
-    def authentication_postponed(self, connection: Connection, now: float, reason: str) -> None:
-        """The shell does not find out now: the client may come again later."""
-        if connection.exchange is not Exchange.SERVERS_TURN:
-            return
-        if connection.state is State.CONNECTED:
-            self._ending.close(connection, DisconnectReasonCode.SERVER_BUSY, reason, now)
-        else:
-            refusal = Refused(ConnAckReasonCode.SERVER_BUSY, reason)
-            self._ending.refuse(connection, refusal, now)
-
     def lost(self, connection: Connection, now: float, reason: str) -> None:
         """The network connection is gone without a DISCONNECT."""
         self._ending.lost(connection, now, reason)
@@ -354,38 +291,6 @@ class Broker:
             self._ending.close(
                 connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN, "server shutting down", now
             )
-
-    def permit(
-        self, connection: Connection, login: Login, now: float, *, until: float | None
-    ) -> None:
-        """A connected client is somebody with other rights from now on; ``until``: as at its login.
-
-        What it may not have any more ends: subscriptions, a will, the connection where not even
-        its client identifier is its own.
-        """
-        session = connection.session
-        if session is None:
-            return
-        principal = login.principal
-        if principal.own_client_id(connection.client_id) != connection.client_id:
-            self.expel(connection, "its client identifier is not its own any more", now)
-            return
-        connection.login = login
-        connection.principal = principal
-        connection.permitted.clear()
-        self._subscribing.drop_forbidden(session, principal)
-        if connection.will is not None and not principal.may_leave_will(connection.will.topic):
-            connection.will = None
-            self._wills.discarded(connection.client_id)
-            self._delivery.turn.notice(
-                connection, "its will is dropped: not allowed any more", warning=True
-            )
-        self._liveness.login_ends(connection, until)
-
-    def expel(self, connection: Connection, reason: str, now: float) -> None:
-        """A client that was let in must go: what it proved proves nothing any more (0x87)."""
-        if connection.state is State.CONNECTED:
-            self._ending.close(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
 
     def kick(self, session: Session, now: float, *, forget: bool) -> None:
         """An operator ends the connection (DISCONNECT 0x98), and with ``forget`` the session."""
@@ -440,24 +345,6 @@ class Broker:
     def _ping(self, connection: Connection, packet: PingReqPacket, now: float) -> None:
         # [MQTT-3.12.4-1]
         self._delivery.turn.send(connection, _PINGRESP)
-
-    def _authenticated_again(
-        self,
-        connection: Connection,
-        login: Login | None,
-        now: float,
-        *,
-        until: float | None,
-        data: bytes | None,
-        why: str,
-    ) -> None:
-        try:
-            renewed = self._authenticating.renew(connection, login, data)
-        except Unproved as error:
-            error.why = why
-            self._ending.unproved(connection, error, now)
-            return
-        self.permit(connection, renewed, now, until=until)
 
     def _hold(self, connection: Connection, packets: list[Packet], now: float) -> None:
         connection.held += packets

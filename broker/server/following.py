@@ -177,10 +177,10 @@ class Following:
         identity = known.identities.get(login.principal.name)
         standing = judge(login, identity, known.authorities, self._wall())
         if isinstance(standing, str):
-            self._core.expel(connection, standing, now)
+            self._core.admitting.expel(connection, standing, now)
         else:
             until = None if standing.until is None else now + standing.until - self._wall()
-            self._core.permit(connection, standing, now, until=until)
+            self._core.admitting.permit(connection, standing, now, until=until)
 
 
 def judge(

@@ -137,7 +137,7 @@ class Logins:
                 self._postpone(request, "too many failed logins; come again later")
                 return
         if isinstance(result, Challenge):
-            self._core.challenged(request.connection, result.data, now)
+            self._core.admitting.challenged(request.connection, result.data, now)
             self._wake()
         else:
             protocol.exchange = None
@@ -161,11 +161,13 @@ class Logins:
         now, until = self._loop.time(), None
         if login is not None and login.until is not None:
             until = now + login.until - time.time()
-        self._core.authenticated(request.connection, login, now, until=until, data=data, why=why)
+        self._core.admitting.authenticated(
+            request.connection, login, now, until=until, data=data, why=why
+        )
         self._wake()
 
     def _postpone(self, request: Authenticate, reason: str) -> None:
-        self._core.authentication_postponed(request.connection, self._loop.time(), reason)
+        self._core.admitting.postponed(request.connection, self._loop.time(), reason)
         self._wake()
 
 

@@ -235,7 +235,7 @@ def test_nothing_behind_a_refused_connect_is_looked_at(version: ProtocolVersion)
     house.answer_logins = False
     client.send(ConnectPacket("c1", username="u", password=b"wrong", clean_start=False))
     client.send(PublishPacket("a", b"x"))
-    house.core.authenticated(client.connection, None, house.now)
+    house.core.admitting.authenticated(client.connection, None, house.now)
     house.settle()
     answer = client.one(ConnAckPacket)
     assert int(answer.reason_code) == 0x86
@@ -333,7 +333,7 @@ def test_what_is_sent_behind_connect_is_done_after_connack(version: ProtocolVers
     client.send(SubscribePacket(1, [TopicFilter("a", retain_as_published=False)]))
     client.send(PublishPacket("a", b"x", qos=QoS.AT_LEAST_ONCE, packet_id=9))
     assert client.inbox == []
-    house.core.authenticated(client.connection, login(service()), house.now)
+    house.core.admitting.authenticated(client.connection, login(service()), house.now)
     house.settle()
     kinds = [type(packet) for packet in client.inbox]
     assert kinds[0] is ConnAckPacket

@@ -192,7 +192,9 @@ class House:
                 self.logins.append(request)
                 if self.answer_logins:
                     principal = self.principals.get(request.username)
-                    self.core.authenticated(request.connection, login(principal), self.now)
+                    self.core.admitting.authenticated(
+                        request.connection, login(principal), self.now
+                    )
             self.notices += [f"{notice.client_id}: {notice.text}" for notice in turn.notices]
 
     def wait(self, seconds: float) -> None:

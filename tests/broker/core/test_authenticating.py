@@ -48,13 +48,13 @@ class Exchange:
         return self.house.logins.pop(0)
 
     def challenge(self, data: bytes = b"?") -> None:
-        self.house.core.challenged(self.client.connection, data, self.house.now)
+        self.house.core.admitting.challenged(self.client.connection, data, self.house.now)
         self.house.settle()
 
     def decide(
         self, who: Principal | None, *, until: float | None = None, data: bytes | None = None
     ) -> None:
-        self.house.core.authenticated(
+        self.house.core.admitting.authenticated(
             self.client.connection, login(who), self.house.now, until=until, data=data
         )
         self.house.settle()
@@ -112,7 +112,7 @@ def test_mqtt_4_12_0_4_who_proves_nothing_is_refused_and_touches_no_session() ->
     exchange.connected()
     second = house.open()
     second.send(ConnectPacket("c", authentication_method="TEST", clean_start=True))
-    house.core.authenticated(second.connection, None, house.now)
+    house.core.admitting.authenticated(second.connection, None, house.now)
     house.settle()
     answer = second.one(ConnAckPacket)
     assert int(answer.reason_code) == 0x87
@@ -277,7 +277,7 @@ def test_a_re_authentication_that_must_wait_ends_the_connection_with_0x89() -> N
     exchange = Exchange()
     client = exchange.connected()
     client.send(auth(AGAIN))
-    exchange.house.core.authentication_postponed(client.connection, exchange.house.now, "busy")
+    exchange.house.core.admitting.postponed(client.connection, exchange.house.now, "busy")
     exchange.house.settle()
     assert exchange.said_goodbye() == 0x89
 

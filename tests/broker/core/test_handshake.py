@@ -85,7 +85,7 @@ def test_nothing_is_done_for_a_client_until_its_login_is_decided() -> None:
     client.send(PingReqPacket())
     assert client.inbox == []
     assert len(house.core.sessions) == 0
-    house.core.authenticated(client.connection, login(service()), house.now)
+    house.core.admitting.authenticated(client.connection, login(service()), house.now)
     house.settle()
     assert [type(packet).__name__ for packet in client.inbox] == [
         "ConnAckPacket",
@@ -100,7 +100,7 @@ def test_a_login_that_is_decided_after_the_client_left_opens_nothing() -> None:
     client = house.open()
     client.send(ConnectPacket("c1"))
     client.drop()
-    house.core.authenticated(client.connection, login(service()), house.now)
+    house.core.admitting.authenticated(client.connection, login(service()), house.now)
     assert len(house.core.sessions) == 0
 
 

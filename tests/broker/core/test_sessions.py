@@ -233,7 +233,7 @@ def test_new_rights_end_what_is_not_allowed_any_more_and_nothing_else() -> None:
     client.publish("out", qos=1)
     only_a = Rights(subscribe=Rules(allow=(TopicFilter.parse("a"),)))
     login = Login(principal=device("d1", rights=only_a), credential="d1/p")
-    house.core.permit(client.connection, login, house.now, until=house.now + 5)
+    house.core.admitting.permit(client.connection, login, house.now, until=house.now + 5)
     house.settle()
     session = house.core.sessions.get("d1")
     assert session is not None
@@ -252,7 +252,7 @@ def test_new_rights_end_what_is_not_allowed_any_more_and_nothing_else() -> None:
 def test_who_is_expelled_is_told_and_its_session_stays() -> None:
     house = House()
     client = house.resume()
-    house.core.expel(client.connection, "it is blocked", house.now)
+    house.core.admitting.expel(client.connection, "it is blocked", house.now)
     house.settle()
     packet = client.one(DisconnectPacket)
     assert (int(packet.reason_code), packet.reason_str) == (0x87, "it is blocked")

@@ -1,0 +1,176 @@
+"""What comes of a login: a session and CONNACK, a challenge, a refusal, other rights, the end.
+
+The shell finds out who a client is and says so here; until then no session is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mqtt5 import ConnAckReasonCode, DisconnectReasonCode
+
+from broker.auth.identity import Login
+from broker.core.actions import Turn
+from broker.core.authenticating import Authenticating, Unproved
+from broker.core.connection import Connection, Exchange, State
+from broker.core.counters import Counters
+from broker.core.ending import Ending
+from broker.core.handshake import Handshake, Refused
+from broker.core.liveness import Liveness
+from broker.core.session import Session
+from broker.core.subscribing import Subscribing
+from broker.core.wills import Wills
+
+
+class Admitting:
+    """Lets clients in, or not.
+
+    ``send_all_again``: to a session that is resumed; ``go_on``: with what a client sent before it
+    was answered.
+    """
+
+    def __init__(
+        self,
+        *,
+        turn: Turn,
+        counters: Counters,
+        handshake: Handshake,
+        authenticating: Authenticating,
+        liveness: Liveness,
+        ending: Ending,
+        subscribing: Subscribing,
+        wills: Wills,
+        send_all_again: Callable[[Session, float], None],
+        go_on: Callable[[Connection, float], None],
+    ) -> None:
+        self._turn = turn
+        self._counters = counters
+        self._handshake = handshake
+        self._authenticating = authenticating
+        self._liveness = liveness
+        self._ending = ending
+        self._subscribing = subscribing
+        self._wills = wills
+        self._send_all_again = send_all_again
+        self._go_on = go_on
+
+    def authenticated(
+        self,
+        connection: Connection,
+        login: Login | None,
+        now: float,
+        *,
+        until: float | None = None,
+        data: bytes | None = None,
+        why: str = "",
+    ) -> None:
+        """The answer to ``Authenticate``: what was proved, or None where nothing was.
+
+        ``until``: when the login ends, by the clock of ``now``. ``data``: what an exchange ends
+        with; the client may check it. ``why``: why nothing was, for the log alone.
+        """
+        if connection.exchange is not Exchange.SERVERS_TURN:
+            return
+        if connection.state is State.CONNECTED:
+            self._authenticated_again(connection, login, now, until=until, data=data, why=why)
+            return
+        packet = connection.connect
+        assert packet is not None
+        try:
+            if login is None:
+                # The same answer whether the user is unknown or the password wrong.
+                raise Refused(
+                    ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD
+                    if packet.authentication_method is None
+                    else ConnAckReasonCode.NOT_AUTHORIZED,
+                    "user name or password is wrong",
+                    why=why,
+                )
+            principal = login.principal
+            earlier = self._handshake.admit(connection, principal)
+            if earlier is not None and earlier.connection is not None:
+                self._ending.taken_over(earlier.connection, now)
+            session = self._handshake.complete(connection, login, now, data=data)
+        except Refused as refusal:
+            self._ending.refuse(connection, refusal, now)
+            return
+        self._counters.connections_accepted += 1
+        self._authenticating.ended(connection)
+        self._liveness.connected(connection)
+        self._liveness.login_ends(connection, until)
+        version = "5.0" if connection.v5 else "3.1.1"
+        self._turn.notice(
+            connection, f"connected from {connection.peer} (MQTT {version})", event="connected"
+        )
+        self._send_all_again(session, now)
+        self._go_on(connection, now)
+
+    def challenged(self, connection: Connection, data: bytes, now: float) -> None:
+        """The answer to ``Authenticate``: the client must prove more [MQTT-4.12.0-2]."""
+        if connection.exchange is not Exchange.SERVERS_TURN:
+            return
+        try:
+            self._authenticating.challenge(connection, data, now)
+        except Unproved as error:
+            self._ending.unproved(connection, error, now)
+            return
+        if connection.state is State.CHALLENGED:
+            self._go_on(connection, now)
+
+    def postponed(self, connection: Connection, now: float, reason: str) -> None:
+        """The shell does not find out now: the client may come again later."""
+        if connection.exchange is not Exchange.SERVERS_TURN:
+            return
+        if connection.state is State.CONNECTED:
+            self._ending.close(connection, DisconnectReasonCode.SERVER_BUSY, reason, now)
+        else:
+            refusal = Refused(ConnAckReasonCode.SERVER_BUSY, reason)
+            self._ending.refuse(connection, refusal, now)
+
+    def permit(
+        self, connection: Connection, login: Login, now: float, *, until: float | None
+    ) -> None:
+        """A connected client is somebody with other rights from now on; ``until``: as at its login.
+
+        What it may not have any more ends: subscriptions, a will, the connection where not even
+        its client identifier is its own.
+        """
+        session = connection.session
+        if session is None:
+            return
+        principal = login.principal
+        if principal.own_client_id(connection.client_id) != connection.client_id:
+            self.expel(connection, "its client identifier is not its own any more", now)
+            return
+        connection.login = login
+        connection.principal = principal
+        connection.permitted.clear()
+        self._subscribing.drop_forbidden(session, principal)
+        if connection.will is not None and not principal.may_leave_will(connection.will.topic):
+            connection.will = None
+            self._wills.discarded(connection.client_id)
+            self._turn.notice(connection, "its will is dropped: not allowed any more", warning=True)
+        self._liveness.login_ends(connection, until)
+
+    def expel(self, connection: Connection, reason: str, now: float) -> None:
+        """A client that was let in must go: what it proved proves nothing any more (0x87)."""
+        if connection.state is State.CONNECTED:
+            self._ending.close(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
+
+    def _authenticated_again(
+        self,
+        connection: Connection,
+        login: Login | None,
+        now: float,
+        *,
+        until: float | None,
+        data: bytes | None,
+        why: str,
+    ) -> None:
+        try:
+            renewed = self._authenticating.renew(connection, login, data)
+        except Unproved as error:
+            error.why = why
+            self._ending.unproved(connection, error, now)
+            return
+        self.permit(connection, renewed, now, until=until)
