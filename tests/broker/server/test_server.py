@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import signal
 import socket
 import ssl
@@ -15,10 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from mqtt5 import (
     ConnAckPacket,
     ConnectPacket,
@@ -42,6 +36,7 @@ from broker.registry import generate
 from broker.server.client import ClientProtocol
 from mqtt.codec import Decoder, ProtocolVersion
 from tests.broker.server.conftest import Running, eventually
+from tests.harness.certificates import self_signed
 from tests.harness.conformance import conforms
 
 
@@ -365,35 +360,11 @@ def test_connections_that_are_gone_leave_nothing_behind(broker: Running) -> None
 
 def tls_listener(folder: Path) -> tuple[Listener, ssl.SSLContext]:
     """A TLS listener with a new certificate, and what a client needs to trust it."""
-    certificate, key = _certificate(folder)
-    listener = Listener(type=ListenerType.TLS, port=0, certificate_file=certificate, key_file=key)
-    return listener, ssl.create_default_context(cafile=certificate)
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+    signed = self_signed(folder, "127.0.0.1")
+    listener = Listener(
+        type=ListenerType.TLS,
+        port=0,
+        certificate_file=Path(signed.certificate),
+        key_file=Path(signed.key),
     )
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files
+    return listener, ssl.create_default_context(cafile=signed.certificate)
