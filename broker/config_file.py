@@ -68,6 +68,8 @@ from broker.yaml_file import Section
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+_MAY_BE_NONE = frozenset(item.name for item in fields(Limits) if "None" in str(item.type))
+
 LONGEST_SOCKET_PATH_BYTES = 103
 """What every system takes for the name of a Unix domain socket."""
 
@@ -333,7 +335,7 @@ def _limit(entry: Section, name: str) -> dict[str, Any]:
         value = _queue(entry, name, default)
     elif isinstance(default, QueueFull):
         value = _choice(entry, name, QueueFull, default)
-    elif default is None:
+    elif name in _MAY_BE_NONE:
         value = entry.take_optional(name, str if name == "response_information" else int)
     else:
         value = entry.take(name, type(default))

@@ -63,6 +63,8 @@ _MORE_EXAMPLES = {
     "listeners[].proxy_protocol.common_name": "{name}",
     "listeners[].anonymous": "guest",
     "listeners[].anonymous_beyond_loopback": True,
+    "limits.service_messages_per_second": 10_000,
+    "limits.service_bytes_per_second": 10_485_760,
     "limits.response_information": "responses/%client",
     "limits.reveal_reasons": False,
 }

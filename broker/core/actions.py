@@ -99,9 +99,9 @@ class Turn:
             connection.dirty = True
             self.dirty.append(connection)
 
-    def read(self, connection: Connection, *, on: bool) -> None:
-        """Has the connection read from, or not."""
-        self.reads.append(Read(connection=connection, on=on))
+    def read(self, connection: Connection) -> None:
+        """Has the connection read from, unless there is a reason not to."""
+        self.reads.append(Read(connection=connection, on=connection.is_read))
 
     def notice(
         self,

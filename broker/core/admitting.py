@@ -17,6 +17,7 @@ from broker.core.counters import Counters
 from broker.core.ending import Ending
 from broker.core.handshake import Handshake, Refused
 from broker.core.liveness import Liveness
+from broker.core.pacing import Pacing
 from broker.core.session import Session
 from broker.core.subscribing import Subscribing
 from broker.core.wills import Wills
@@ -37,6 +38,7 @@ class Admitting:
         handshake: Handshake,
         authenticating: Authenticating,
         liveness: Liveness,
+        pacing: Pacing,
         ending: Ending,
         subscribing: Subscribing,
         wills: Wills,
@@ -48,6 +50,7 @@ class Admitting:
         self._handshake = handshake
         self._authenticating = authenticating
         self._liveness = liveness
+        self._pacing = pacing
         self._ending = ending
         self._subscribing = subscribing
         self._wills = wills
@@ -103,6 +106,7 @@ class Admitting:
             connection, f"connected from {connection.peer} (MQTT {version})", event="connected"
         )
         self._send_all_again(session, now)
+        self._pacing.connected(connection, now)
         self._go_on(connection, now)
 
     def challenged(self, connection: Connection, data: bytes, now: float) -> None:

@@ -40,6 +40,7 @@ from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.liveness import Liveness
 from broker.core.own_topics import OwnTopics
+from broker.core.pacing import Pacing
 from broker.core.publishing import Publishing
 from broker.core.restoring import Restoring
 from broker.core.retained import Retained
@@ -164,6 +165,12 @@ class Broker:
             counters=self.counters,
             end=self._ending.close,
         )
+        self._pacing = Pacing(
+            limits=limits,
+            turn=self._delivery.turn,
+            timers=self._timers,
+            counters=self.counters,
+        )
         self._authenticating = Authenticating(
             turn=self._delivery.turn, liveness=self._liveness, methods=methods
         )
@@ -173,6 +180,7 @@ class Broker:
             handshake=self._handshake,
             authenticating=self._authenticating,
             liveness=self._liveness,
+            pacing=self._pacing,
             ending=self._ending,
             subscribing=subscribing,
             wills=self._wills,
@@ -214,6 +222,9 @@ class Broker:
             self._ending.violated(connection, error, now)
         else:
             self.receive(connection, packets, now)
+            pace = connection.pace
+            if pace is not None and pace.spend(len(packets), len(data), now):
+                self._pacing.slow(connection, now)
         if connection.pubacks:
             self._receive_pubacks(connection, now)
         self._stalling.resume(now)
@@ -309,16 +320,22 @@ class Broker:
 
         What a connection was told at its CONNACK holds until its end.
         """
-        for part in (self, *self._limited):
+        for part in (self, *self._limited, self._pacing):
             part.limits = limits
         self.retained.maximum_messages = limits.retained_messages
         self.retained.maximum_bytes = limits.retained_bytes
         self.sessions.limits_changed()
+        self._pacing.limits_changed(self.connections)
 
     @property
     def queued_bytes(self) -> int:
         """What waits for clients or is unacknowledged in all; see ``Limits``."""
         return self._budget.held_bytes
+
+    @property
+    def slowed_clients(self) -> int:
+        """How many clients are not read from now because they sent more than their rate."""
+        return len(self._pacing)
 
     def take_turn(self) -> Turn:
         """What was decided since the last call."""
@@ -340,6 +357,7 @@ class Broker:
     def _forget(self, connection: Connection) -> None:
         self._liveness.stop(connection)
         self._stalling.forget(connection)
+        self._pacing.forget(connection)
         self.connections.discard(connection)
 
     def _ping(self, connection: Connection, packet: PingReqPacket, now: float) -> None:

@@ -28,6 +28,7 @@ from broker.core.timers import Timer
 from mqtt.codec import Decoder, ProtocolVersion
 
 if TYPE_CHECKING:
+    from broker.core.pacing import Pace
     from broker.core.session import Session
 
 
@@ -84,11 +85,12 @@ class Connection:
     the transport still holds. ``permitted`` remembers topics that this client was found to be
     allowed to publish to, or not. ``aliases``: topic aliases that the client set; ``sent_aliases``:
     those that it was given, or None. ``pubacks``: identifiers of PUBACKs that stood in a row at the
-    end of what was read. ``timer``: for its CONNECT, then for its keep alive. The shell may keep
-    what it needs in ``transport``. ``connect``: its CONNECT until that is
-    accepted. ``method``: of its enhanced authentication. ``login``: what was proved.
-    ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the login's
-    end.
+    end of what was read. ``stalled``: not read from because all that may wait does; ``slowed``:
+    because of its ``pace``, which it has where its rate is limited. ``timer``: for its CONNECT,
+    then for its keep alive. The shell may keep what it needs in ``transport``. ``connect``: its
+    CONNECT until that is accepted. ``method``: of its enhanced authentication. ``login``: what was
+    proved. ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the
+    login's end.
     """
 
     __slots__ = (
@@ -110,12 +112,14 @@ class Connection:
         "maximum_packet_bytes",
         "method",
         "out",
+        "pace",
         "peer",
         "permitted",
         "principal",
         "pubacks",
         "sent_aliases",
         "session",
+        "slowed",
         "stalled",
         "state",
         "timer",
@@ -139,6 +143,8 @@ class Connection:
         self.held: list[Packet] = []
         self.pubacks: list[int] = []
         self.stalled = False
+        self.slowed = False
+        self.pace: Pace | None = None
         self.method: str | None = None
         self.exchange = Exchange.NONE
         self.exchange_timer: Timer | None = None
@@ -161,6 +167,11 @@ class Connection:
         """The version that this client speaks; known once its CONNECT was read."""
         assert self.decoder.protocol is not None
         return self.decoder.protocol
+
+    @property
+    def is_read(self) -> bool:
+        """Whether what the client sends is to be read now."""
+        return not (self.stalled or self.slowed)
 
     def take_out(self) -> bytes:
         """The bytes that are to leave now."""

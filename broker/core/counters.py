@@ -31,6 +31,9 @@ class Counters:
     publishers_stalled: int = counted(
         "Times that a client of MQTT 3.1.1 was not read from because too much waited in all."
     )
+    clients_slowed: int = counted(
+        "Times that a client was not read from for a while because it sent more than its rate."
+    )
     dropped_queue_full: int = counted("Messages dropped because a session's queue was full.")
     dropped_expired: int = counted("Messages whose expiry interval passed while they waited.")
     dropped_too_large: int = counted("Messages larger than their client takes.")

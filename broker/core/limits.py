@@ -73,6 +73,14 @@ class Limits:
       topic_alias_maximum: topic aliases that a client may set; 0 forbids them.
       sent_topic_aliases: the same towards a client, where its own Topic Alias Maximum is not lower;
         0 sets none.
+      device_messages_per_second, device_bytes_per_second: what a device may send in the long run,
+        whatever connections it has had; a gateway's is all that it sends for others. Messages are
+        all packets but PUBACK. Above it nothing is lost: the broker reads on when there is room.
+        None: as much as it likes.
+      service_messages_per_second, service_bytes_per_second: the same for all connections of a
+        service together.
+      rate_burst_seconds: how long of each rate may be sent at once by who was silent before; at
+        most 86400.
       write_buffer_bytes: bytes written to a connection and not yet taken by the system; beyond it
         messages wait in the session's queue.
       server_keep_alive_seconds: the longest keep alive; None leaves it to the client, 0 included.
@@ -107,6 +115,11 @@ class Limits:
     in_flight_messages: int = 20_000
     topic_alias_maximum: int = 100
     sent_topic_aliases: int = 32
+    device_messages_per_second: int | None = 1_000
+    device_bytes_per_second: int | None = 1 * MIB
+    service_messages_per_second: int | None = None
+    service_bytes_per_second: int | None = None
+    rate_burst_seconds: float = 10.0
     write_buffer_bytes: int = 1 * MIB
     server_keep_alive_seconds: int | None = None
     session_expiry_seconds: int = 7 * 24 * 3600
@@ -132,6 +145,7 @@ class Limits:
             "connections_per_address": MOST_CONNECTIONS,
             "connect_timeout_seconds": LONGEST_SECONDS,
             "failed_logins_seconds": LONGEST_SECONDS,
+            "rate_burst_seconds": LONGEST_SECONDS,
             "receive_maximum": 65_535,
             "in_flight_messages": 65_535,
             "topic_alias_maximum": 65_535,
@@ -155,6 +169,11 @@ LIVE = frozenset(
         "connect_packet_bytes",
         "in_flight_messages",
         "sent_topic_aliases",
+        "device_messages_per_second",
+        "device_bytes_per_second",
+        "service_messages_per_second",
+        "service_bytes_per_second",
+        "rate_burst_seconds",
         "server_keep_alive_seconds",
         "session_expiry_seconds",
         "topic_levels",

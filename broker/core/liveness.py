@@ -99,7 +99,7 @@ class Liveness:
     def _check(self, connection: Connection, now: float) -> None:
         if connection.state is not State.CONNECTED:
             return
-        if connection.stalled:
+        if not connection.is_read:
             # What it sends isn't read.
             connection.last_received = now
         silent = now - connection.last_received

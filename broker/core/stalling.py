@@ -47,7 +47,7 @@ class Stalling:
         connection.stalled = True
         self._stalled[connection] = None
         self._counters.publishers_stalled += 1
-        self._turn.read(connection, on=False)
+        self._turn.read(connection)
 
     def resume(self, now: float) -> None:
         """Reads from those who waited, if there is room again."""
@@ -57,9 +57,10 @@ class Stalling:
         for connection in stalled:
             connection.stalled = False
             connection.last_received = now
-            self._turn.read(connection, on=True)
+            self._turn.read(connection)
             self._go_on(connection, now)
 
     def forget(self, connection: Connection) -> None:
         """The connection has ended."""
         self._stalled.pop(connection, None)
+        connection.stalled = False

@@ -100,6 +100,9 @@ class ClientProtocol(asyncio.Protocol):
         if self._connection is not None and not self.lingers:
             self._traffic.received_bytes += len(data)
             self._core.feed(self._connection, data, self._loop.time())
+            if not self._connection.is_read:
+                # At once: the turn that says so may wait for a commit.
+                self.read(on=False)
             self._shell.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -100,6 +100,11 @@ class Metrics(Collector):
         retained = self._core.retained
         for name, text, value in (
             ("connected_clients", "Clients that are logged in.", totals.connected),
+            (
+                "slowed_clients",
+                "Clients that are not read from now because they sent more than their rate.",
+                self._core.slowed_clients,
+            ),
             ("sessions", "Sessions, of clients connected or away.", totals.sessions),
             ("subscriptions", "Subscriptions of all sessions.", totals.subscriptions),
             ("queued_messages", "Messages that wait for a client.", totals.queued),

@@ -189,6 +189,7 @@ class Server:
             "uptime_seconds": self._shell.loop.time() - self._started_at,
             "listeners": self.urls,
             "store": None if store is None else str(store.path),
+            "slowed_clients": core.slowed_clients,
             "retained_messages": core.retained.messages,
             "retained_bytes": core.retained.bytes,
             **asdict(inspecting.totals(core.sessions)),
@@ -214,6 +215,7 @@ class Server:
         logs.configure(config.log_level, config.log_format)
         allow_open_files(config.limits.connections)
         self.core.change_limits(config.limits)
+        self._shell.heed()
         self._system_topics.tell_every(config.system_topics_seconds)
         changed = ", ".join(ready.changed) or "no setting"
         LOG.info("reloaded: certificates and %s", changed, extra=logs.about("reloaded"))

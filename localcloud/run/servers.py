@@ -80,6 +80,8 @@ class Servers:
             "listeners:\n  - {type: tcp, host: 127.0.0.1, port: 0}\n"
             f"registry: {{file: {json.dumps(credentials.registry.name)}}}\n"
             f"store: {{file: {BROKER_STORE}}}\n"
+            # How fast the devices are is what the run was asked for.
+            "limits: {device_messages_per_second: null, device_bytes_per_second: null}\n"
         )
         # BigQuery takes longest, so it goes first.
         self._bigquery = children.start(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,3 +134,44 @@ def test_a_publisher_of_3_1_1_waits_while_too_much_waits_in_all_and_loses_nothin
             while len(acknowledged) < 4 * count:
                 acknowledged += publisher.recv(1_000)
     assert got == list(range(count))
+
+
+def test_a_device_above_its_rate_is_read_from_more_slowly_and_loses_nothing(tmp_path: Path) -> None:
+    limits = "limits: {device_messages_per_second: 100, rate_burst_seconds: 1}\n"
+    count, took = 400, dict[str, float]()
+    with broker(tmp_path, limits) as (port, _):
+        for client_id in ("d1", "s-1"):
+            with connected(port, client_id, V311) as publisher:
+                began = time.monotonic()
+                publisher.settimeout(20)
+                acknowledged = b""
+                for number in range(0, count, 10):
+                    some = range(number, number + 10)
+                    publisher.sendall(b"".join(publish(n, 10, 1, V311) for n in some))
+                    while len(acknowledged) < 4 * (number + 10):
+                        acknowledged += publisher.recv(10_000)
+                took[client_id] = time.monotonic() - began
+    assert took["d1"] > 2
+    assert took["s-1"] < took["d1"] / 2, "a service is not slowed"
+    log = (tmp_path / "broker.log").read_text()
+    assert log.count("d1: not read from for a while: it sends more than 100 messages") == 1
+
+
+def test_a_slowed_device_is_as_fast_as_the_limits_that_sighup_brings(tmp_path: Path) -> None:
+    slow = "limits: {device_messages_per_second: 1, rate_burst_seconds: 1}\n"
+    with broker(tmp_path, slow) as (port, process), connected(port, "d1", V5) as publisher:
+        publisher.sendall(b"".join(publish(n, 10, 1, V5) for n in range(1_000)))
+        publisher.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                publisher.recv(100_000)
+        publisher.sendall(b"\xc0\x00")
+        with pytest.raises(TimeoutError):
+            publisher.recv(1)
+        config = tmp_path / "broker.yaml"
+        config.write_text(config.read_text().replace("second: 1,", "second: 1000,"))
+        process.send_signal(signal.SIGHUP)
+        publisher.settimeout(20)
+        answers = b""
+        while answers[-2:] != b"\xd0\x00":
+            answers += publisher.recv(10_000)
