@@ -23,6 +23,9 @@ LARGEST_PACKET_BYTES = 268_435_460
 _CONNECT = 1
 _PUBLISH = 3
 _SUBSCRIBE = 8
+_NAME, _NAME_OF_31 = b"MQTT", b"MQIsdp"
+_ACKNOWLEDGEMENTS = frozenset((4, 5, 6, 7))
+_OF_SERVERS = frozenset((2, 9, 11, 13))
 
 _PUBACK = 0x40
 _PUBACK_REST = 2
@@ -56,6 +59,7 @@ class Decoder:
         self.protocol = protocol
         self.maximum_packet_bytes = maximum_packet_bytes
         self.take_pubacks: Callable[[Sequence[int]], None] | None = None
+        self._is_server = protocol is None
         self._rest = bytearray()
         self._wanted = 0
 
@@ -118,15 +122,21 @@ class Decoder:
         kind = packet[0] >> 4
         if self.protocol is None:
             self.protocol = _protocol_of_connect(packet, header_bytes)
+        if self._is_server and kind in _OF_SERVERS:
+            raise ProtocolError(f"packet type {kind}, which only a server sends")
         if self.protocol is ProtocolVersion.V311:
             result = codec311.read(packet, header_bytes)
         else:
             texts5.check(packet, header_bytes)
             result = codec5.read(packet)
-            if kind == _CONNECT:
+            if kind == _PUBLISH:
+                codec5.check_publish(packet, header_bytes, result)
+            elif kind == _CONNECT:
                 codec5.check_connect(packet, header_bytes)
             elif kind == _SUBSCRIBE:
                 codec5.check_subscribe(packet, header_bytes)
+            elif kind in _ACKNOWLEDGEMENTS:
+                codec5.check_acknowledgement(packet, header_bytes)
         if kind == _PUBLISH:
             _check_publish(result)
         return result
@@ -156,7 +166,9 @@ def _puback_run(data: bytes, start: int) -> Sequence[int]:
         return ()
     if data[start + 1 : end : _PUBACK_BYTES] != bytes((_PUBACK_REST,)) * count:
         return ()
-    return struct.unpack_from(f">{2 * count}H", data, start)[1::2]
+    identifiers = struct.unpack_from(f">{2 * count}H", data, start)[1::2]
+    # None has the identifier 0: what is wrong with that is told one by one.
+    return () if 0 in identifiers else identifiers
 
 
 def _check_publish(packet: Packet) -> None:
@@ -191,13 +203,29 @@ def _protocol_of_connect(packet: memoryview, header_bytes: int) -> ProtocolVersi
         raise MalformedPacket("CONNECT is too short")
     name = bytes(body[2 : 2 + name_bytes])
     level = body[2 + name_bytes]
-    if name != b"MQTT" or level not in (4, 5):
+    if name != _NAME or level not in (4, 5):
         # [MQTT-3.1.2-1], [MQTT-3.1.2-2]
         raise UnsupportedProtocol(
             f"CONNECT asks for protocol {name!r} level {level}; MQTT 3.1.1 (4) and 5.0 (5) are"
-            " spoken here"
+            " spoken here",
+            level=_level_of_form(packet, header_bytes, name),
         )
     return ProtocolVersion(level)
+
+
+def _level_of_form(packet: memoryview, header_bytes: int, name: bytes) -> int | None:
+    """Whose CONNECT has the form of this one: 5.0's has properties, also in what comes after it."""
+    if len(name) == len(_NAME):
+        as_v5 = bytearray(packet)
+        as_v5[header_bytes + 2 : header_bytes + 7] = _NAME + bytes((ProtocolVersion.V5,))
+        try:
+            texts5.check(memoryview(as_v5), header_bytes)
+            codec5.read(as_v5)
+        except ProtocolError:
+            pass
+        else:
+            return ProtocolVersion.V5
+    return ProtocolVersion.V311 if name in (_NAME, _NAME_OF_31) else None
 
 
 def _remaining_length(data: bytes, start: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mqtt5
-from mqtt5 import Packet
+from mqtt5 import Packet, PublishPacket
 
 from mqtt.errors import MalformedPacket, ProtocolError
 
@@ -19,7 +19,7 @@ _PROTOCOL_ERRORS = {
 }
 
 
-def read(packet: memoryview | bytes) -> Packet:
+def read(packet: memoryview | bytes | bytearray) -> Packet:
     """Reads exactly one packet. Raises ProtocolError, mostly MalformedPacket."""
     try:
         return mqtt5.read(memoryview(packet))[0]
@@ -37,6 +37,30 @@ def read(packet: memoryview | bytes) -> Packet:
         raise MalformedPacket("malformed packet: the codec failed on it") from None
 
 
+def check_publish(packet: memoryview, header_bytes: int, result: Packet) -> None:
+    """Checks where the properties of a PUBLISH end that ``read`` has taken. Raises MalformedPacket.
+
+    mqtt5 reads a property on behind their end, and takes for the payload what is left.
+    """
+    assert isinstance(result, PublishPacket)
+    at = header_bytes + 2 + (packet[header_bytes] << 8 | packet[header_bytes + 1])
+    if packet[0] & 0x06:
+        at += 2
+    size = packet[at]
+    at += 1
+    if size & 0x80:
+        size, at = _rest_of_number(packet, at, size)
+    if at + size + len(result.payload) != len(packet):
+        raise MalformedPacket("malformed packet: a property runs past the properties' end")
+
+
+def check_acknowledgement(packet: memoryview, header_bytes: int) -> None:
+    """Checks the identifier of an acknowledgement that was read. Raises MalformedPacket."""
+    if not packet[header_bytes] and not packet[header_bytes + 1]:
+        # [MQTT-2.2.1-3]: there is no message of that identifier to acknowledge.
+        raise MalformedPacket("packet identifier 0")
+
+
 def check_connect(packet: memoryview, header_bytes: int) -> None:
     """Checks the flags of a CONNECT that ``read`` has taken. Raises MalformedPacket."""
     flags = packet[header_bytes + 7]
@@ -50,15 +74,7 @@ def check_connect(packet: memoryview, header_bytes: int) -> None:
 
 def check_subscribe(packet: memoryview, header_bytes: int) -> None:
     """Checks the options of a SUBSCRIBE that ``read`` has taken. Raises MalformedPacket."""
-    at = header_bytes + 2
-    properties = shift = 0
-    while True:
-        byte = packet[at]
-        at += 1
-        properties |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80:
-            break
+    properties, at = _rest_of_number(packet, header_bytes + 3, packet[header_bytes + 2])
     at += properties
     while at < len(packet):
         at += 2 + int.from_bytes(packet[at : at + 2], "big")
@@ -68,3 +84,17 @@ def check_subscribe(packet: memoryview, header_bytes: int) -> None:
             # [MQTT-3.8.3-5]
             raise MalformedPacket(f"SUBSCRIBE with reserved option bits ({packet[at]:#04x})")
         at += 1
+
+
+def _rest_of_number(packet: memoryview, at: int, first: int) -> tuple[int, int]:
+    """Reads the bytes at ``at`` of the variable byte integer that begins with ``first``.
+
+    Returns (the integer, the place behind it).
+    """
+    value, shift, byte = first & 0x7F, 7, first
+    while byte & 0x80:
+        byte = packet[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+    return value, at

@@ -70,9 +70,17 @@ class PacketTooLarge(ProtocolError):
 
 
 class UnsupportedProtocol(ProtocolError):
-    """CONNECT asks for a protocol level that is neither 4 (3.1.1) nor 5 (5.0)."""
+    """CONNECT asks for a protocol level that is neither 4 (3.1.1) nor 5 (5.0), or for none of MQTT.
+
+    ``level``: of the protocol in whose form the peer would understand an answer; None for nothing
+    that is known of.
+    """
 
     reason_code = 0x84
+
+    def __init__(self, message: str, *, level: int | None = None) -> None:
+        super().__init__(message)
+        self.level = level
 
 
 class ScramError(MqttError):

@@ -31,7 +31,8 @@ class Acknowledging:
         """PUBACK [MQTT-4.3.2-5]; with a refusal in it the message ends as well [MQTT-4.8.2-6]."""
         session = connection.session
         assert session is not None
-        self._finish(session, packet.packet_id, 1)
+        if self._finish(session, packet.packet_id, 1) is None:
+            _check_released(session, packet.packet_id)
         if session.queue or session.resend or session.groups:
             self._delivery.pump(session, now)
 
@@ -42,7 +43,8 @@ class Acknowledging:
         session = connection.session
         assert session is not None
         for packet_id in packet_ids:
-            self._finish(session, packet_id, 1)
+            if self._finish(session, packet_id, 1) is None:
+                _check_released(session, packet_id)
         if session.queue or session.resend or session.groups:
             self._delivery.pump(session, now)
 
@@ -54,6 +56,8 @@ class Acknowledging:
         reason = PubRelReasonCode.SUCCESS
         if packet_id not in session.released:
             if self._finish(session, packet_id, 2) is None:
+                if int(packet.reason_code) >= 0x80:
+                    return
                 reason = PubRelReasonCode.PACKET_ID_NOT_FOUND
             elif int(packet.reason_code) < 0x80:
                 session.released[packet_id] = None
@@ -75,6 +79,8 @@ class Acknowledging:
             del session.released[packet.packet_id]
             self._journal.released(session, packet.packet_id, waits=False)
             self._delivery.pump(session, now)
+        elif packet.packet_id in session.unacknowledged:
+            raise ProtocolError(f"PUBCOMP for {packet.packet_id}, which no PUBREC has come for")
 
     def _finish(self, session: Session, packet_id: int, qos: int) -> Outgoing | None:
         """Takes a message out of what is unacknowledged; None for an unknown identifier."""
@@ -96,3 +102,12 @@ class Acknowledging:
         if outgoing.row:
             self._journal.done(outgoing)
         return outgoing
+
+
+def _check_released(session: Session, packet_id: int) -> None:
+    """An identifier that waits for PUBCOMP is not to be acknowledged by PUBACK."""
+    if packet_id in session.released:
+        raise ProtocolError(
+            f"packet identifier {packet_id} belongs to a QoS 2 message and was acknowledged as"
+            " QoS 1"
+        )

@@ -22,7 +22,11 @@ from broker.core.wills import Wills
 from mqtt.codec import ProtocolVersion
 from mqtt.errors import ProtocolError, UnsupportedProtocol
 
-_V311_UNACCEPTABLE_PROTOCOL = b"\x20\x02\x00\x01"
+_UNSUPPORTED_PROTOCOL = {
+    ProtocolVersion.V311: b"\x20\x02\x00\x01",
+    ProtocolVersion.V5: b"\x20\x03\x00\x84\x00",
+}
+"""CONNACK for who asks for another version, in the form that he understands."""
 
 
 class Ending:
@@ -104,8 +108,9 @@ class Ending:
             self.close(connection, DisconnectReasonCode(error.reason_code), str(error), now)
             return
         if isinstance(error, UnsupportedProtocol):
-            # [MQTT-3.1.2-2]: in the form that every client of another version understands.
-            self._turn.send(connection, _V311_UNACCEPTABLE_PROTOCOL)
+            # [MQTT-3.1.2-1], [MQTT-3.1.2-2]
+            if error.level is not None:
+                self._turn.send(connection, _UNSUPPORTED_PROTOCOL[ProtocolVersion(error.level)])
         elif connection.decoder.protocol:
             # [MQTT-3.1.4-1], [MQTT-4.12.0-4]
             connection.v5 = connection.protocol is ProtocolVersion.V5

@@ -195,6 +195,33 @@ def test_a_message_that_the_client_refused_is_not_sent_again(qos: int) -> None:
     assert house.resume("c1").payloads() == []
 
 
+@conforms(v5="4.13.1-1", v311="4.8.0-1")
+@both
+@pytest.mark.parametrize("answer", ["PUBCOMP to QoS 1", "PUBCOMP to QoS 2", "PUBACK to PUBREL"])
+def test_an_acknowledgement_of_the_wrong_kind_ends_the_connection(
+    version: ProtocolVersion, answer: str
+) -> None:
+    house = House()
+    reader, writer = house.connect("c1", version), house.connect("c2")
+    reader.subscribe("a", qos=2)
+    writer.publish("a", qos=1 if answer == "PUBCOMP to QoS 1" else 2)
+    sent = number(reader.one(PublishPacket))
+    if answer == "PUBACK to PUBREL":
+        reader.send(PubRecPacket(sent))
+        reader.send(PubAckPacket(sent))
+    else:
+        reader.send(PubCompPacket(sent))
+    assert reader.closed is not None
+
+
+def test_a_refusing_pubrec_for_an_identifier_that_nobody_knows_has_no_answer() -> None:
+    client = House().connect("c1")
+    client.send(PubRecPacket(7, reason_code=PubRecReasonCode.QUOTA_EXCEEDED))
+    assert client.take(PubRelPacket) == []
+    client.send(PubRecPacket(7))
+    assert int(client.one(PubRelPacket).reason_code) == 0x92
+
+
 @conforms(v5="3.3.4-9 3.3.4-10 4.9.0-1 4.9.0-2 4.9.0-3")
 def test_the_receive_maximum_holds_messages_back_and_nothing_else() -> None:
     house = House()

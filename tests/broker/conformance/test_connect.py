@@ -33,11 +33,35 @@ def code(version: ProtocolVersion, v311: int, v5: int) -> int:
 @conforms(v5="3.1.2-1 3.1.2-2 3.1.3-1 3.1.3-3", v311="3.1.2-1 3.1.3-1 3.1.3-3")
 @both
 def test_what_does_not_ask_for_mqtt_is_closed(version: ProtocolVersion) -> None:
-    for data in (connect(version, name=b"MQIsdp"), connect(version, level=6)):
-        client = answer_to(V311, data)
+    for data in (connect(version, name=b"MQXX"), connect(version, level=6), b"\x10\2\0\0"):
+        client = Recorded(House(), version)
+        client.send_bytes(data)
         assert client.closed is not None
         assert not client.house.core.connections
     assert answer_to(version, connect(version)).one(ConnAckPacket)
+
+
+@conforms(v5="3.1.2-1 3.1.2-2", v311="3.1.2-1 3.1.2-2")
+def test_another_version_is_refused_in_the_form_that_its_client_understands() -> None:
+    unacceptable, unsupported = b"\x20\2\0\1", b"\x20\3\0\x84\0"
+
+    def answer(data: bytes) -> bytes:
+        client = Recorded(House(), V5)
+        client.house.core.feed(client.connection, data, 0.0)
+        (turn,) = [client.house.core.take_turn()]
+        assert [close.connection for close in turn.closes] == [client.connection]
+        return b"".join(write.data for write in turn.writes)
+
+    # 3.1 has its own name and no properties; what comes after 5.0 will have them.
+    assert answer(connect(V311, name=b"MQIsdp", level=3)) == unacceptable
+    for level in (2, 3, 6, 99):
+        assert answer(connect(V311, level=level)) == unacceptable
+    for level in (6, 99):
+        assert answer(connect(V5, level=level)) == unsupported
+    assert answer(connect(V5, name=b"MQXX")) == unsupported
+    # What is no MQTT is told nothing in a form that its client may not know.
+    assert answer(connect(V311, name=b"MQXX")) == b""
+    assert answer(connect(V5, name=b"MQTTX")) == b""
 
 
 @conforms(

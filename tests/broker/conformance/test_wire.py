@@ -156,8 +156,36 @@ def test_packet_identifier_0_ends_the_connection(version: ProtocolVersion) -> No
         publish(version, 0x32, b"a", b"\0\0"),
         request(version, 0x82, text(b"a") + b"\1", b"\0\0"),
         request(version, 0xA2, text(b"a"), b"\0\0"),
+        *(bytes((first, 2, 0, 0)) for first in (0x40, 0x50, 0x62, 0x70)),
     ):
         assert is_refused(version, data) in (0, 0x81)
+
+
+@conforms(v5="4.13.1-1", v311="4.8.0-1")
+@both
+@pytest.mark.parametrize("first", [0x20, 0x90, 0xB0, 0xD0])
+@pytest.mark.parametrize("body", [b"", b"\0\1", b"\0\1\0", b"\0\1\0\0"])
+def test_what_only_a_server_sends_is_not_taken_from_a_client(
+    version: ProtocolVersion, first: int, body: bytes
+) -> None:
+    assert is_refused(version, framed(first, body)) in (0, 0x82)
+
+
+@conforms(v5="4.13.1-1")
+@pytest.mark.parametrize("identifier", [0x01, 0x02, 0x03, 0x23, 0x26])
+@pytest.mark.parametrize("payload", [b"payload", b"\0\1\0\1\0\1\0"])
+def test_a_property_that_runs_into_the_payload_ends_the_connection(
+    identifier: int, payload: bytes
+) -> None:
+    # With 7 bytes of payload each of these could be read, and something would be left.
+    data = framed(0x32, text(b"t") + b"\0\1" + bytes((1, identifier)) + payload)
+    assert is_refused(V5, data) in (0x81, 0x82, 0x94)
+    client = House().connect("c1")
+    long = b"\x26" + text(b"n" * 100) + text(b"v" * 100)
+    size = variable_byte_integer(len(long))
+    client.send_bytes(b"\x30" + variable_byte_integer(3 + len(size + long) + 1) + text(b"t"))
+    client.send_bytes(size + long + b"x")
+    assert client.closed is None
 
 
 @conforms(v5="2.2.1-2 3.3.4-1 4.3.1-1", v311="2.3.1-5 3.3.4-1 4.3.1-1")
