@@ -20,7 +20,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from broker.auth.certificates import CertificateAuthenticator
-from broker.auth.identity import ANONYMOUS, Directory, Login, Tell, untold
+from broker.auth.identity import ANONYMOUS, Directory, DirectoryChanges, Login, Tell, untold
 from broker.auth.passwords import PasswordAuthenticator
 from broker.auth.principal import device_of_client_id
 from broker.auth.scram import METHOD, ScramAuthenticator, ScramExchange
@@ -89,9 +89,9 @@ class Authenticator:
         """What it proved before, at once; None says nothing else."""
         return self._passwords.remembered(attempt.username, attempt.password, now)
 
-    def forget(self, names: frozenset[str] | None) -> None:
-        """These names, or all, are not what they were: nothing is remembered of them."""
-        self._passwords.forget(names)
+    def forget(self, changes: DirectoryChanges) -> None:
+        """Nothing is remembered of who is not what it was."""
+        self._passwords.forget(changes)
 
     def verify(self, attempt: Attempt, now: float, tell: Tell = untold) -> Login | None:
         """What it proves, or None, and ``tell`` is told why, the closest reason first.

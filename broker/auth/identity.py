@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.auth.password_hash import PasswordHash
-from broker.auth.principal import Principal
+from broker.auth.principal import Principal, Rights
 
 ANONYMOUS, PROXY = "anonymous", "proxy"
 """In place of a credential: nothing was proved, or a trusted proxy has seen the certificate."""
@@ -181,10 +181,46 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryChanges:
-    """What changed since an earlier version. ``names``: None where it may be anyone."""
+    """What changed since an earlier version.
+
+    ``names``: who is somebody else or has other credentials; None where it may be anyone, and
+    anything. ``roles`` have other rights. ``authorities`` vouch for others.
+    """
 
     version: int
-    names: frozenset[str] | None
+    names: frozenset[str] | None = frozenset()
+    roles: frozenset[str] = frozenset()
+    authorities: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.names is None or bool(self.names or self.roles or self.authorities)
+
+    def __or__(self, later: DirectoryChanges) -> DirectoryChanges:
+        """These and those that came after."""
+        anyone = self.names is None or later.names is None
+        return DirectoryChanges(
+            version=later.version,
+            names=None if anyone else (self.names or frozenset()) | (later.names or frozenset()),
+            roles=self.roles | later.roles,
+            authorities=self.authorities | later.authorities,
+        )
+
+    def concern(self, login: Login) -> bool:
+        """Whether a login may rest on what has changed: who it is, or its authority."""
+        return (
+            self.names is None
+            or login.principal.name in self.names
+            or (login.vouched is not None and login.credential in self.authorities)
+        )
+
+    def concern_rights(self, principal: Principal) -> bool:
+        """Whether one may have other rights because a role has."""
+        roles = self.roles
+        # Asked for ten thousand at once: a generator would take twice as long.
+        for grant in principal.grants if roles else ():  # noqa: SIM110  # for that
+            if grant.role in roles:
+                return True
+        return False
 
 
 class Directory(Protocol):
@@ -202,6 +238,9 @@ class Directory(Protocol):
 
     def find_certificate(self, fingerprint: bytes) -> Identity | None:
         """Whose certificate that is."""
+
+    def rights(self) -> Mapping[str, Rights]:
+        """Those of all roles, by name."""
 
     def authorities(self) -> Sequence[Authority]:
         """All CAs."""

@@ -17,7 +17,16 @@ from typing import NamedTuple
 
 import argon2
 
-from broker.auth.identity import Directory, Identity, Login, Password, Tell, lacking, untold
+from broker.auth.identity import (
+    Directory,
+    DirectoryChanges,
+    Identity,
+    Login,
+    Password,
+    Tell,
+    lacking,
+    untold,
+)
 from broker.auth.password_hash import PasswordHash
 
 MAXIMUM_PASSWORD_BYTES = 1_024
@@ -91,16 +100,22 @@ class PasswordAuthenticator:
         )
         return None
 
-    def forget(self, names: frozenset[str] | None) -> None:
-        """What was proved for these names, or for all, must be proved anew. For the event loop."""
+    def forget(self, changes: DirectoryChanges) -> None:
+        """What rests on what has changed must be proved anew. For the event loop."""
         # What a thread is verifying now may be what has just been changed: it isn't remembered.
         self._generation += 1
         self._decoys = ()
-        if names is None:
+        if changes.names is None:
             self._proved.clear()
-        else:
-            for name in names:
-                self._proved.pop(name, None)
+            return
+        for name in changes.names:
+            self._proved.pop(name, None)
+        if changes.roles:
+            self._proved = {
+                name: proved
+                for name, proved in self._proved.items()
+                if not changes.concern_rights(proved.login.principal)
+            }
 
     def _digest(self, username: str, password: bytes) -> bytes:
         # The name's length goes first, so that no other split of the same bytes fits.

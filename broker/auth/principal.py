@@ -3,15 +3,22 @@
 A right allows what it contains and denies what it overlaps; a denial wins; what nothing allows is
 denied. Filters are never matched against filters: ``a/+`` does not allow subscribing to ``a/#``,
 and a denied ``a/secret/#`` refuses ``a/#``.
+
+The rights of a role are there once, however many thousands hold it: who it is given to stands in
+its filters as ``%device``, and is put there when something is asked.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mqtt.topics import TopicFilter
+
+DEVICE = "%device"
+"""In a role's filters: the name of the device that holds it, as a whole level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,18 +27,6 @@ class Rules:
 
     allow: tuple[TopicFilter, ...] = ()
     deny: tuple[TopicFilter, ...] = ()
-
-    def permit_topic(self, topic: str) -> bool:
-        """Whether the legal topic name ``topic`` is allowed."""
-        return any(rule.matches(topic) for rule in self.allow) and not any(
-            rule.matches(topic) for rule in self.deny
-        )
-
-    def permit_filter(self, topic_filter: TopicFilter) -> bool:
-        """Whether everything that ``topic_filter`` can match is allowed."""
-        return any(rule.covers(topic_filter) for rule in self.allow) and not any(
-            rule.overlaps(topic_filter) for rule in self.deny
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +39,15 @@ class Rights:
     publish: Rules = Rules()
     subscribe: Rules = Rules()
     will: Rules = Rules()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A role's rights as one has them. ``device``: who DEVICE is; None: a service, and nobody."""
+
+    role: str
+    rights: Rights
+    device: str | None = None
 
 
 _CLOUD_CLIENT_ID = re.compile(r"projects/[^/]+/locations/[^/]+/registries/[^/]+/devices/([^/]+)")
@@ -73,13 +77,14 @@ class PrincipalKind(enum.Enum):
 class Principal:
     """A client that proved who it is.
 
-    ``client_id`` is a device's own identifier, or the prefix of a service's.
+    ``client_id`` is a device's own identifier, or the prefix of a service's. ``grants``: of its own
+    role, and of those of the devices that it speaks for; what one denies, no other allows.
     """
 
     name: str
     kind: PrincipalKind
     client_id: str
-    rights: Rights
+    grants: tuple[Grant, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or not self.client_id:
@@ -101,12 +106,55 @@ class Principal:
 
     def may_publish(self, topic: str) -> bool:
         """Whether a message may be published to ``topic``."""
-        return not topic.startswith(SERVER_TOPICS) and self.rights.publish.permit_topic(topic)
+        rules = [(grant.rights.publish, grant.device) for grant in self.grants]
+        return not topic.startswith(SERVER_TOPICS) and _permit_topic(rules, topic)
 
     def may_leave_will(self, topic: str) -> bool:
         """Whether a will to ``topic`` may come with CONNECT."""
-        return not topic.startswith(SERVER_TOPICS) and self.rights.will.permit_topic(topic)
+        rules = [(grant.rights.will, grant.device) for grant in self.grants]
+        return not topic.startswith(SERVER_TOPICS) and _permit_topic(rules, topic)
 
     def may_subscribe(self, topic_filter: TopicFilter) -> bool:
         """Whether the filter may be subscribed to, whatever its share name."""
-        return self.rights.subscribe.permit_filter(topic_filter)
+        rules = [(grant.rights.subscribe, grant.device) for grant in self.grants]
+        return any(
+            rule.covers(topic_filter) for rule in _allowing(rules, topic_filter.levels)
+        ) and not any(
+            _bound(rule, device).overlaps(topic_filter)
+            for each, device in rules
+            for rule in each.deny
+        )
+
+    def regranted(self, rights: Mapping[str, Rights]) -> Principal:
+        """The same one, where its roles have these rights now; all of its roles are there."""
+        grants = tuple([replace(grant, rights=rights[grant.role]) for grant in self.grants])
+        return replace(self, grants=grants)
+
+
+_Given = Sequence[tuple[Rules, str | None]]
+
+
+def _permit_topic(rules: _Given, topic: str) -> bool:
+    levels = topic.split("/")
+    return any(rule.matches(topic) for rule in _allowing(rules, levels)) and not any(
+        _bound(rule, device).matches(topic) for each, device in rules for rule in each.deny
+    )
+
+
+def _allowing(rules: _Given, levels: Sequence[str]) -> Iterator[TopicFilter]:
+    """What could allow something of these levels: a device's own must be among them.
+
+    So a gateway of a thousand devices is asked for the rights of the one that the topic names.
+    """
+    for each, device in rules:
+        for rule in each.allow:
+            if DEVICE not in rule.levels or device in levels:
+                yield _bound(rule, device)
+
+
+def _bound(rule: TopicFilter, device: str | None) -> TopicFilter:
+    if DEVICE not in rule.levels:
+        return rule
+    if device is None:
+        raise ValueError(f"the filter '{rule}' uses '{DEVICE}', which only a device has")
+    return rule.with_level(DEVICE, device)

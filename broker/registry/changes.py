@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from broker.auth.identity import DirectoryChanges
 from broker.registry.entries import Content
@@ -15,39 +18,46 @@ class Changelog:
 
     def __init__(self) -> None:
         self._version = 1
-        self._changes: deque[frozenset[str] | None] = deque(maxlen=REMEMBERED_CHANGES)
+        self._changes: deque[DirectoryChanges] = deque(maxlen=REMEMBERED_CHANGES)
 
-    def add(self, names: frozenset[str] | None) -> None:
-        """Something changed; ``names``: None where it may be anyone. None of them: nothing did."""
-        if names is None or names:
+    def add(self, before: Content, after: Content) -> None:
+        """Another content is there; where it is the same, nothing changed."""
+        changed = changes(before, after)
+        if changed:
             self._version += 1
-            self._changes.append(names)
+            self._changes.append(changed)
 
     def since(self, version: int) -> DirectoryChanges:
         """Everything after ``version``."""
         missed = self._version - version
         if not 0 <= missed <= len(self._changes):
             return DirectoryChanges(version=self._version, names=None)
-        names: set[str] = set()
+        found = DirectoryChanges(version=self._version)
         for change in list(self._changes)[len(self._changes) - missed :]:
-            if change is None:
-                return DirectoryChanges(version=self._version, names=None)
-            names |= change
-        return DirectoryChanges(version=self._version, names=frozenset(names))
+            found |= change
+        return replace(found, version=self._version)
 
 
-def changed_names(before: Content, after: Content) -> frozenset[str] | None:
-    """Who is somebody else after the change; None where it may be anyone.
+def changes(before: Content, after: Content) -> DirectoryChanges:
+    """Whom and what a change is about, as version 0.
 
-    A gateway is, when a device that it speaks for has changed.
+    A gateway is somebody else, too, when a device that it speaks for has changed.
     """
-    if before.roles != after.roles or before.authorities != after.authorities:
-        return None
     names: set[str] = set()
-    for name in before.entries.keys() | after.entries.keys():
-        old, new = before.entries.get(name), after.entries.get(name)
-        if old != new:
-            names.add(name)
-            for entry in (old, new):
-                names.update(() if entry is None else entry.gateways)
-    return frozenset(names)
+    for name in _differing(before.entries, after.entries):
+        names.add(name)
+        for entry in (before.entries.get(name), after.entries.get(name)):
+            names.update(() if entry is None else entry.gateways)
+    return DirectoryChanges(
+        version=0,
+        names=frozenset(names),
+        # A standard role of the same name may have come or gone instead.
+        roles=_differing(before.roles, after.roles),
+        authorities=_differing(before.authorities, after.authorities),
+    )
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(
+        key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from broker.auth.identity import Authority, Certificate, DirectoryChanges, Identity, Password
 from broker.auth.password_hash import PasswordHash
+from broker.auth.principal import Rights
 from broker.registry.entries import Content
 
 
@@ -48,6 +49,10 @@ class ContentDirectory:
         name = self._certificates.get(fingerprint)
         return None if name is None else self.find(name)
 
+    def rights(self) -> Mapping[str, Rights]:
+        """Those of all roles, by name."""
+        return {name: role.rights for name, role in self._roles.items()}
+
     def authorities(self) -> Sequence[Authority]:
         """All CAs."""
         return tuple(self._content.authorities.values())
@@ -58,7 +63,7 @@ class ContentDirectory:
 
     def changes(self, since: int) -> DirectoryChanges:
         """Never any."""
-        return DirectoryChanges(version=since, names=frozenset())
+        return DirectoryChanges(version=since)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -7,6 +7,7 @@ and nobody who has seen one can have missed an earlier one.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,21 +28,24 @@ KEPT_VERSIONS = 10_000
 """Whoever has missed more of them is told that it may be anyone."""
 
 
+class Subject(enum.Enum):
+    """What a change is about."""
+
+    MEMBER = "member"
+    ROLE = "role"
+    AUTHORITY = "authority"
+
+
 @dataclass
 class Change:
-    """A change that is being written. ``names``: whom it is about; None where it may be anyone."""
+    """A change that is being written. ``subjects``: what it is about, by kind and name."""
 
     connection: Connection
-    names: set[str] | None = field(default_factory=set)
+    subjects: set[tuple[Subject, str]] = field(default_factory=set)
 
-    def about(self, *names: str) -> None:
-        """These are somebody else from now on."""
-        if self.names is not None:
-            self.names.update(names)
-
-    def about_anyone(self) -> None:
-        """A role or an authority changed."""
-        self.names = None
+    def about(self, subject: Subject, *names: str) -> None:
+        """These are not what they were from now on."""
+        self.subjects.update((subject, name) for name in names)
 
 
 class Database:
@@ -106,12 +110,14 @@ class Database:
             version = connection.execute(raised).scalar_one()
             change = Change(connection)
             yield change
-            if change.names == set():
+            if not change.subjects:
                 # Nothing has changed: a version without a row would mean anyone.
                 connection.rollback()
                 return
-            names = (None,) if change.names is None else sorted(change.names)
-            rows = [{"version": version, "name": name} for name in names]
+            rows = [
+                {"version": version, "subject": subject.value, "name": name}
+                for subject, name in change.subjects
+            ]
             connection.execute(insert(models.changes), rows)
             old = models.changes.c.version <= version - KEPT_VERSIONS
             connection.execute(delete(models.changes).where(old))

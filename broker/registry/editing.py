@@ -14,8 +14,8 @@ from broker.auth.identity import Authority, Certificate
 from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
 from broker.registry import models, queries
-from broker.registry.changes import changed_names
-from broker.registry.database import Change
+from broker.registry.changes import changes
+from broker.registry.database import Change, Subject
 from broker.registry.entries import Content, Entry, contradictions, key_of, wrong_role
 from broker.registry.names import check_name
 from broker.registry.roles import STANDARD_ROLES, Role
@@ -42,7 +42,7 @@ def edit_entry(
     )
     for entry in (before, after):
         if entry is not None:
-            written.about(name, *entry.gateways)
+            written.about(Subject.MEMBER, name, *entry.gateways)
     return after
 
 
@@ -69,7 +69,7 @@ def put_role(written: Change, name: str, role: Role | None) -> None:
         for words in wrong_role(entry, roles):
             raise RegistryError(f"{key_of(entry)}.role: {words}")
     write_roles(connection, {name: role})
-    written.about_anyone()
+    written.about(Subject.ROLE, name)
 
 
 def put_authority(written: Change, name: str, authority: Authority | None) -> None:
@@ -82,7 +82,7 @@ def put_authority(written: Change, name: str, authority: Authority | None) -> No
     except ValueError as problem:
         raise RegistryError(f"authorities: {problem}") from problem
     write_authorities(written.connection, {name: authority})
-    written.about_anyone()
+    written.about(Subject.AUTHORITY, name)
 
 
 def take_in(written: Change, content: Content, *, instead: bool) -> None:
@@ -106,11 +106,10 @@ def take_in(written: Change, content: Content, *, instead: bool) -> None:
         {name: before.entries[name] for name in names if name in before.entries},
         {name: entry for name, entry in names.items() if entry is not None},
     )
-    about = changed_names(before, after)
-    if about is None:
-        written.about_anyone()
-    else:
-        written.about(*about)
+    changed = changes(before, after)
+    written.about(Subject.MEMBER, *(changed.names or ()))
+    written.about(Subject.ROLE, *changed.roles)
+    written.about(Subject.AUTHORITY, *changed.authorities)
 
 
 def _conflicts(connection: Connection, entry: Entry) -> Iterable[tuple[str, str]]:

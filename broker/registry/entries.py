@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.auth.identity import Authority, Certificate, Credential, Identity
-from broker.auth.principal import Principal, PrincipalKind, Rights, Rules
+from broker.auth.principal import Grant, Principal, PrincipalKind
 from broker.registry.names import check_credential_id, check_name
 from broker.registry.roles import STANDARD_ROLES, Role
 
@@ -65,15 +65,19 @@ class Entry:
 
     def identity(self, roles: Mapping[str, Role], bound: Iterable[Entry]) -> Identity:
         """Who this is as a client; ``bound``: the devices that it is a gateway of."""
-        speaks_for = [self, *(device for device in bound if not device.blocked)]
-        rights = [
-            roles[entry.role].rights(entry.name if entry.kind is PrincipalKind.DEVICE else None)
-            for entry in speaks_for
-        ]
+        speaks_for = (self, *(device for device in bound if not device.blocked))
+        grants = tuple([entry._grant(roles[entry.role]) for entry in speaks_for])
         principal = Principal(
-            name=self.name, kind=self.kind, client_id=self.client_id, rights=_joined(rights)
+            name=self.name, kind=self.kind, client_id=self.client_id, grants=grants
         )
         return Identity(principal=principal, blocked=self.blocked, credentials=self.credentials)
+
+    def _grant(self, role: Role) -> Grant:
+        if self.kind is PrincipalKind.DEVICE:
+            return Grant(role=self.role, rights=role.rights, device=self.name)
+        if role.for_devices_only:
+            raise ValueError(f"{self.name!r}: its role uses '%device', which only a device has")
+        return Grant(role=self.role, rights=role.rights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,21 +165,6 @@ def _shared_client_ids(entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
                     f"{service.client_id!r} also holds {other.client_id!r} of"
                     f" {other.kind.value} {other.name!r}; choose another prefix",
                 )
-
-
-def _joined(parts: list[Rights]) -> Rights:
-    return Rights(
-        publish=_all_of([part.publish for part in parts]),
-        subscribe=_all_of([part.subscribe for part in parts]),
-        will=_all_of([part.will for part in parts]),
-    )
-
-
-def _all_of(parts: list[Rules]) -> Rules:
-    return Rules(
-        allow=tuple(rule for part in parts for rule in part.allow),
-        deny=tuple(rule for part in parts for rule in part.deny),
-    )
 
 
 def _check_metadata(metadata: Mapping[str, Any]) -> None:

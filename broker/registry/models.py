@@ -123,10 +123,11 @@ changes = Table(
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("version", BigInteger, nullable=False, index=True),
-    # NULL: it may be anyone.
+    Column("subject", String(16), nullable=False, server_default="member"),
+    # NULL: it may be anyone. Earlier programs wrote so where a role or an authority changed.
     Column("name", _NAME),
 )
-"""Whom each version changed: what other processes look at."""
+"""Whom or what each version changed: what other processes look at."""
 
 client_events = Table(
     "client_events",

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from broker.auth.identity import Authority, Credential
+from broker.auth.identity import Authority, Credential, DirectoryChanges
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.registry import models
+from broker.registry.database import Subject
 from broker.registry.entries import Content, Entry
 from broker.registry.roles import Role
 from broker.registry.rows import authority_of, credential_of, entry_of, roles_of
@@ -28,16 +29,23 @@ def version(connection: Connection) -> int:
     return int(connection.execute(select(models.version.c.version)).scalar_one())
 
 
-def changed_names(connection: Connection, since: int, until: int) -> frozenset[str] | None:
-    """Whom the versions after ``since`` changed; None where it may be anyone, or is forgotten."""
+def changes(connection: Connection, since: int, until: int) -> DirectoryChanges:
+    """What the versions after ``since`` changed; anyone where one of them is forgotten."""
     log = models.changes.c
     after = (log.version > since) & (log.version <= until)
-    found = connection.execute(select(log.version, log.name).where(after)).all()
+    found = connection.execute(select(log.version, log.subject, log.name).where(after)).all()
     # Every version has a row: one that is missing is forgotten.
-    if len({row.version for row in found}) != until - since:
-        return None
-    names = {row.name for row in found}
-    return None if None in names else frozenset(names)
+    if len({row.version for row in found}) != until - since or None in {row.name for row in found}:
+        return DirectoryChanges(version=until, names=None)
+    about: dict[Subject, set[str]] = {subject: set() for subject in Subject}
+    for row in found:
+        about[Subject(row.subject)].add(row.name)
+    return DirectoryChanges(
+        version=until,
+        names=frozenset(about[Subject.MEMBER]),
+        roles=frozenset(about[Subject.ROLE]),
+        authorities=frozenset(about[Subject.AUTHORITY]),
+    )
 
 
 def entries(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Entry]:

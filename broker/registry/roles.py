@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from broker.auth.principal import Rights, Rules
+from broker.auth.principal import DEVICE, Rights, Rules
 from mqtt.topics import TopicFilter
-
-DEVICE = "%device"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +30,13 @@ class Patterns:
                     f"filter {pattern!r}: rights are about topics; leave '$share/NAME/' out"
                 )
 
-    def rules(self, device: str | None) -> Rules:
-        """The rules of one principal; ``device`` is None for a service."""
-        return Rules(allow=_filters(self.allow, device), deny=_filters(self.deny, device))
+    @property
+    def rules(self) -> Rules:
+        """The rules of all who hold the role."""
+        return Rules(
+            allow=tuple(map(TopicFilter.parse, self.allow)),
+            deny=tuple(map(TopicFilter.parse, self.deny)),
+        )
 
     @property
     def for_devices_only(self) -> bool:
@@ -53,15 +55,10 @@ class Role:
     subscribe: Patterns = Patterns()
     will: Patterns = Patterns()
 
-    def rights(self, device: str | None) -> Rights:
-        """The rights of one principal; ``device`` is its id, or None for a service."""
-        if device is None and self.for_devices_only:
-            raise ValueError("its role uses '%device', which only a device has")
-        return Rights(
-            publish=self.publish.rules(device),
-            subscribe=self.subscribe.rules(device),
-            will=self.will.rules(device),
-        )
+    @property
+    def rights(self) -> Rights:
+        """The rights of all who hold it."""
+        return _rights(self)
 
     @property
     def for_devices_only(self) -> bool:
@@ -69,19 +66,9 @@ class Role:
         return any(item.for_devices_only for item in (self.publish, self.subscribe, self.will))
 
 
-def _filters(patterns: tuple[str, ...], device: str | None) -> tuple[TopicFilter, ...]:
-    templates = map(_template, patterns)
-    if device is None:
-        return tuple(templates)
-    return tuple(
-        template.with_level(DEVICE, device) if DEVICE in template.levels else template
-        for template in templates
-    )
-
-
-@lru_cache(maxsize=4_096)
-def _template(pattern: str) -> TopicFilter:
-    return TopicFilter.parse(pattern)
+@lru_cache(maxsize=1_024)
+def _rights(role: Role) -> Rights:
+    return Rights(publish=role.publish.rules, subscribe=role.subscribe.rules, will=role.will.rules)
 
 
 STANDARD_ROLES = {

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 
 from broker.auth.identity import Authority, DirectoryChanges, Identity
 from broker.auth.password_hash import PasswordHash
+from broker.auth.principal import Rights
 from broker.registry import editing, event_rows, migrating, queries
 from broker.registry.database import Database
 from broker.registry.entries import Content, Entry
@@ -68,6 +69,12 @@ class SqlRegistry:
             owner = queries.certificate_owner(connection, fingerprint)
         return None if owner is None else self.find(owner)
 
+    def rights(self) -> Mapping[str, Rights]:
+        """Those of all roles, by name."""
+        with self._database.reading() as connection:
+            roles = {**STANDARD_ROLES, **queries.roles(connection)}
+        return {name: role.rights for name, role in roles.items()}
+
     def authorities(self) -> Sequence[Authority]:
         """All CAs."""
         with self._database.reading() as connection:
@@ -94,10 +101,9 @@ class SqlRegistry:
             return DirectoryChanges(version=version, names=None)
         with self._database.reading() as connection:
             version = queries.version(connection)
-            names: frozenset[str] | None = frozenset()
-            if version != since:
-                names = queries.changed_names(connection, since, version)
-        return DirectoryChanges(version=version, names=names)
+            if version == since:
+                return DirectoryChanges(version=version)
+            return queries.changes(connection, since, version)
 
     def entries(self) -> Mapping[str, Entry]:
         """All devices and services, by name."""

@@ -41,8 +41,9 @@ from pathlib import Path
 
 from broker.auth.identity import Authority, DirectoryChanges, Identity
 from broker.auth.password_hash import PasswordHash
+from broker.auth.principal import Rights
 from broker.errors import RegistryError
-from broker.registry.changes import Changelog, changed_names
+from broker.registry.changes import Changelog
 from broker.registry.content_directory import ContentDirectory
 from broker.registry.yaml_reading import read_content
 from broker.registry.yaml_secrets import Secrets, stamp
@@ -79,6 +80,10 @@ class YamlRegistry:
         """Whose certificate that is."""
         return self._directory.find_certificate(fingerprint)
 
+    def rights(self) -> Mapping[str, Rights]:
+        """Those of all roles, by name."""
+        return self._directory.rights()
+
     def authorities(self) -> Sequence[Authority]:
         """All CAs."""
         return self._directory.authorities()
@@ -104,9 +109,8 @@ class YamlRegistry:
                 self._wrong = str(error)
                 raise
             self._wrong = None
-            names = changed_names(self.content, content)
+            self._log.add(self.content, content)
             self.content, self._directory = content, ContentDirectory(content)
-            self._log.add(names)
         if self._wrong is not None:
             raise RegistryError(self._wrong)
         return self._log.since(since)

@@ -1,18 +1,24 @@
 """What changes in the directory takes effect for those who are connected, too, within a second.
 
 Twice a second a thread asks the directory what has changed, by this process or another. Whoever
-that is about, and is connected, is looked up anew: it gets its new rights, or must go. A login that
+that is about, and is connected, is looked up anew: it gets its new rights, or must go. Where a role
+has other rights, it alone is read, and given to all who hold it: ten thousand can. A login that
 was being proved meanwhile may rest on what was before. So for a while after a change, whoever comes
 and is one of those is looked up once more.
+
+All of it is done in slices, between which clients are served. Until its turn has come a connection
+has the rights that it had.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 from broker.auth.certificates import still_vouches
@@ -25,6 +31,7 @@ from broker.auth.identity import (
     Identity,
     Login,
 )
+from broker.auth.principal import Rights
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.errors import RegistryError
@@ -32,6 +39,11 @@ from broker.errors import RegistryError
 LOG = logging.getLogger("broker")
 
 POLL_SECONDS = 0.5
+
+SLICE_SECONDS = 0.005
+"""After so long the loop is left to others. What a slice has decided is done next, which takes
+several times as long where each has lost something, for each is a line in the log.
+"""
 
 _NAMES_AT_ONCE = 500
 
@@ -51,7 +63,7 @@ class Following:
     """Follows one directory. Everything but the questions to it happens in the event loop.
 
     Args:
-      forget: is told whose proofs must not be remembered; None: nobody's.
+      forget: is told by what changes proofs must not be remembered.
       wake: sees to it that what the core decided is done.
       wall: seconds since the epoch.
     """
@@ -61,7 +73,7 @@ class Following:
         directory: Directory,
         core: Broker,
         *,
-        forget: Callable[[frozenset[str] | None], None],
+        forget: Callable[[DirectoryChanges], None],
         wake: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         wall: Callable[[], float],
@@ -74,8 +86,10 @@ class Following:
         self._wall = wall
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="directory")
         self._version = 0
-        self._recent: dict[str | None, float] = {}
+        self._recent: deque[tuple[float, DirectoryChanges]] = deque()
+        self._changed = _NOTHING
         self._looked_up: set[Connection] = set()
+        self._to_regrant: set[Connection] = set()
         self._complaint: str | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -113,28 +127,47 @@ class Following:
             # A file that is wrong by now still answers by what was read before.
             await self._look_up()
             raise
-        if changes.names is None or changes.names:
-            self._note(changes.names)
+        if changes:
+            self._note(changes)
         # Whoever must be looked up is remembered by now: an error from here on loses nobody.
         self._version = changes.version
         await self._look_up()
 
     async def _look_up(self) -> None:
-        due = self._due()
-        if not due:
-            return
+        if due := self._due():
+            await self._look_up_all(due)
+        if self._to_regrant:
+            await self._regrant()
+
+    async def _look_up_all(self, due: Sequence[Connection]) -> None:
         by_name: dict[str, list[Connection]] = {}
         for connection in due:
-            assert connection.principal is not None
-            by_name.setdefault(connection.principal.name, []).append(connection)
+            assert connection.login is not None
+            by_name.setdefault(connection.login.principal.name, []).append(connection)
         left = iter(sorted(by_name))
         # Some at a time: the first need not wait for the last, and the loop for none of them.
         while names := list(islice(left, _NAMES_AT_ONCE)):
             known = await self._loop.run_in_executor(self._threads, self._ask, names)
-            for connection in (each for name in names for each in by_name[name]):
-                self._looked_up.add(connection)
-                self._apply(connection, known)
-            self._wake()
+            connections = [each for name in names for each in by_name[name]]
+            await self._in_slices(connections, partial(self._apply, known))
+
+    async def _regrant(self) -> None:
+        rights = await self._loop.run_in_executor(self._threads, self._directory.rights)
+        # Read after the change was noted, so it is no older than what any of these has.
+        connections, self._to_regrant = self._to_regrant - self._looked_up, set()
+        await self._in_slices(connections, partial(self._give, rights))
+
+    async def _in_slices(
+        self, connections: Iterable[Connection], step: Callable[[Connection], None]
+    ) -> None:
+        ends = self._loop.time() + SLICE_SECONDS
+        for connection in connections:
+            step(connection)
+            if self._loop.time() >= ends:
+                self._wake()
+                await asyncio.sleep(0)
+                ends = self._loop.time() + SLICE_SECONDS
+        self._wake()
 
     async def _changes(self) -> DirectoryChanges:
         return await self._loop.run_in_executor(
@@ -145,32 +178,45 @@ class Following:
         authorities = {each.id: each for each in self._directory.authorities()}
         return _Known(self._directory.find_many(names), authorities)
 
-    def _note(self, names: frozenset[str] | None) -> None:
-        self._forget(names)
-        until = self._loop.time() + RECENT_SECONDS
-        self._recent.update({None: until} if names is None else dict.fromkeys(names, until))
-        self._looked_up = {
-            connection
-            for connection in self._looked_up
-            if names is not None and connection.principal and connection.principal.name not in names
-        }
+    def _note(self, changes: DirectoryChanges) -> None:
+        self._forget(changes)
+        earlier, waiting, settled = self._changed, self._to_regrant, self._looked_up
+        to_regrant, looked_up = set(), set()
+        for each in self._core.connections:
+            login = each.login
+            if login is None or changes.concern(login):
+                continue
+            is_settled = each in settled or not _concern(earlier, login)
+            if each in waiting or (is_settled and changes.concern_rights(login.principal)):
+                # What it has is of before this change. Who comes later may have proved it before.
+                to_regrant.add(each)
+            elif each in settled:
+                looked_up.add(each)
+        self._to_regrant, self._looked_up = to_regrant, looked_up
+        self._recent.append((self._loop.time() + RECENT_SECONDS, changes))
+        self._changed |= changes
 
     def _due(self) -> list[Connection]:
         """Who is connected, is one of those, and wasn't looked up since."""
-        now = self._loop.time()
-        self._recent = {name: until for name, until in self._recent.items() if until > now}
-        self._looked_up &= self._core.connections if self._recent else set()
-        if not self._recent:
+        self._let_go_of_old()
+        self._looked_up &= self._core.connections if self._changed else set()
+        self._to_regrant &= self._core.connections
+        if not self._changed:
             return []
-        return [
-            connection
-            for connection in self._core.connections
-            if connection.principal is not None
-            and (None in self._recent or connection.principal.name in self._recent)
-            and connection not in self._looked_up
-        ]
+        left = self._core.connections - self._looked_up - self._to_regrant
+        return [each for each in left if each.login and _concern(self._changed, each.login)]
 
-    def _apply(self, connection: Connection, known: _Known) -> None:
+    def _let_go_of_old(self) -> None:
+        now, before = self._loop.time(), len(self._recent)
+        while self._recent and self._recent[0][0] <= now:
+            self._recent.popleft()
+        if len(self._recent) != before:
+            self._changed = _NOTHING
+            for _, changes in self._recent:
+                self._changed |= changes
+
+    def _apply(self, known: _Known, connection: Connection) -> None:
+        self._looked_up.add(connection)
         login, now = connection.login, self._loop.time()
         if login is None:
             return
@@ -178,9 +224,30 @@ class Following:
         standing = judge(login, identity, known.authorities, self._wall())
         if isinstance(standing, str):
             self._core.admitting.expel(connection, standing, now)
-        else:
-            until = None if standing.until is None else now + standing.until - self._wall()
-            self._core.admitting.permit(connection, standing, now, until=until)
+        elif standing != login:
+            self._permit(connection, standing)
+
+    def _give(self, rights: Mapping[str, Rights], connection: Connection) -> None:
+        login = connection.login
+        if login is None or not all(each.role in rights for each in login.principal.grants):
+            # Nobody holds a role that is gone: there was another change, and it is looked up.
+            return
+        self._looked_up.add(connection)
+        regranted = login.principal.regranted(rights)
+        if regranted != login.principal:
+            self._permit(connection, replace(login, principal=regranted))
+
+    def _permit(self, connection: Connection, login: Login) -> None:
+        now = self._loop.time()
+        until = None if login.until is None else now + login.until - self._wall()
+        self._core.admitting.permit(connection, login, now, until=until)
+
+
+_NOTHING = DirectoryChanges(version=0)
+
+
+def _concern(changes: DirectoryChanges, login: Login) -> bool:
+    return changes.concern(login) or changes.concern_rights(login.principal)
 
 
 def judge(

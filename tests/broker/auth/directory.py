@@ -18,7 +18,7 @@ from broker.auth.identity import (
     Validity,
 )
 from broker.auth.password_hash import PasswordHash
-from broker.auth.principal import Principal, PrincipalKind, Rights
+from broker.auth.principal import Grant, Principal, PrincipalKind, Rights
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 NOW = 1_800_000_000.0
@@ -44,6 +44,9 @@ class Names:
                     return identity
         return None
 
+    def rights(self) -> Mapping[str, Rights]:
+        return {}
+
     def authorities(self) -> Sequence[Authority]:
         return self._authorities
 
@@ -59,11 +62,14 @@ class Names:
         """Nothing is held open."""
 
     def changes(self, since: int) -> DirectoryChanges:
-        return DirectoryChanges(version=since, names=frozenset())
+        return DirectoryChanges(version=since)
 
 
-def identity(name: str, *credentials: Credential, blocked: bool = False) -> Identity:
-    principal = Principal(name=name, kind=PrincipalKind.DEVICE, client_id=name, rights=Rights())
+def identity(
+    name: str, *credentials: Credential, blocked: bool = False, role: str = "device"
+) -> Identity:
+    grants = (Grant(role=role, rights=Rights(), device=name),)
+    principal = Principal(name=name, kind=PrincipalKind.DEVICE, client_id=name, grants=grants)
     return Identity(principal=principal, blocked=blocked, credentials=credentials)
 
 

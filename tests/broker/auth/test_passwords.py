@@ -8,7 +8,7 @@ import time
 import argon2
 import pytest
 
-from broker.auth.identity import Identity, Validity
+from broker.auth.identity import DirectoryChanges, Identity, Validity
 from broker.auth.password_hash import PasswordHash
 from broker.auth.passwords import PasswordAuthenticator
 from tests.broker.auth.directory import NOW, Names, identity, password
@@ -84,13 +84,25 @@ def test_what_was_right_is_remembered_for_that_name_and_password_alone(
     assert authenticator.remembered("d1", None, NOW) is None
 
 
+def test_where_a_role_changes_its_holders_must_be_proved_anew_and_no_others() -> None:
+    names = Names(
+        identity("d1", password("right"), role="plain"), identity("d2", password("right"))
+    )
+    authenticator = PasswordAuthenticator(names)
+    for name in ("d1", "d2"):
+        authenticator.verify(name, b"right", NOW)
+    authenticator.forget(DirectoryChanges(version=2, roles=frozenset({"plain"})))
+    assert authenticator.remembered("d1", b"right", NOW) is None
+    assert authenticator.remembered("d2", b"right", NOW) is not None
+
+
 @pytest.mark.parametrize("names", [frozenset({"d1"}), None])
 def test_what_changes_must_be_proved_anew(
     authenticator: PasswordAuthenticator, names: frozenset[str] | None
 ) -> None:
     for name in ("d1", "d2"):
         authenticator.verify(name, b"right", NOW)
-    authenticator.forget(names)
+    authenticator.forget(DirectoryChanges(version=2, names=names))
     assert authenticator.remembered("d1", b"right", NOW) is None
     assert (authenticator.remembered("d2", b"right", NOW) is None) == (names is None)
 
@@ -99,7 +111,7 @@ def test_what_changes_while_it_is_verified_is_not_remembered() -> None:
     class Changing(Names):
         def find(self, name: str) -> Identity | None:
             found = super().find(name)
-            one.forget(frozenset({name}))
+            one.forget(DirectoryChanges(version=2, names=frozenset({name})))
             return found
 
     one = PasswordAuthenticator(Changing(identity("d1", password("right"))))
@@ -147,7 +159,7 @@ def test_decoys_are_made_for_everyone_and_not_only_where_one_is_needed(
 
     monkeypatch.setattr(PasswordHash, "of", counted)
     for _ in range(2):
-        authenticator.forget(frozenset())
+        authenticator.forget(DirectoryChanges(version=2))
         assert authenticator.verify(username, b"wrong", NOW) is None
     assert made == ["one", "one"]
 

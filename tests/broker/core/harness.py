@@ -19,7 +19,7 @@ from mqtt5 import (
 )
 
 from broker.auth.identity import Login
-from broker.auth.principal import Principal, PrincipalKind, Rights, Rules
+from broker.auth.principal import Grant, Principal, PrincipalKind, Rights, Rules
 from broker.core.actions import Authenticate
 from broker.core.broker import Broker
 from broker.core.connection import Connection
@@ -55,8 +55,12 @@ def service(name: str = "tester", *, rights: Rights | None = None, prefix: str =
         name=name,
         kind=PrincipalKind.SERVICE,
         client_id=prefix,
-        rights=rights or Rights(publish=ALL, subscribe=ALL, will=ALL),
+        grants=(grant(rights),),
     )
+
+
+def grant(rights: Rights | None) -> Grant:
+    return Grant(role="role", rights=rights or Rights(publish=ALL, subscribe=ALL, will=ALL))
 
 
 def device(name: str, *, rights: Rights | None = None) -> Principal:
@@ -64,7 +68,7 @@ def device(name: str, *, rights: Rights | None = None) -> Principal:
         name=name,
         kind=PrincipalKind.DEVICE,
         client_id=name,
-        rights=rights or Rights(publish=ALL, subscribe=ALL, will=ALL),
+        grants=(grant(rights),),
     )
 
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from broker.auth.identity import Authority, Certificate, DirectoryChanges, Password
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
+from broker.registry import migrating
 from broker.registry.content_directory import ContentDirectory
+from broker.registry.database import Database
 from broker.registry.entries import Content, Entry
 from broker.registry.registry_url import registry_url
 from broker.registry.roles import Patterns, Role
@@ -150,16 +153,47 @@ def test_what_changes_nothing_is_no_change(registry: SqlRegistry) -> None:
     assert registry.changes(0).version == version
 
 
-def test_a_role_or_an_authority_may_be_anyones(registry: SqlRegistry) -> None:
+def test_a_role_or_an_authority_that_changes_is_named(registry: SqlRegistry) -> None:
     version = registry.changes(0).version
     registry.put_role("meter", Role())
-    assert registry.changes(version).names is None
-    version = registry.changes(version).version
+    changes = registry.changes(version)
+    assert changes == DirectoryChanges(version=version + 1, roles=frozenset({"meter"}))
+    assert registry.rights()["meter"] == Role().rights
     registry.put_authority("site", Authority(id="site", pem=CA_PEM))
-    assert registry.changes(version).names is None
+    changes = registry.changes(changes.version)
+    assert changes == DirectoryChanges(version=version + 2, authorities=frozenset({"site"}))
     assert [authority.id for authority in registry.authorities()] == ["site"]
     registry.put_authority("site", None)
     assert registry.authorities() == ()
+    content = Content(
+        entries={"d1": Entry(name="d1")},
+        roles={"device": Role()},
+        authorities={"site": Authority(id="site", pem=CA_PEM)},
+    )
+    version = registry.changes(0).version
+    registry.take_in(content)
+    assert registry.changes(version) == DirectoryChanges(
+        version=version + 1,
+        names=frozenset({"d1"}),
+        roles=frozenset({"device"}),
+        authorities=frozenset({"site"}),
+    )
+
+
+def test_what_an_earlier_program_wrote_of_a_role_may_be_about_anyone(url: URL) -> None:
+    database = Database(url)
+    migrating.upgrade(database, to="0002")
+    with database.writing() as connection:
+        connection.execute(text("UPDATE registry_version SET version = version + 1"))
+        insert = "INSERT INTO changes (version, name) SELECT version, NULL FROM registry_version"
+        connection.execute(text(insert))
+    migrating.upgrade(database)
+    database.close()
+    registry = SqlRegistry(url)
+    version = registry.changes(0).version
+    assert registry.changes(version - 1).names is None
+    assert registry.changes(version).names == frozenset()
+    registry.close()
 
 
 def test_versions_that_were_forgotten_may_be_about_anyone(

@@ -9,6 +9,7 @@ import pytest
 from broker.errors import RegistryError
 from broker.registry import load_registry
 from broker.registry.entries import Content
+from broker.registry.roles import STANDARD_ROLES
 from broker.registry.yaml_reading import read_content
 from broker.registry.yaml_secrets import Secrets
 from tests.broker.registry.contents import HASH
@@ -64,11 +65,17 @@ def test_a_gateway_changes_with_the_devices_that_it_speaks_for(path: Path) -> No
     assert not gateway.principal.may_publish("devices/d1/state")
 
 
-def test_a_changed_role_may_be_anyones(path: Path) -> None:
+def test_a_changed_role_is_named_and_gone_again_is_the_standard_one(path: Path) -> None:
     registry = load_registry(path)
     version = registry.changes(0).version
-    path.write_text(path.read_text() + "roles: {device: {publish: {allow: [a]}}}\n")
-    assert registry.changes(version).names is None
+    before = path.read_text()
+    path.write_text(before + "roles: {device: {publish: {allow: [a]}}}\n")
+    changes = registry.changes(version)
+    assert (changes.names, changes.roles) == (frozenset(), frozenset({"device"}))
+    assert registry.rights()["device"] != STANDARD_ROLES["device"].rights
+    path.write_text(before)
+    assert registry.changes(changes.version).roles == frozenset({"device"})
+    assert registry.rights()["device"] == STANDARD_ROLES["device"].rights
 
 
 def test_a_changed_password_file_is_seen(path: Path) -> None:

@@ -250,6 +250,51 @@ def test_a_login_that_began_before_the_change_is_looked_up_again(
         assert connect(client) == 0x86
 
 
+def test_a_login_that_began_before_its_role_changed_has_the_new_rights(
+    broker: Running, registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(registry, "d1", role="plain")
+    verify = PasswordHash.verifies
+
+    def revoked_meanwhile(self: PasswordHash, given: bytes) -> bool:
+        registry.put_role("plain", Role(publish=Patterns(allow=("%device/b",))))
+        time.sleep(1.2)
+        return verify(self, given)
+
+    monkeypatch.setattr(PasswordHash, "verifies", revoked_meanwhile)
+    with connected(broker) as client:
+        eventually(lambda: published(client, "d1/a") == NOT_AUTHORIZED, seconds=SECOND)
+        assert published(client, "d1/b") == 0x10
+    monkeypatch.undo()
+    with connected(broker) as client:
+        assert published(client, "d1/a") == NOT_AUTHORIZED, "nothing of before is remembered"
+
+
+def test_a_gateway_has_the_new_rights_of_the_role_of_a_device_that_it_speaks_for(
+    broker: Running, registry: SqlRegistry
+) -> None:
+    registry.edit("d2", lambda _: Entry(name="d2", role="plain", gateways=("d1",)))
+    with connected(broker) as client:
+        eventually(lambda: published(client, "d2/a") == 0x10, seconds=SECOND)
+        registry.put_role("plain", Role(publish=Patterns(allow=("%device/b",))))
+        eventually(lambda: published(client, "d2/a") == NOT_AUTHORIZED, seconds=SECOND)
+        assert published(client, "d2/b") == 0x10
+        assert published(client, "devices/d1/state") == 0x10
+
+
+def test_who_leaves_a_role_while_it_changes_has_the_rights_of_the_other(
+    broker: Running, registry: SqlRegistry
+) -> None:
+    registry.put_role("other", Role(publish=Patterns(allow=("o/%device",))))
+    changed(registry, "d1", role="plain")
+    with connected(broker) as client:
+        registry.put_role("plain", Role())
+        changed(registry, "d1", role="other")
+        registry.put_role("plain", None)
+        eventually(lambda: published(client, "o/d1") == 0x10, seconds=SECOND)
+        assert published(client, "d1/a") == NOT_AUTHORIZED
+
+
 def test_a_registry_that_is_away_leaves_everyone_connected(
     broker: Running, registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

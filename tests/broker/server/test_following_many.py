@@ -1,0 +1,130 @@
+"""A change is in effect within a second for thousands who are connected, and holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mqtt5 import (
+    ConnectPacket,
+    PubAckPacket,
+    PublishPacket,
+    QoS,
+    SubscribePacket,
+    TopicFilter,
+)
+
+from broker.registry.entries import Content, Entry
+from broker.registry.registry_url import registry_url
+from broker.registry.roles import Patterns, Role
+from broker.registry.sql import SqlRegistry
+from broker.server.open_files import allow_open_files
+from tests.broker.server.conftest import Running
+from tests.broker.server.test_following import NOT_AUTHORIZED, SECOND, password
+from tests.broker.server.test_server import Raw
+
+COUNT = 2_000
+AT_ONCE = 200
+LONGEST_SECONDS = 0.06
+"""For how long at most the event loop may be held, by its thread's CPU time."""
+
+BEFORE = Patterns(allow=("%device/a", "%device/b"))
+AFTER = Patterns(allow=("%device/b",))
+
+
+@pytest.fixture(scope="module")
+def content() -> Content:
+    [made] = (password("all/1"),)
+    entries = {
+        name: Entry(name=name, role="meter", credentials=(replace(made, id=f"{name}/1"),))
+        for name in (f"d{number:04d}" for number in range(COUNT))
+    }
+    return Content(entries=entries, roles={"meter": Role(publish=BEFORE, subscribe=BEFORE)})
+
+
+@pytest.fixture
+def registry(tmp_path: Path, content: Content) -> Iterator[SqlRegistry]:
+    registry = SqlRegistry(registry_url("sqlite:///many.db", folder=tmp_path))
+    registry.take_in(content)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def broker(registry: SqlRegistry, start: Callable[..., Running], tmp_path: Path) -> Running:
+    url = registry_url("sqlite:///many.db", folder=tmp_path)
+    return start(registry_file=None, registry_url=url)
+
+
+@pytest.fixture
+def clients(broker: Running, content: Content) -> Iterator[Mapping[str, Raw]]:
+    """All devices, connected and subscribed."""
+    allow_open_files(2 * COUNT + 500)
+    clients: dict[str, Raw] = {}
+    with ExitStack() as stack:
+        names = list(content.entries)
+        for first in range(0, COUNT, AT_ONCE):
+            some = names[first : first + AT_ONCE]
+            for name in some:
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", broker.port)))
+                clients[name] = client = Raw(sock)
+                client.send(ConnectPacket(name, username=name, password=b"right"))
+                client.send(SubscribePacket(1, [TopicFilter(f"{name}/{each}") for each in "ab"]))
+            for name in some:
+                assert [int(getattr(clients[name].next(), "reason_code", 0)) for _ in "12"] == [
+                    0,
+                    0,
+                ]
+        yield clients
+
+
+@contextmanager
+def never_held_long(broker: Running) -> Iterator[None]:
+    """The event loop comes round again before it has worked for long."""
+    worked: list[float] = []
+
+    async def watch() -> None:
+        before = time.thread_time()
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.thread_time()
+            worked.append(now - before)
+            before = now
+
+    # Of all that the tests hold, not the broker.
+    gc.disable()
+    watching = asyncio.run_coroutine_threadsafe(watch(), broker.loop)
+    try:
+        yield
+    finally:
+        watching.cancel()
+        gc.enable()
+    assert max(worked) < LONGEST_SECONDS
+
+
+def test_a_role_that_thousands_share_is_another_within_a_second(
+    broker: Running, registry: SqlRegistry, clients: Mapping[str, Raw]
+) -> None:
+    with never_held_long(broker):
+        registry.put_role("meter", Role(publish=AFTER, subscribe=AFTER))
+        time.sleep(SECOND)
+    for name, client in clients.items():
+        for packet_id, topic in ((7, f"{name}/a"), (8, f"{name}/b")):
+            client.send(PublishPacket(topic, b"", qos=QoS.AT_LEAST_ONCE, packet_id=packet_id))
+        session = broker.server.core.sessions.get(name)
+        assert session is not None
+        assert list(session.subscriptions) == [f"{name}/b"]
+    codes: dict[int, set[int]] = {}
+    for client in clients.values():
+        for _ in range(3):
+            packet = client.next()
+            if isinstance(packet, PubAckPacket):
+                codes.setdefault(packet.packet_id, set()).add(int(packet.reason_code))
+    assert codes == {7: {NOT_AUTHORIZED}, 8: {0}}
