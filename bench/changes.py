@@ -105,7 +105,7 @@ def main() -> None:
 
 async def _rounds(registry: SqlRegistry, names: list[str], port: int, rounds: int) -> None:
     clients = await _connected(names, port)
-    probed = [*random.sample(names[1:-1], min(_PROBED, len(names) - 2)), names[0], names[-1]]
+    probed = [*random.sample(names[2:-1], min(_PROBED, len(names) - 3)), names[0], names[-1]]
     for number in range(rounds):
         # Each round at another moment between two looks at the registry.
         await asyncio.sleep(1 + random.random() / 2)
