@@ -65,6 +65,7 @@ _MORE_EXAMPLES = {
     "listeners[].anonymous_beyond_loopback": True,
     "limits.service_messages_per_second": 10_000,
     "limits.service_bytes_per_second": 10_485_760,
+    "limits.memory_bytes": 1_073_741_824,
     "limits.response_information": "responses/%client",
     "limits.reveal_reasons": False,
 }

@@ -17,6 +17,7 @@ from broker.core.counters import Counters
 from broker.core.ending import Ending
 from broker.core.handshake import Handshake, Refused
 from broker.core.liveness import Liveness
+from broker.core.memory import Memory
 from broker.core.pacing import Pacing
 from broker.core.session import Session
 from broker.core.subscribing import Subscribing
@@ -39,6 +40,7 @@ class Admitting:
         authenticating: Authenticating,
         liveness: Liveness,
         pacing: Pacing,
+        memory: Memory,
         ending: Ending,
         subscribing: Subscribing,
         wills: Wills,
@@ -51,6 +53,7 @@ class Admitting:
         self._authenticating = authenticating
         self._liveness = liveness
         self._pacing = pacing
+        self._memory = memory
         self._ending = ending
         self._subscribing = subscribing
         self._wills = wills
@@ -107,6 +110,7 @@ class Admitting:
         )
         self._send_all_again(session, now)
         self._pacing.connected(connection, now)
+        self._memory.connected(connection)
         self._go_on(connection, now)
 
     def challenged(self, connection: Connection, data: bytes, now: float) -> None:
@@ -148,7 +152,7 @@ class Admitting:
             return
         connection.login = login
         connection.principal = principal
-        connection.permitted.clear()
+        self._memory.forget_rights(connection)
         self._subscribing.drop_forbidden(session, principal)
         if connection.will is not None and not principal.may_leave_will(connection.will.topic):
             connection.will = None

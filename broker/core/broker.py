@@ -39,6 +39,7 @@ from broker.core.handshake import Handshake, Refused
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.liveness import Liveness
+from broker.core.memory import Memory
 from broker.core.own_topics import OwnTopics
 from broker.core.pacing import Pacing
 from broker.core.publishing import Publishing
@@ -80,12 +81,14 @@ class Broker:
         self.connections: set[Connection] = set()
         self._timers = Timers()
         journal = self._journal = Journal(durable=durable)
+        budget = self.budget = Budget(limits)
+        memory = self._memory = Memory(budget)
         self.retained = Retained(
             maximum_messages=limits.retained_messages,
             maximum_bytes=limits.retained_bytes,
             journal=journal,
+            budget=budget,
         )
-        budget = self._budget = Budget(limits)
         subscriptions = Subscriptions()
         self._delivery = Delivery(
             limits=limits,
@@ -103,6 +106,7 @@ class Broker:
             counters=self.counters,
             journal=journal,
             budget=budget,
+            memory=memory,
         )
         subscribing = Subscribing(
             limits=limits,
@@ -110,10 +114,15 @@ class Broker:
             delivery=self._delivery,
             retained=self.retained,
             journal=journal,
+            budget=budget,
         )
         acknowledging = self._acknowledging = Acknowledging(self._delivery, journal)
         self._wills = Wills(
-            publishing=publishing, timers=self._timers, counters=self.counters, journal=journal
+            publishing=publishing,
+            timers=self._timers,
+            counters=self.counters,
+            journal=journal,
+            budget=budget,
         )
         self.sessions = Sessions(
             limits=limits,
@@ -142,6 +151,7 @@ class Broker:
             sessions=self.sessions,
             wills=self._wills,
             journal=journal,
+            budget=budget,
             counters=self.counters,
             turn=self._delivery.turn,
             new_token=new_token,
@@ -165,7 +175,7 @@ class Broker:
             counters=self.counters,
             end=self._ending.close,
         )
-        self._pacing = Pacing(
+        self.pacing = Pacing(
             limits=limits,
             turn=self._delivery.turn,
             timers=self._timers,
@@ -180,7 +190,8 @@ class Broker:
             handshake=self._handshake,
             authenticating=self._authenticating,
             liveness=self._liveness,
-            pacing=self._pacing,
+            pacing=self.pacing,
+            memory=memory,
             ending=self._ending,
             subscribing=subscribing,
             wills=self._wills,
@@ -205,11 +216,15 @@ class Broker:
         """Takes up what an earlier process left; before anything else, and once."""
         self._restoring.restore(stored, now)
 
-    def opened(self, peer: str, now: float) -> Connection:
-        """A client has connected; ``peer`` is its address, for the log."""
+    def opened(self, peer: str, now: float, *, transport_bytes: int = 0) -> Connection:
+        """A client has connected; ``peer`` is its address, for the log.
+
+        ``transport_bytes``: the memory that its transport takes beyond that of plain TCP.
+        """
         decoder = Decoder(maximum_packet_bytes=self.limits.connect_packet_bytes)
         connection = Connection(peer=peer, decoder=decoder, now=now)
         self.connections.add(connection)
+        self._memory.opened(connection, transport_bytes)
         self._liveness.await_connect(connection, now)
         return connection
 
@@ -224,9 +239,13 @@ class Broker:
             self.receive(connection, packets, now)
             pace = connection.pace
             if pace is not None and pace.spend(len(packets), len(data), now):
-                self._pacing.slow(connection, now)
+                self.pacing.slow(connection, now)
         if connection.pubacks:
             self._receive_pubacks(connection, now)
+        if connection.held:
+            connection.unhandled_bytes += len(data)
+        if connection.charged_buffers or connection.decoder.buffered_bytes or connection.held:
+            self._buffers_changed(connection, now)
         self._stalling.resume(now)
 
     def _receive_pubacks(self, connection: Connection, now: float) -> None:
@@ -239,6 +258,12 @@ class Broker:
             self._acknowledging.all_acknowledged(connection, identifiers, now)
         except ProtocolError as error:
             self._ending.violated(connection, error, now)
+
+    def _buffers_changed(self, connection: Connection, now: float) -> None:
+        if connection.state is State.CLOSED or self._memory.buffers_changed(connection):
+            return
+        words = "in the midst of a large packet while the server's memory is at its limit"
+        self._ending.close(connection, DisconnectReasonCode.QUOTA_EXCEEDED, words, now)
 
     def receive(self, connection: Connection, packets: list[Packet], now: float) -> None:
         """Whole packets came from the client. What breaks the protocol ends the connection."""
@@ -284,6 +309,8 @@ class Broker:
         connection.buffered_bytes = (
             unwritten_bytes + connection.leaving_bytes + sum(map(len, connection.out))
         )
+        if connection.buffered_bytes or connection.charged_buffers:
+            self._buffers_changed(connection, now)
         if was_full and connection.buffered_bytes < limit and connection.session is not None:
             self._delivery.pump(connection.session, now)
 
@@ -320,22 +347,12 @@ class Broker:
 
         What a connection was told at its CONNACK holds until its end.
         """
-        for part in (self, *self._limited, self._pacing):
+        for part in (self, *self._limited, self.pacing):
             part.limits = limits
         self.retained.maximum_messages = limits.retained_messages
         self.retained.maximum_bytes = limits.retained_bytes
         self.sessions.limits_changed()
-        self._pacing.limits_changed(self.connections)
-
-    @property
-    def queued_bytes(self) -> int:
-        """What waits for clients or is unacknowledged in all; see ``Limits``."""
-        return self._budget.held_bytes
-
-    @property
-    def slowed_clients(self) -> int:
-        """How many clients are not read from now because they sent more than their rate."""
-        return len(self._pacing)
+        self.pacing.limits_changed(self.connections)
 
     def take_turn(self) -> Turn:
         """What was decided since the last call."""
@@ -357,7 +374,8 @@ class Broker:
     def _forget(self, connection: Connection) -> None:
         self._liveness.stop(connection)
         self._stalling.forget(connection)
-        self._pacing.forget(connection)
+        self.pacing.forget(connection)
+        self._memory.ended(connection)
         self.connections.discard(connection)
 
     def _ping(self, connection: Connection, packet: PingReqPacket, now: float) -> None:
@@ -372,6 +390,7 @@ class Broker:
 
     def _receive_held(self, connection: Connection, now: float) -> None:
         held, connection.held = connection.held, []
+        connection.unhandled_bytes = 0
         self.receive(connection, held, now)
 
 

@@ -1,40 +1,80 @@
-"""What waits for clients in all, whatever each of their sessions may hold."""
+"""What waits for clients in all, whatever each of their sessions may hold, and all other memory."""
 
 from __future__ import annotations
 
 from broker.core.limits import Limits
 from broker.core.message import Message
 
+_SHARE_BYTES = 120
+"""What each further session costs that holds the same message."""
+
 
 class Budget:
     """Counts the memory of messages that wait or are unacknowledged, each message once.
 
-    ``limits`` may be replaced while clients are connected. Retained messages have bounds of their
-    own.
+    ``held_bytes``: of these messages. ``other_bytes``: of all else that clients cause: retained
+    messages, sessions, subscriptions, connections and their buffers, see ``broker.core.memory``.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
         self.held_bytes = 0
+        self.other_bytes = 0
+        self._limits = limits
+        self._most = 0
+        self.charge(0)
+
+    @property
+    def limits(self) -> Limits:
+        """May be replaced while clients are connected."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self.charge(0)
 
     def hold(self, message: Message) -> None:
         """One more session or share group holds the message."""
-        if not message.holders:
+        if message.holders:
+            self.charge(_SHARE_BYTES)
+        else:
             self.held_bytes += message.size
         message.holders += 1
 
     def let_go(self, message: Message) -> None:
         """One of them does no longer."""
         message.holders -= 1
-        if not message.holders:
+        if message.holders:
+            self.charge(-_SHARE_BYTES)
+        else:
             self.held_bytes -= message.size
+
+    def charge(self, size: int) -> None:
+        """So many bytes of something else were taken, or given back if negative."""
+        self.other_bytes += size
+        most = self._limits.queued_bytes
+        memory = self._limits.memory_bytes
+        if memory is not None and memory - self.other_bytes < most:
+            most = memory - self.other_bytes
+        self._most = most
 
     @property
     def is_full(self) -> bool:
         """Whether no more is taken from publishers."""
-        return self.held_bytes >= self.limits.queued_bytes
+        return self.held_bytes >= self._most
 
     @property
     def has_room_again(self) -> bool:
         """Whether those who were made to wait may go on; later than ``is_full`` ends."""
-        return self.held_bytes < self.limits.queued_bytes * 7 // 8
+        return self.held_bytes < self._most * 7 // 8
+
+    @property
+    def used_bytes(self) -> int:
+        """All that is counted."""
+        return self.held_bytes + self.other_bytes
+
+    @property
+    def memory_is_full(self) -> bool:
+        """Whether nothing more may be begun that costs memory for long."""
+        memory = self._limits.memory_bytes
+        return memory is not None and self.held_bytes + self.other_bytes >= memory

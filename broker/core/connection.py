@@ -90,12 +90,15 @@ class Connection:
     then for its keep alive. The shell may keep what it needs in ``transport``. ``connect``: its
     CONNECT until that is accepted. ``method``: of its enhanced authentication. ``login``: what was
     proved. ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the
-    login's end.
+    login's end. ``held``: packets that must wait, ``unhandled_bytes``: those of the reads that they
+    came by. ``charged_bytes``, ``charged_buffers``: what the budget counts for it.
     """
 
     __slots__ = (
         "aliases",
         "buffered_bytes",
+        "charged_buffers",
+        "charged_bytes",
         "client_id",
         "connect",
         "declines_reasons",
@@ -124,6 +127,7 @@ class Connection:
         "state",
         "timer",
         "transport",
+        "unhandled_bytes",
         "v5",
         "will",
     )
@@ -136,6 +140,9 @@ class Connection:
         self.out: list[bytes] = []
         self.buffered_bytes = 0
         self.leaving_bytes = 0
+        self.unhandled_bytes = 0
+        self.charged_bytes = 0
+        self.charged_buffers = 0
         self.dirty = False
         self.last_received = now
         self.keep_alive_seconds = 0

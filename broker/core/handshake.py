@@ -14,6 +14,7 @@ from broker.auth.identity import Login
 from broker.auth.principal import Principal
 from broker.core.actions import Turn
 from broker.core.aliases import SentAliases
+from broker.core.budget import Budget
 from broker.core.connection import Connection, State
 from broker.core.counters import Counters
 from broker.core.journal import Journal
@@ -53,6 +54,7 @@ class Handshake:
         sessions: Sessions,
         wills: Wills,
         journal: Journal,
+        budget: Budget,
         counters: Counters,
         turn: Turn,
         new_token: Callable[[], str],
@@ -61,6 +63,7 @@ class Handshake:
         self._sessions = sessions
         self._wills = wills
         self._journal = journal
+        self._budget = budget
         self._counters = counters
         self._turn = turn
         self._new_token = new_token
@@ -125,6 +128,9 @@ class Handshake:
                 ConnAckReasonCode.NOT_AUTHORIZED,
                 "the client identifier's session belongs to another user",
             )
+        if session is None and self._budget.memory_is_full:
+            # Who has a session may come, and take what waits for it.
+            raise Refused(ConnAckReasonCode.QUOTA_EXCEEDED, "the server's memory is at its limit")
         return session
 
     def complete(

@@ -94,6 +94,11 @@ class Limits:
         session must last while its sink is away, a device's commands are few.
       queued_bytes: what waits for clients or is unacknowledged in all, each message counted once.
         Beyond it publishes are refused (0x97), and clients of 3.1.1 are not read from.
+      memory_bytes: what clients may cost in all: what waits for them, retained messages, sessions,
+        subscriptions, connections and what is buffered for each. Beyond it publishes are refused as
+        by ``queued_bytes``, and so are new sessions, new subscriptions and what would be retained;
+        who is connected, or comes back, stays. None: half of the memory that the machine has or
+        the process may have (its control group's).
       queue_full: what is dropped when a queue is full.
       response_information: given to clients that ask for it (CONNACK: Response Information), with
         ``%client`` for the client identifier; None gives nothing.
@@ -134,6 +139,7 @@ class Limits:
         default_factory=lambda: QueueLimits(messages=1_000_000, bytes=1 * GIB)
     )
     queued_bytes: int = 2 * GIB
+    memory_bytes: int | None = None
     queue_full: QueueFull = QueueFull.DROP_NEWEST
     response_information: str | None = None
     reveal_reasons: bool = True
@@ -184,6 +190,7 @@ LIVE = frozenset(
         "service_queue",
         "queue_full",
         "queued_bytes",
+        "memory_bytes",
         "response_information",
         "reveal_reasons",
     }

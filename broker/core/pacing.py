@@ -93,7 +93,8 @@ class Pacing:
         self._paces: dict[tuple[PrincipalKind, str], Pace] = {}
         self._waiting: dict[Connection, Timer] = {}
 
-    def __len__(self) -> int:
+    @property
+    def slowed(self) -> int:
         """How many clients are not read from now."""
         return len(self._waiting)
 

@@ -19,6 +19,7 @@ from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.journal import Journal
 from broker.core.limits import Limits
+from broker.core.memory import RECEIVED_BYTES, REMEMBERED_TOPIC_LETTERS, Memory
 from broker.core.message import Message, complaint
 from broker.core.reasons import encode_with_reason
 from broker.core.retained import Retained
@@ -58,6 +59,7 @@ class Publishing:
         counters: Counters,
         journal: Journal,
         budget: Budget,
+        memory: Memory,
     ) -> None:
         self.limits = limits
         self._delivery = delivery
@@ -65,6 +67,7 @@ class Publishing:
         self._counters = counters
         self._journal = journal
         self._budget = budget
+        self._memory = memory
 
     def publish(self, connection: Connection, packet: PublishPacket, now: float) -> None:
         """Handles a client's PUBLISH. Raises ProtocolError."""
@@ -102,6 +105,7 @@ class Publishing:
         known = packet.packet_id in session.received
         if known:
             session.received.discard(packet.packet_id)
+            self._budget.charge(-RECEIVED_BYTES)
             self._journal.received(session, packet.packet_id, waits=False)
         reason = PubCompReasonCode.SUCCESS if known else PubCompReasonCode.PACKET_ID_NOT_FOUND
         self._delivery.turn.send(
@@ -145,12 +149,15 @@ class Publishing:
             principal = connection.principal
             assert principal is not None
             permitted = principal.may_publish(topic)
-            if len(connection.permitted) >= REMEMBERED_RIGHTS:
-                connection.permitted.clear()
-            connection.permitted[topic] = permitted
+            if len(topic) <= REMEMBERED_TOPIC_LETTERS:
+                if len(connection.permitted) >= REMEMBERED_RIGHTS:
+                    self._memory.forget_rights(connection)
+                connection.permitted[topic] = permitted
+                self._memory.right_remembered()
         if not permitted:
             reason = _NOT_AUTHORIZED
-        elif self._budget.is_full:
+        elif self._budget.is_full and (packet.payload or not packet.retain):
+            # What clears a retained message makes room.
             reason = _QUOTA_EXCEEDED
         else:
             reason = self.accept(Message(packet, topic, session.client_id, now), session, now)
@@ -179,11 +186,12 @@ class Publishing:
     def _why(self, reason: int) -> str:
         why = _WHY_REFUSED.get(reason)
         if why is None:
-            why = (
-                "as much waits in all as may"
-                if self._budget.is_full
-                else "retained messages are at their limit"
-            )
+            if self._budget.memory_is_full:
+                why = "the memory is at its limit"
+            elif self._budget.is_full:
+                why = "as much waits in all as may"
+            else:
+                why = "retained messages are at their limit"
         if reason == _TOPIC_NAME_INVALID:
             why += f" than the {self.limits.topic_levels} that are taken"
         return why
@@ -231,6 +239,7 @@ class Publishing:
             reason = self._take(connection, session, packet, topic, now)
             if reason < 0x80:
                 session.received.add(packet_id)
+                self._budget.charge(RECEIVED_BYTES)
                 self._journal.received(session, packet_id, waits=True)
         code = PubRecReasonCode(self._told(reason) if connection.v5 else _SUCCESS)
         if int(code) < 0x80:
@@ -254,6 +263,7 @@ class Publishing:
                 reason_code=_TOPIC_ALIAS_INVALID,
             )
         if packet.topic:
+            self._memory.alias_set(connection, packet.topic, connection.aliases.get(alias))
             connection.aliases[alias] = packet.topic
             return packet.topic
         known = connection.aliases.get(alias)

@@ -11,6 +11,7 @@ from mqtt5 import ConnectPacket, PublishPacket
 from broker.core.budget import Budget
 from broker.core.facts import Stored, StoredDelivery, Subscribed
 from broker.core.journal import Journal
+from broker.core.memory import RECEIVED_BYTES
 from broker.core.message import Message
 from broker.core.retained import Retained
 from broker.core.session import Outgoing, Session
@@ -62,6 +63,7 @@ class Restoring:
             self._deliver(sessions[delivery.client_id], delivery)
         for received in stored.received:
             sessions[received.client_id].received.add(received.packet_id)
+            self._budget.charge(RECEIVED_BYTES)
         for released in stored.released:
             sessions[released.client_id].released[released.packet_id] = None
         for waiting in stored.waiting:

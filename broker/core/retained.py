@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from broker.core.budget import Budget
 from broker.core.journal import Journal
+from broker.core.memory import levels_bytes
 from broker.core.message import Message
 from mqtt.topics import TopicFilter
 
@@ -20,11 +22,14 @@ class _Level:
 class Retained:
     """A tree of topic levels, bounded in messages and bytes."""
 
-    def __init__(self, *, maximum_messages: int, maximum_bytes: int, journal: Journal) -> None:
+    def __init__(
+        self, *, maximum_messages: int, maximum_bytes: int, journal: Journal, budget: Budget
+    ) -> None:
         self._root = _Level()
         self.maximum_messages = maximum_messages
         self.maximum_bytes = maximum_bytes
         self._journal = journal
+        self._budget = budget
         self.messages = 0
         self.bytes = 0
 
@@ -32,6 +37,8 @@ class Retained:
         """Whether ``keep`` would stay within the bounds."""
         level = self._find(message.topic)
         old = None if level is None else level.message
+        if self._budget.memory_is_full and (old is None or message.size > old.size):
+            return False
         messages = self.messages + (old is None)
         size = self.bytes + message.size - (0 if old is None else old.size)
         return messages <= self.maximum_messages and size <= self.maximum_bytes
@@ -62,7 +69,9 @@ class Retained:
 
     def _count(self, message: Message, before: Message | None) -> None:
         self.messages += before is None
-        self.bytes += message.size - (0 if before is None else before.size)
+        added = message.size - (0 if before is None else before.size)
+        self.bytes += added
+        self._budget.charge(added + (levels_bytes(message.topic) if before is None else 0))
 
     def clear(self, topic: str) -> None:
         """Forgets the topic's retained message, if there is one."""
@@ -77,6 +86,7 @@ class Retained:
             return
         self.messages -= 1
         self.bytes -= path[-1].message.size
+        self._budget.charge(-path[-1].message.size - levels_bytes(topic))
         self._journal.retained(topic, None, path[-1].message)
         path[-1].message = None
         for index in range(len(names) - 1, -1, -1):

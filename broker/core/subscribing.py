@@ -15,10 +15,12 @@ from mqtt5 import (
 
 from broker.auth.principal import Principal
 from broker.core.actions import Notice
+from broker.core.budget import Budget
 from broker.core.connection import Connection
 from broker.core.delivery import Delivery
 from broker.core.journal import Journal
 from broker.core.limits import Limits
+from broker.core.memory import subscription_bytes
 from broker.core.reasons import encode_with_reason
 from broker.core.retained import Retained
 from broker.core.session import Outgoing, Session
@@ -42,12 +44,14 @@ class Subscribing:
         delivery: Delivery,
         retained: Retained,
         journal: Journal,
+        budget: Budget,
     ) -> None:
         self.limits = limits
         self._subscriptions = subscriptions
         self._delivery = delivery
         self._retained = retained
         self._journal = journal
+        self._budget = budget
 
     def subscribe(self, connection: Connection, packet: SubscribePacket, now: float) -> None:
         """Handles SUBSCRIBE. Raises ProtocolError."""
@@ -104,6 +108,8 @@ class Subscribing:
         """Adds or replaces a session's subscription. Returns the share group of a shared one."""
         text = str(subscription.topic_filter)
         session = subscription.session
+        if text not in session.subscriptions:
+            self._budget.charge(subscription_bytes(text))
         session.subscriptions[text] = subscription
         group = self._subscriptions.add(subscription)
         if group is not None:
@@ -130,7 +136,8 @@ class Subscribing:
 
     def end(self, session: Session, now: float) -> None:
         """The session ends: its subscriptions go, its shared messages go to other members."""
-        for subscription in session.subscriptions.values():
+        for text, subscription in session.subscriptions.items():
+            self._budget.charge(-subscription_bytes(text))
             group = self._subscriptions.remove(subscription)
             if group is not None and not group.members:
                 self._delivery.abandon(group)
@@ -161,6 +168,8 @@ class Subscribing:
         if code == SubAckReasonCode.TOPIC_FILTER_INVALID:
             return f"more than {self.limits.topic_levels} levels"
         if code == SubAckReasonCode.QUOTA_EXCEEDED:
+            if self._budget.memory_is_full:
+                return "the server's memory is at its limit"
             return f"more than {self.limits.subscriptions_per_session} subscriptions"
         return "not allowed"
 
@@ -191,9 +200,9 @@ class Subscribing:
             return SubAckReasonCode.UNSPECIFIED_ERROR
         if len(topic_filter.levels) > self.limits.topic_levels:
             return SubAckReasonCode.TOPIC_FILTER_INVALID
-        if (
-            text not in session.subscriptions
-            and len(session.subscriptions) >= self.limits.subscriptions_per_session
+        if text not in session.subscriptions and (
+            len(session.subscriptions) >= self.limits.subscriptions_per_session
+            or self._budget.memory_is_full
         ):
             return SubAckReasonCode.QUOTA_EXCEEDED
         subscription = Subscription(
@@ -211,6 +220,7 @@ class Subscribing:
     def _remove(self, session: Session, text: str) -> tuple[Subscription, ShareGroup | None]:
         subscription = session.subscriptions.pop(text)
         session.groups.pop(text, None)
+        self._budget.charge(-subscription_bytes(text))
         self._journal.unsubscribed(session, text)
         return subscription, self._subscriptions.remove(subscription)
 

@@ -17,6 +17,9 @@ from mqtt.topics import TopicFilter
 CACHED_TOPICS = 100_000
 """Topics whose subscribers are remembered at once."""
 
+CACHED_LETTERS = 256
+"""Those of a longer topic are looked for each time: a client could fill gigabytes with them."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Subscription:
@@ -83,7 +86,9 @@ class Subscriptions:
         if found is None:
             if len(self._routes) >= CACHED_TOPICS:
                 self._routes.clear()
-            found = self._routes[topic] = self._walk(topic)
+            found = self._walk(topic)
+            if len(topic) <= CACHED_LETTERS:
+                self._routes[topic] = found
         return found
 
     def add(self, subscription: Subscription) -> ShareGroup | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from mqtt5 import Will
 
+from broker.core.budget import Budget
 from broker.core.counters import Counters
 from broker.core.journal import Journal
+from broker.core.memory import will_bytes
 from broker.core.message import Message, will_packet
 from broker.core.publishing import Publishing
 from broker.core.timers import Timer, Timers
@@ -15,12 +17,19 @@ class Wills:
     """Wills whose connection has ended and whose delay has not passed yet."""
 
     def __init__(
-        self, *, publishing: Publishing, timers: Timers, counters: Counters, journal: Journal
+        self,
+        *,
+        publishing: Publishing,
+        timers: Timers,
+        counters: Counters,
+        journal: Journal,
+        budget: Budget,
     ) -> None:
         self._publishing = publishing
         self._timers = timers
         self._counters = counters
         self._journal = journal
+        self._budget = budget
         self._waiting: dict[str, tuple[Will, Timer]] = {}
 
     def connection_ended(self, client_id: str, will: Will, now: float) -> None:
@@ -52,14 +61,14 @@ class Wills:
         """The client is back before the delay passed: nothing is published [MQTT-3.1.3-9]."""
         waiting = self._waiting.pop(client_id, None)
         if waiting is not None:
-            waiting[1].cancel()
+            self._let_go(waiting)
             self._journal.will_gone(client_id)
 
     def session_ended(self, client_id: str, now: float) -> None:
         """The session, or the will's delay, is over: publishes what waits [MQTT-3.1.2-10]."""
         waiting = self._waiting.pop(client_id, None)
         if waiting is not None:
-            waiting[1].cancel()
+            self._let_go(waiting)
             self._publish(client_id, waiting[0], now)
 
     def _publish(self, client_id: str, will: Will, now: float) -> None:
@@ -71,3 +80,9 @@ class Wills:
     def _wait(self, client_id: str, will: Will, publish_at: float) -> None:
         timer = self._timers.at(publish_at, lambda then: self.session_ended(client_id, then))
         self._waiting[client_id] = (will, timer)
+        self._budget.charge(will_bytes(will))
+
+    def _let_go(self, waiting: tuple[Will, Timer]) -> None:
+        will, timer = waiting
+        timer.cancel()
+        self._budget.charge(-will_bytes(will))

@@ -15,6 +15,7 @@ from broker.auth.authenticator import Attempt
 from broker.auth.scram import ScramExchange
 from broker.config import Listener
 from broker.core.actions import Authenticate
+from broker.core.memory import TLS_BYTES
 from broker.server.proxied import Origin, origin_of
 from broker.server.tls import CLIENT_CERTIFICATE
 
@@ -130,6 +131,11 @@ class ClientProtocol(asyncio.Protocol):
     def packet_bytes(self) -> int:
         """The largest packet that would be taken now; before the login it is a smaller one."""
         return 0 if self._connection is None else self._connection.decoder.maximum_packet_bytes
+
+    @property
+    def transport_bytes(self) -> int:
+        """The memory that the transport takes beyond that of plain TCP."""
+        return TLS_BYTES if self._listener.type.has_tls else 0
 
     @property
     def listener_name(self) -> str:

@@ -103,7 +103,7 @@ class Metrics(Collector):
             (
                 "slowed_clients",
                 "Clients that are not read from now because they sent more than their rate.",
-                self._core.slowed_clients,
+                self._core.pacing.slowed,
             ),
             ("sessions", "Sessions, of clients connected or away.", totals.sessions),
             ("subscriptions", "Subscriptions of all sessions.", totals.subscriptions),
@@ -114,6 +114,12 @@ class Metrics(Collector):
                 totals.unacknowledged,
             ),
             ("queue_bytes", "Memory of queued and unacknowledged messages.", totals.held_bytes),
+            ("memory_bytes", "All that clients cost in memory.", self._core.budget.used_bytes),
+            (
+                "memory_limit_bytes",
+                "What they may cost.",
+                self._core.limits.memory_bytes or 0,
+            ),
             ("retained_messages", "Topics with a retained message.", retained.messages),
             ("retained_bytes", "Memory of retained messages.", retained.bytes),
         ):

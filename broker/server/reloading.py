@@ -18,6 +18,7 @@ from broker.core.limits import Limits, live
 from broker.errors import BrokerError
 from broker.registry.opening import count_registered
 from broker.server.logs import about
+from broker.server.memory_limit import with_memory
 from broker.server.tls import tls_context
 
 LOG = logging.getLogger("broker")
@@ -50,7 +51,7 @@ async def prepare(path: Path, running: BrokerConfig) -> Reload | None:
 
 
 def _checked(path: Path, running: BrokerConfig) -> BrokerConfig:
-    wanted = load_config(path)
+    wanted = with_memory(load_config(path))
     # The registry is followed all the time; a wrong one is refused here with the rest.
     count_registered(file=wanted.registry_file, url=wanted.registry_url)
     for listener in running.listeners:

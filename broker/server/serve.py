@@ -28,6 +28,7 @@ from broker.server.decoys import decoy_key
 from broker.server.following import Following
 from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
+from broker.server.memory_limit import with_memory
 from broker.server.metrics import Metrics
 from broker.server.open_files import allow_open_files, too_few
 from broker.server.recorder import Recorder, Records
@@ -76,6 +77,7 @@ class Server:
           BrokerError: the registry is wrong, the store or a certificate cannot be used, an address
             is taken.
         """
+        config = with_memory(config)
         if config.registry_file is None and config.registry_url is None:
             LOG.warning(
                 "no registry is configured: nobody can connect", extra=logs.about("no_registry")
@@ -189,7 +191,9 @@ class Server:
             "uptime_seconds": self._shell.loop.time() - self._started_at,
             "listeners": self.urls,
             "store": None if store is None else str(store.path),
-            "slowed_clients": core.slowed_clients,
+            "slowed_clients": core.pacing.slowed,
+            "memory_bytes": core.budget.used_bytes,
+            "memory_limit_bytes": core.limits.memory_bytes,
             "retained_messages": core.retained.messages,
             "retained_bytes": core.retained.bytes,
             **asdict(inspecting.totals(core.sessions)),

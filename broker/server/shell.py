@@ -108,7 +108,9 @@ class Shell:
             return None
         self._protocols.add(protocol)
         self._sites[site] += 1
-        connection = self.core.opened(str(peer), self.loop.time())
+        connection = self.core.opened(
+            str(peer), self.loop.time(), transport_bytes=protocol.transport_bytes
+        )
         connection.transport = protocol
         self._arm()
         return connection

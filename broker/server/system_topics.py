@@ -43,7 +43,7 @@ class SystemTopics:
             "clients/connected": totals.connected,
             "clients/disconnected": totals.sessions - totals.connected,
             "clients/total": totals.sessions,
-            "clients/slowed": core.slowed_clients,
+            "clients/slowed": core.pacing.slowed,
             "publish/messages/received": counters.messages_received,
             "publish/messages/sent": counters.messages_sent,
             "publish/messages/dropped": counters.dropped_queue_full,

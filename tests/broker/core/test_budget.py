@@ -55,7 +55,7 @@ def test_a_publish_beyond_it_is_refused_and_one_after_it_is_not(house: House) ->
     assert [packet.payload[:1] for packet in got] == [b"0", b"1"]
     for packet in got:
         reader.acknowledge(packet)
-    assert house.core.queued_bytes == 0
+    assert house.core.budget.held_bytes == 0
     publisher.publish("a", b"5", qos=1)
     assert publisher.one(PubAckPacket).reason_code == PubAckReasonCode.SUCCESS
     assert reader.payloads() == [b"5"]
@@ -65,15 +65,15 @@ def test_a_message_counts_once_however_many_wait_for_it(house: House) -> None:
     subscriber_away(house, "c1", "c2", "c3")
     publisher = house.connect("c9")
     publisher.publish("a", BIG, qos=1)
-    once = house.core.queued_bytes
+    once = house.core.budget.held_bytes
     assert len(BIG) < once < 2 * len(BIG)
     for name in ("c1", "c2"):
         reader = house.resume(name)
         reader.acknowledge(reader.one(PublishPacket))
-        assert house.core.queued_bytes == once
+        assert house.core.budget.held_bytes == once
     reader = house.resume("c3")
     reader.acknowledge(reader.one(PublishPacket))
-    assert house.core.queued_bytes == 0
+    assert house.core.budget.held_bytes == 0
 
 
 def test_what_waits_in_a_share_group_counts_too(house: House) -> None:
@@ -86,7 +86,7 @@ def test_what_waits_in_a_share_group_counts_too(house: House) -> None:
     member = house.resume("c1")
     for packet in member.take(PublishPacket):
         member.acknowledge(packet)
-    assert house.core.queued_bytes == 0
+    assert house.core.budget.held_bytes == 0
 
 
 def test_a_client_of_3_1_1_is_not_read_from_until_there_is_room(house: House) -> None:

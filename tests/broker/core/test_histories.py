@@ -21,8 +21,9 @@ from mqtt5 import (
 )
 
 from broker.core.broker import Broker
+from broker.core.memory import levels_bytes, subscription_bytes
 from broker.core.message import Message
-from broker.core.session import Outgoing
+from broker.core.session import Outgoing, Session
 from mqtt import topics
 from mqtt.codec import ProtocolVersion
 from tests.broker.core.harness import V5, V311, Client, House
@@ -123,6 +124,7 @@ class History:
         self.house.crash()
 
     def check(self) -> None:
+        assert self.house.core.budget.other_bytes == other_bytes(self.house.core)
         for client in self.clients.values():
             taken_over = client.connection.session is None
             assert taken_over == (client.closed is not None)
@@ -188,8 +190,8 @@ def test_the_store_holds_at_every_moment_what_a_crash_would_need(
                 assert durable_state(restored.core) == durable_state(house.core)
                 rows = len(house.store.load().messages)
                 assert rows == len(messages_held(house.core)), "a message in use, and no other"
-                assert house.core.queued_bytes == bytes_waiting(house.core)
-                assert restored.core.queued_bytes <= house.core.queued_bytes
+                assert house.core.budget.held_bytes == bytes_waiting(house.core)
+                assert restored.core.budget.held_bytes <= house.core.budget.held_bytes
         finally:
             house.store.close()
 
@@ -240,6 +242,25 @@ def messages_held(core: Broker) -> set[int]:
                 message.row for message, row in zip(group.queue, group.rows, strict=True) if row
             }
     return held
+
+
+def other_bytes(core: Broker) -> int:
+    """What the budget should count beside the messages that wait."""
+    size = sum(item.charged_bytes + item.charged_buffers for item in core.connections)
+    size += sum(400 * len(item.permitted) for item in core.connections)
+    for session in core.sessions:
+        size += 2_200 + 100 * len(session.received)
+        size += sum(map(subscription_bytes, session.subscriptions))
+    for message in core.retained.walk(topics.TopicFilter("#")):
+        size += message.size + levels_bytes(message.topic)
+    holders = [out.message for session in core.sessions for out in waiting_for(session)]
+    for group in {group for session in core.sessions for group in session.groups.values()}:
+        holders += group.queue
+    return size + 120 * (len(holders) - len(set(holders)))
+
+
+def waiting_for(session: Session) -> list[Outgoing]:
+    return [*session.unacknowledged.values(), *session.resend.values(), *session.queue]
 
 
 def bytes_waiting(core: Broker) -> int:

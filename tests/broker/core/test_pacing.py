@@ -47,10 +47,10 @@ def test_a_burst_is_taken_and_what_is_above_it_waits(house: House) -> None:
     client.publish("a")
     assert client.reading is False
     assert client.closed is None
-    assert house.core.slowed_clients == 1
+    assert house.core.pacing.slowed == 1
     house.wait(0.125)
     assert client.reading is True
-    assert house.core.slowed_clients == 0
+    assert house.core.pacing.slowed == 0
 
 
 def test_in_the_long_run_it_is_the_rate(house: House) -> None:
@@ -118,10 +118,10 @@ def test_a_bucket_that_is_full_is_forgotten(house: House) -> None:
     publish_many(client, BURST + 30)
     client.drop()
     house.wait(60)
-    assert not house.core._pacing._paces
+    assert not house.core.pacing._paces
     publish_many(a_device(house), BURST)
     house.wait(60)
-    assert house.core._pacing._paces, "it is connected"
+    assert house.core.pacing._paces, "it is connected"
 
 
 def test_services_are_as_fast_as_they_like(house: House) -> None:
@@ -221,9 +221,9 @@ def test_a_client_that_leaves_meanwhile_is_forgotten(house: House) -> None:
     client = a_device(house)
     publish_many(client, BURST + 500)
     client.drop()
-    assert house.core.slowed_clients == 0
+    assert house.core.pacing.slowed == 0
     house.wait(1_000)
-    assert house.core.slowed_clients == 0
+    assert house.core.pacing.slowed == 0
 
 
 def test_what_is_sent_before_the_login_counts(house: House) -> None:

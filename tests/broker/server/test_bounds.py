@@ -14,7 +14,15 @@ from pathlib import Path
 import argon2
 import psutil
 import pytest
-from mqtt5 import ConnectPacket, PublishPacket, QoS, SubscribePacket, TopicFilter
+from mqtt5 import (
+    ConnectPacket,
+    PingRespPacket,
+    PubAckPacket,
+    PublishPacket,
+    QoS,
+    SubscribePacket,
+    TopicFilter,
+)
 
 from mqtt.codec import Decoder, ProtocolVersion, encode
 from tests.harness.processes import Process
@@ -49,9 +57,10 @@ def broker(folder: Path, limits: str = "") -> Iterator[tuple[int, psutil.Process
         process.kill()
 
 
-def connected(
+def asked(
     port: int, client_id: str, protocol: ProtocolVersion, *, lasting: bool = False
-) -> socket.socket:
+) -> tuple[socket.socket, int]:
+    """Connects, and returns the code of the CONNACK too."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=20)
     connect = ConnectPacket(
         client_id,
@@ -64,7 +73,14 @@ def connected(
     # No more than the CONNACK: a session's messages stand right behind it.
     kind, length = sock.recv(2)
     assert kind == 0x20
-    sock.recv(length)
+    return sock, sock.recv(length)[1]
+
+
+def connected(
+    port: int, client_id: str, protocol: ProtocolVersion, *, lasting: bool = False
+) -> socket.socket:
+    sock, code = asked(port, client_id, protocol, lasting=lasting)
+    assert code == 0
     return sock
 
 
@@ -175,3 +191,61 @@ def test_a_slowed_device_is_as_fast_as_the_limits_that_sighup_brings(tmp_path: P
         answers = b""
         while answers[-2:] != b"\xd0\x00":
             answers += publisher.recv(10_000)
+
+
+MEMORY_BASE = 30 * MB
+"""Beside what is counted: what the allocator keeps, and what is being handled."""
+
+
+def test_whatever_clients_do_they_cost_what_they_may_in_all(tmp_path: Path) -> None:
+    limits = (
+        "limits: {memory_bytes: 60000000, device_messages_per_second: null,"
+        " device_bytes_per_second: null}\n"
+    )
+    with broker(tmp_path, limits) as (port, process), contextlib.ExitStack() as opened:
+        before = largest = process.memory_info().rss
+
+        def flood(client_id: str, packets: Iterator[bytes]) -> int:
+            """Sends what is acknowledged with QoS 1, until it is refused."""
+            nonlocal largest
+            decoder, refused = Decoder(protocol=V5), 0
+            # It stays, or else its own part would be free again.
+            publisher = opened.enter_context(connected(port, client_id, V5))
+            for number, packet in enumerate(packets):
+                publisher.sendall(packet)
+                if number % 50:
+                    continue
+                publisher.sendall(b"\xc0\x00")
+                answers = list[object]()
+                while not any(isinstance(answer, PingRespPacket) for answer in answers):
+                    answers += decoder.feed(publisher.recv(65_536))
+                largest = max(largest, process.memory_info().rss)
+                acks = [answer for answer in answers if isinstance(answer, PubAckPacket)]
+                refused += sum(ack.reason_code == 0x97 for ack in acks)
+                if refused > 500:
+                    break
+            return refused
+
+        def retained() -> Iterator[bytes]:
+            for number in range(3_000):
+                topic = "devices/d1/" + "/".join("abcdefgh") + f"/{number}"
+                yield PublishPacket(topic, b"x", qos=QoS(1), packet_id=1, retain=True).write()
+
+        with connected(port, "s-reader", V5, lasting=True) as reader:
+            subscribe(reader, V5)
+        idle = [opened.enter_context(connected(port, f"s-{n}", V5)) for n in range(300)]
+        assert flood("d1", retained()) == 0
+        assert flood("s-x", (publish(0, 20, 1, V5) for _ in range(40_000))) == 0
+        assert flood("s-y", (publish(0, 2_000, 1, V5) for _ in range(40_000))) > 500
+        refused, code = asked(port, "s-new", V5)
+        refused.close()
+        assert code == 0x97
+        packet = publish(0, 10 * MB, 1, V5)
+        for sock in idle[:20]:
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(packet[: 5 * MB])
+            largest = max(largest, process.memory_info().rss)
+        assert largest - before < 60 * MB + MEMORY_BASE
+        assert largest - before > 60 * MB // 2, "it was a flood"
+        with connected(port, "s-reader", V5, lasting=True) as reader:
+            assert reader.recv(1_000), "who has a session comes back, and gets what waits"

@@ -1,0 +1,103 @@
+"""What clients cost in memory beside their messages, as ``Budget`` counts it.
+
+Measured on CPython 3.11 as what a process grows by, and rounded up.
+"""
+
+from __future__ import annotations
+
+from mqtt5 import Will
+
+from broker.core.budget import Budget
+from broker.core.connection import Connection
+
+CONNECTION_BYTES = 5_000
+"""An open connection, the transport's part of plain TCP with it."""
+
+TLS_BYTES = 30_000
+"""What TLS adds, with a client's certificate."""
+
+SESSION_BYTES = 2_200
+RECEIVED_BYTES = 100
+"""An identifier of a QoS 2 message that awaits its PUBREL."""
+
+_LEVEL_BYTES = 430
+_SUBSCRIPTION_BYTES = 200
+_ALIAS_BYTES = 150
+_PARTIAL_BYTES = 65_536
+_WILL_BYTES = 600
+
+REMEMBERED_TOPIC_BYTES = 400
+"""Of a topic that a connection's right to publish to is remembered of."""
+REMEMBERED_TOPIC_LETTERS = 256
+"""A longer one is looked at each time."""
+
+
+def levels_bytes(topic: str) -> int:
+    """What the nodes of a topic, or of a filter, cost in a tree."""
+    return _LEVEL_BYTES * (topic.count("/") + 1) + len(topic)
+
+
+def subscription_bytes(topic_filter: str) -> int:
+    """What a subscription costs; no more than that where it shares its levels with others."""
+    return _SUBSCRIPTION_BYTES + levels_bytes(topic_filter)
+
+
+def will_bytes(will: Will) -> int:
+    """What a will costs while it may yet be published."""
+    return _WILL_BYTES + len(will.topic) + len(will.payload or b"")
+
+
+class Memory:
+    """Counts what connections cost; each gives all of it back when it ends."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    def opened(self, connection: Connection, transport_bytes: int) -> None:
+        """There is one more; ``transport_bytes``: what its transport takes beyond TCP."""
+        self._charge(connection, CONNECTION_BYTES + transport_bytes)
+
+    def connected(self, connection: Connection) -> None:
+        """It has logged in."""
+        if connection.will is not None:
+            self._charge(connection, will_bytes(connection.will))
+
+    def alias_set(self, connection: Connection, topic: str, before: str | None) -> None:
+        """A client's alias stands for a topic, and did for another or none."""
+        added = len(topic) + _ALIAS_BYTES if before is None else len(topic) - len(before)
+        self._charge(connection, added)
+
+    def buffers_changed(self, connection: Connection) -> bool:
+        """What is not whole yet of what it sent, or not yet sent of what it is to get.
+
+        Returns whether the connection may go on: a large packet could not be taken when it is whole
+        while the memory is full, and only its end gives back what there is of it.
+        """
+        size = (
+            connection.buffered_bytes
+            + connection.decoder.buffered_bytes
+            + connection.unhandled_bytes
+        )
+        self._budget.charge(size - connection.charged_buffers)
+        connection.charged_buffers = size
+        is_small = connection.decoder.buffered_bytes <= _PARTIAL_BYTES
+        return is_small or not self._budget.memory_is_full
+
+    def right_remembered(self) -> None:
+        """A topic is among ``connection.permitted``."""
+        self._budget.charge(REMEMBERED_TOPIC_BYTES)
+
+    def forget_rights(self, connection: Connection) -> None:
+        """None is any more."""
+        self._budget.charge(-REMEMBERED_TOPIC_BYTES * len(connection.permitted))
+        connection.permitted.clear()
+
+    def ended(self, connection: Connection) -> None:
+        """The connection is no more."""
+        self.forget_rights(connection)
+        self._budget.charge(-connection.charged_bytes - connection.charged_buffers)
+        connection.charged_bytes = connection.charged_buffers = 0
+
+    def _charge(self, connection: Connection, size: int) -> None:
+        self._budget.charge(size)
+        connection.charged_bytes += size
