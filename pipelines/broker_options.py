@@ -58,6 +58,14 @@ class BrokerOptions:
         example="scram",
         default=Login.PASSWORD,
     )
+    scram_again_seconds: float | None = option(
+        "How often a connection proves by SCRAM again who it is (MQTT 5 re-authentication), with"
+        " the password as it is then: a rotated one takes the place of the one before without a"
+        " reconnect, if it is read before that ends. Without it never; needs --login=scram.",
+        parse=seconds(1, 86_400),
+        example="3600",
+        default=None,
+    )
     token_audience: str | None = option(
         "Whom tokens are for (aud); needs --login=token.", example="my-project", default=None
     )
@@ -99,6 +107,7 @@ class BrokerOptions:
                 username=self.username,
                 password=self.password,
                 login=self.login,
+                scram_again_seconds=self.scram_again_seconds,
                 token_audience=self.token_audience,
                 ca=self.ca,
                 certificate=self.client_certificate,
@@ -124,6 +133,8 @@ class BrokerOptions:
             raise OptionError("--username is missing: --login=scram needs one")
         if self.login is Login.SCRAM and v311:
             raise OptionError("--login=scram is of MQTT 5 only: give --protocol=5")
+        if self.scram_again_seconds is not None and self.login is not Login.SCRAM:
+            raise OptionError("--login=scram is missing: --scram_again_seconds is of it alone")
         if (self.login is Login.TOKEN) != (self.token_audience is not None):
             missing = "login=token" if self.token_audience is not None else "token_audience"
             raise OptionError(f"--{missing} is missing: tokens and whom they are for go together")

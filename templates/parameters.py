@@ -40,6 +40,7 @@ GOOGLE_NAMES = {
 ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "ordered": ("shards", ("1",)),
     "client_key": ("client_certificate", ()),
+    "scram_again_seconds": ("login", ("scram",)),
     "token_audience": ("login", ("token",)),
     "iot_core_device_numbers": ("iot_core_registry", ()),
     "archive_folder": ("archive_subscription", ()),

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mqtt5 import (
+    AuthPacket,
     ConnAckPacket,
     DisconnectPacket,
     DisconnectReasonCode,
@@ -25,8 +26,9 @@ from mqtt5 import (
 
 from mqtt.client.backoff import Backoff
 from mqtt.client.counts import Counts
+from mqtt.client.proving_again import ProvingAgain
 from mqtt.client.settings import BrokerAddress, ConnectionSettings
-from mqtt.client.wire import Wire, connect
+from mqtt.client.wire import Wire, connect, scram_login
 from mqtt.codec import ProtocolVersion
 from mqtt.errors import (
     BrokerUnreachable,
@@ -46,6 +48,8 @@ _GOODBYE_SECONDS = 1.0
 _TAKEN_OVER = 0x8E
 _TAKEN_OVER_PAUSE_SECONDS = 5.0
 _WANTED_SECONDS = 0.1
+_OURS = frozenset({AuthPacket, DisconnectPacket, PingRespPacket})
+"""What is no session's business."""
 _SUSPICIOUS_LOSSES = 3
 """So many connections in a row that did not become stable look like a second client."""
 
@@ -271,15 +275,18 @@ class Link:
 
     def _pump(self, wire: Wire, answer: ConnAckPacket, packets: list[Packet]) -> None:
         keep_alive = answer.server_keep_alive or self.settings.keep_alive_seconds
+        again = self._proving_again()
         pinged_at: float | None = None
         next_tick = 0.0
         while not self._closing.is_set():
             if packets:
-                self._deliver(packets)
+                self._deliver(packets, wire, again)
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + _TICK_SECONDS
                 self._session.tick(now)
+                if again is not None and (proof := again.tick(now)) is not None:
+                    wire.send(proof)
                 if now - self._born > self.settings.stable_seconds:
                     self._backoff.reset()
                     self._short_lives = self._usurped = 0
@@ -312,15 +319,31 @@ class Link:
             wire.receive(left)
         raise ConnectionLost("closed by ourselves")
 
-    def _deliver(self, packets: list[Packet]) -> None:
-        if any(
-            type(packet) is DisconnectPacket or type(packet) is PingRespPacket for packet in packets
-        ):
+    def _proving_again(self) -> ProvingAgain | None:
+        settings = self.settings
+        if settings.scram_again_seconds is None:
+            return None
+        return ProvingAgain(
+            lambda: scram_login(settings),
+            every_seconds=settings.scram_again_seconds,
+            answer_seconds=settings.connect_timeout_seconds,
+            now=time.monotonic(),
+        )
+
+    def _deliver(self, packets: list[Packet], wire: Wire, again: ProvingAgain | None) -> None:
+        if not _OURS.isdisjoint(map(type, packets)):
             for index, packet in enumerate(packets):
                 if type(packet) is DisconnectPacket:
-                    self._session.received(packets[:index])
+                    self._session.received(
+                        [earlier for earlier in packets[:index] if type(earlier) not in _OURS]
+                    )
                     raise self._told(packet)
-            packets = [packet for packet in packets if type(packet) is not PingRespPacket]
+                if type(packet) is AuthPacket:
+                    if again is None:
+                        raise ProtocolError("AUTH that nothing was asked by")
+                    if (proof := again.received(packet, time.monotonic())) is not None:
+                        wire.send(proof)
+            packets = [packet for packet in packets if type(packet) not in _OURS]
         self._session.received(packets)
 
     def _told(self, packet: DisconnectPacket) -> ConnectionLost:

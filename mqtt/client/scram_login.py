@@ -1,5 +1,5 @@
-"""SCRAM-SHA-256 at CONNECT (MQTT 5.0, section 4.12): the password stays here, and the broker too
-must show that it knows it.
+"""SCRAM-SHA-256 at CONNECT (MQTT 5.0, section 4.12) or later (4.12.1): the password stays here, and
+the broker too must show that it knows it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _NONCE_BYTES = 18
 
 
 class ScramLogin:
-    """One connection's exchange; ``name`` and ``password`` are prepared as RFC 5802 asks.
+    """One exchange; ``name`` and ``password`` are prepared as RFC 5802 asks.
 
     Raises:
       ValueError: the name or the password can't be used with SCRAM.
@@ -34,6 +34,14 @@ class ScramLogin:
         """The Authentication Data of CONNECT."""
         return self._client.first()
 
+    def again(self) -> AuthPacket:
+        """What begins the exchange on a connection that stands [MQTT-4.12.1-1]."""
+        return AuthPacket(
+            reason_code=AuthReasonCode.RE_AUTHENTICATE,
+            authentication_method=METHOD,
+            authentication_data=self.first(),
+        )
+
     def answer(self, packet: AuthPacket) -> AuthPacket:
         """What answers the broker's AUTH [MQTT-4.12.0-3]. Raises BrokerNotProved."""
         if packet.reason_code is not AuthReasonCode.CONTINUE_AUTHENTICATION:
@@ -48,8 +56,8 @@ class ScramLogin:
             authentication_data=proof,
         )
 
-    def check(self, answer: ConnAckPacket) -> None:
-        """Whether the broker has proved itself with its CONNACK. Raises BrokerNotProved."""
+    def check(self, answer: ConnAckPacket | AuthPacket) -> None:
+        """Whether the broker has proved itself with its last word. Raises BrokerNotProved."""
         try:
             self._client.verify(_data(answer))
         except ScramError as error:

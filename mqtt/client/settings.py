@@ -117,6 +117,9 @@ class ConnectionSettings:
         one that gives a new token each time.
       scram: prove by SCRAM-SHA-256 that we know the password, instead of sending it, and have the
         broker prove the same. MQTT 5.0 only.
+      scram_again_seconds: how often a connection that stands proves the same again, with the
+        password as it is then: a rotated one takes the other's place before that ends, and nothing
+        is sent twice for it. None: never. The broker must know re-authentication (4.12.1).
       tls: for addresses with TLS.
       clean_start: whether a session left at the broker is thrown away.
       session_expiry_seconds: how long the broker keeps the session without us; on 3.1.1 any
@@ -137,6 +140,7 @@ class ConnectionSettings:
     username: str | None = None
     password: SecretReader | None = field(default=None, repr=False)
     scram: bool = False
+    scram_again_seconds: float | None = None
     tls: TlsFiles = TlsFiles()
     clean_start: bool = False
     session_expiry_seconds: int = 0
@@ -173,6 +177,9 @@ class ConnectionSettings:
             raise ValueError("password: MQTT 3.1.1 takes one only together with a username")
         if self.scram and (v311 or self.password is None or not self.username):
             raise ValueError("scram: needs a username and a password, and MQTT 5.0")
+        again = self.scram_again_seconds
+        if again is not None and (again <= 0 or not self.scram):
+            raise ValueError("scram_again_seconds: must be more than 0, and needs scram")
 
     def replace(self, **changes: object) -> ConnectionSettings:
         """Returns a copy with the given fields changed, checked anew."""

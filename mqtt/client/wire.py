@@ -238,7 +238,7 @@ def connect(
     """
     deadline = time.monotonic() + settings.connect_timeout_seconds
     tls = _tls_context(address, settings)
-    login = _scram_login(settings)
+    login = scram_login(settings) if settings.scram else None
     try:
         sock = socket.create_connection(
             (address.host, address.port), timeout=settings.connect_timeout_seconds
@@ -291,6 +291,15 @@ def connect(
     return wire, answer, behind
 
 
+def scram_login(settings: ConnectionSettings) -> ScramLogin:
+    """An exchange by SCRAM, with the password as it is now. Raises CredentialMissing."""
+    assert settings.username is not None
+    try:
+        return ScramLogin(settings.username, _password(settings) or b"")
+    except ValueError as error:
+        raise CredentialMissing(f"SCRAM can't use user name or password: {error}") from error
+
+
 def _answer(wire: Wire, settings: ConnectionSettings, deadline: float) -> list[Packet]:
     """What the broker says to CONNECT, or to our part of an exchange."""
     packets: list[Packet] = []
@@ -303,16 +312,6 @@ def _answer(wire: Wire, settings: ConnectionSettings, deadline: float) -> list[P
             )
         packets = wire.receive(left)
     return packets
-
-
-def _scram_login(settings: ConnectionSettings) -> ScramLogin | None:
-    if not settings.scram:
-        return None
-    assert settings.username is not None
-    try:
-        return ScramLogin(settings.username, _password(settings) or b"")
-    except ValueError as error:
-        raise CredentialMissing(f"SCRAM can't use user name or password: {error}") from error
 
 
 def _connect_packet(settings: ConnectionSettings, login: ScramLogin | None) -> ConnectPacket:

@@ -134,6 +134,7 @@ def test_what_is_beam_s_goes_to_beam() -> None:
         ),
         (["--login=token", "--password=env:P"], "--token_audience is missing"),
         (["--token_audience=a"], "--login=token is missing"),
+        (["--scram_again_seconds=60"], "--login=scram is missing"),
         (["--login=kerberos"], "--login: must be one of password, scram, token"),
     ],
 )

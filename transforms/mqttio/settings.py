@@ -29,6 +29,7 @@ class BrokerSettings:
       username: None for none.
       password: reference to a password or token, or to the private key that signs tokens.
       login: what is done with it. SCRAM needs a username and MQTT 5.0.
+      scram_again_seconds: see ConnectionSettings.
       token_audience: what tokens say that they are for (``aud``).
       ca: reference to the CA certificate (PEM) that the broker's is checked against; None: the
         system's authorities.
@@ -43,6 +44,7 @@ class BrokerSettings:
     username: str | None = None
     password: SecretRef | None = None
     login: Login = Login.PASSWORD
+    scram_again_seconds: float | None = None
     token_audience: str | None = None
     ca: SecretRef | None = None
     certificate: SecretRef | None = None
@@ -61,6 +63,8 @@ class BrokerSettings:
         v311 = self.protocol is ProtocolVersion.V311
         if self.login is Login.SCRAM and (self.username is None or v311):
             raise ValueError("login scram needs a username, and MQTT 5.0")
+        if self.login is not Login.SCRAM and self.scram_again_seconds is not None:
+            raise ValueError("scram_again_seconds needs login scram")
         if (self.login is Login.TOKEN) != (self.token_audience is not None):
             raise ValueError("login token and token_audience: give both or neither")
         uses_tls = any(address.tls for address in self.addresses)
@@ -85,6 +89,7 @@ class BrokerSettings:
             username=self.username,
             password=self._password(),
             scram=self.login is Login.SCRAM,
+            scram_again_seconds=self.scram_again_seconds,
             tls=TlsFiles(
                 ca_file=self.ca.as_file() if self.ca else None,
                 certificate_file=self.certificate.as_file() if self.certificate else None,

@@ -14,11 +14,19 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from mqtt5 import AuthPacket, AuthReasonCode, ConnAckPacket, ConnAckReasonCode, ConnectPacket
+from mqtt5 import (
+    AuthPacket,
+    AuthReasonCode,
+    ConnAckPacket,
+    ConnAckReasonCode,
+    ConnectPacket,
+    DisconnectPacket,
+)
 
 from mqtt.client import TokenSigner
 from mqtt.errors import BrokerNotProved, BrokerUnreachable, ConnectionRefused, CredentialMissing
 from mqtt.scram import METHOD, ScramKeys, ScramServer, client_first, decoy_keys
+from tests.harness.waiting import wait_until
 from tests.mqtt.client.conftest import Connect
 from tests.mqtt.client.scripted_broker import V311, Peer, ScriptedBroker
 
@@ -158,6 +166,104 @@ def test_scram_needs_name_password_and_mqtt_5(
 ) -> None:
     with pytest.raises(ValueError, match=r"scram: needs|password: MQTT"):
         scripted.settings(**SCRAM | changes)
+
+
+def proved(broker: ScriptedBroker) -> Peer:
+    """A client has logged in by SCRAM, and the broker has proved itself."""
+    peer, server = challenged(broker)
+    signed = server.finish(proof(peer))
+    peer.send(ConnAckPacket(authentication_method=METHOD, authentication_data=signed))
+    return peer
+
+
+def challenged_again(peer: Peer, keys: ScramKeys = KEYS) -> ScramServer:
+    packet = peer.expect(AuthPacket)
+    assert packet.reason_code is AuthReasonCode.RE_AUTHENTICATE
+    assert packet.authentication_method == METHOD
+    assert packet.authentication_data is not None
+    server = ScramServer(client_first(packet.authentication_data), keys, nonce="again")
+    peer.send(auth(server.challenge()))
+    return server
+
+
+def test_a_connection_that_stands_proves_again_with_the_password_as_it_is_then(
+    scripted: ScriptedBroker, publish: Connect
+) -> None:
+    passwords = iter([b"secret", b"other", b"third"])
+    settings = SCRAM | {"password": passwords.__next__, "scram_again_seconds": 0.1}
+    publisher = publish(scripted.settings(**settings))
+    peer = proved(scripted)
+    publisher.wait_ready(5)
+    for password in ("other", "third"):
+        keys = ScramKeys.of(password, salt=b"fedcba9876543210", iterations=4_096)
+        server = challenged_again(peer, keys)
+        signed = server.finish(proof(peer))
+        assert signed is not None
+        peer.send(auth(signed, AuthReasonCode.SUCCESS))
+    assert publisher.counters["losses"] == 0
+
+
+@pytest.mark.parametrize("signature", [b"", b"v=AAAA"])
+def test_a_broker_that_can_t_prove_again_that_it_is_the_one_is_left(
+    scripted: ScriptedBroker, publish: Connect, signature: bytes
+) -> None:
+    publisher = publish(scripted.settings(**SCRAM, scram_again_seconds=0.1))
+    peer = proved(scripted)
+    publisher.wait_ready(5)
+    challenged_again(peer)
+    proof(peer)
+    peer.send(auth(signature, AuthReasonCode.SUCCESS))
+    with pytest.raises(EOFError):
+        peer.next()
+    wait_until(
+        lambda: isinstance(publisher.link.error, BrokerNotProved), seconds=5, what="the reason"
+    )
+
+
+def test_a_broker_that_does_not_answer_is_left(scripted: ScriptedBroker, publish: Connect) -> None:
+    settings = scripted.settings(**SCRAM, scram_again_seconds=0.1, connect_timeout_seconds=0.5)
+    publisher = publish(settings)
+    peer = proved(scripted)
+    publisher.wait_ready(5)
+    assert peer.expect(AuthPacket).reason_code is AuthReasonCode.RE_AUTHENTICATE
+    with pytest.raises(EOFError):
+        peer.next()
+    assert publisher.counters["losses"] == 1
+
+
+def test_a_password_that_can_t_be_read_meanwhile_leaves_the_connection_as_it_is(
+    scripted: ScriptedBroker, publish: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[bytes | Exception] = [b"secret", OSError("away"), b"secret"]
+
+    def password() -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    publish(scripted.settings(**SCRAM | {"password": password, "scram_again_seconds": 0.1}))
+    challenged_again(proved(scripted))
+    assert "not proved again who we are: the password can't be read: away" in caplog.text
+
+
+@pytest.mark.parametrize("again", [{}, {"scram_again_seconds": 60}])
+def test_auth_on_a_connection_that_stands_and_asked_for_none_breaks_the_protocol(
+    scripted: ScriptedBroker, publish: Connect, again: dict[str, Any]
+) -> None:
+    publisher = publish(scripted.settings(**SCRAM, **again))
+    peer = proved(scripted)
+    publisher.wait_ready(5)
+    peer.send(auth(b"x", AuthReasonCode.SUCCESS))
+    assert int(peer.expect(DisconnectPacket).reason_code) == 0x82
+
+
+@pytest.mark.parametrize("changes", [{"scram": False}, {"scram_again_seconds": 0}])
+def test_proving_again_is_of_scram_and_takes_time(
+    scripted: ScriptedBroker, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="scram_again_seconds"):
+        scripted.settings(**SCRAM | {"scram_again_seconds": 60} | changes)
 
 
 def pem(key: Any, *, passphrase: bytes | None = None) -> bytes:

@@ -193,6 +193,7 @@ def test_scram_is_handed_on() -> None:
         {"login": Login.TOKEN},
         {"login": Login.TOKEN, "token_audience": "us", "password": None},
         {"token_audience": "us"},
+        {"scram_again_seconds": 60.0},
     ],
 )
 def test_a_login_without_what_it_needs_is_refused(changes: dict[str, Any]) -> None:
