@@ -17,7 +17,7 @@ import select
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import cycle
+from itertools import cycle, islice
 
 import mqtt5
 
@@ -77,13 +77,21 @@ class Publisher:
         self.sent = 0
         self.acknowledged = 0
 
+    def has_room(self, count: int) -> bool:
+        """Whether the window lets so many packets pass now."""
+        return self.sent + count - self.acknowledged <= self._window
+
     def send(self, packets: bytes, count: int) -> None:
         """Sends ``count`` encoded packets as soon as the window lets them pass."""
-        while self.sent + count - self.acknowledged > self._window:
+        while not self.has_room(count):
             time.sleep(_ACKS_SECONDS)
             self.collect(_ACK_WAIT_SECONDS)
         self._socket.sendall(packets)
         self.sent += count
+
+    def fileno(self) -> int:
+        """The socket's, for ``select``."""
+        return self._socket.fileno()
 
     def collect(self, seconds: float) -> None:
         """Counts the PUBACKs that arrive, waiting at most ``seconds`` for the first.
@@ -171,8 +179,8 @@ def _rfc3339(moment: float) -> str:
 
 
 def flood(publishers: Sequence[Publisher], encode: Encode, numbers: range) -> None:
-    """Publishes as fast as the broker acknowledges, the publishers in turn; everything is encoded
-    before the first.
+    """Publishes as fast as the broker acknowledges, the publishers in turn but for those whose
+    window is full; everything is encoded before the first.
     """
     now = time.time()
     size = max(1, _PACKETS_A_WRITE // len(publishers))
@@ -180,10 +188,29 @@ def flood(publishers: Sequence[Publisher], encode: Encode, numbers: range) -> No
         (b"".join(encode(number, now) for number in part), len(part))
         for part in _parts(numbers, size)
     ]
-    for publisher, (packets, count) in zip(cycle(publishers), writes, strict=False):
-        publisher.send(packets, count)
+    in_turn = cycle(publishers)
+    for packets, count in writes:
+        _next_with_room(in_turn, publishers, count).send(packets, count)
     for publisher in publishers:
         publisher.settle()
+
+
+def _next_with_room(
+    in_turn: Iterator[Publisher], publishers: Sequence[Publisher], count: int
+) -> Publisher:
+    """Waits for acknowledgements to any of them where nobody has room: a wait for one alone would
+    leave the broker idle that is measured.
+    """
+    while True:
+        for publisher in islice(in_turn, len(publishers)):
+            if publisher.has_room(count):
+                return publisher
+        time.sleep(_ACKS_SECONDS)
+        readable, _, _ = select.select(publishers, [], [], _ACK_WAIT_SECONDS)
+        if not readable:
+            raise BenchError(f"no PUBACK for {_ACK_WAIT_SECONDS:g} s")
+        for publisher in readable:
+            publisher.collect(0)
 
 
 def pace(publisher: Publisher, encode: Encode, numbers: range, rate: float) -> None:
