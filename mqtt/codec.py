@@ -11,17 +11,18 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable, Sequence
+from typing import Generic, Never, TypeVar, overload
 
 from mqtt5 import Packet, PublishPacket
 
 from mqtt import codec5, codec311, texts5
 from mqtt.errors import MalformedPacket, PacketTooLarge, ProtocolError, UnsupportedProtocol
+from mqtt.plain import V5_FLAG, PlainPublishes
 
 LARGEST_PACKET_BYTES = 268_435_460
 """What the fixed header can express: a remaining length of 268,435,455 and five bytes before it."""
 
 _CONNECT = 1
-_PUBLISH = 3
 _SUBSCRIBE = 8
 _NAME, _NAME_OF_31 = b"MQTT", b"MQIsdp"
 _ACKNOWLEDGEMENTS = frozenset((4, 5, 6, 7))
@@ -30,6 +31,9 @@ _OF_SERVERS = frozenset((2, 9, 11, 13))
 _PUBACK = 0x40
 _PUBACK_REST = 2
 _PUBACK_BYTES = 4
+_PUBLISH_FIRST = 0x30
+
+_Made = TypeVar("_Made")
 
 
 class ProtocolVersion(enum.IntEnum):
@@ -39,7 +43,7 @@ class ProtocolVersion(enum.IntEnum):
     V5 = 5
 
 
-class Decoder:
+class Decoder(Generic[_Made]):
     """Cuts a byte stream into packets.
 
     ``protocol``: the version spoken, or None on a server, where the first packet must be CONNECT
@@ -47,23 +51,53 @@ class Decoder:
     body is buffered, so a peer costs at most that much memory; it may be changed between calls
     (a server takes less from a peer that it does not know yet). ``take_pubacks``: is given the
     packet identifiers of successful PUBACKs that stand in a row, which then are not among the
-    packets; a publisher reads little else, and so at a tenth of the cost.
+    packets; a publisher reads little else, and so at a tenth of the cost. ``plain``: what makes
+    something of its own of PUBLISH without properties; see ``mqtt.plain``.
     """
+
+    __slots__ = (
+        "_is_server",
+        "_plain",
+        "_rest",
+        "_wanted",
+        "maximum_packet_bytes",
+        "protocol",
+        "take_pubacks",
+    )
+
+    @overload
+    def __init__(
+        self: Decoder[Never],
+        *,
+        protocol: ProtocolVersion | None = None,
+        maximum_packet_bytes: int = LARGEST_PACKET_BYTES,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        protocol: ProtocolVersion | None = None,
+        maximum_packet_bytes: int = LARGEST_PACKET_BYTES,
+        plain: PlainPublishes[_Made],
+    ) -> None: ...
 
     def __init__(
         self,
         *,
         protocol: ProtocolVersion | None = None,
         maximum_packet_bytes: int = LARGEST_PACKET_BYTES,
+        plain: PlainPublishes[_Made] | None = None,
     ) -> None:
         self.protocol = protocol
         self.maximum_packet_bytes = maximum_packet_bytes
         self.take_pubacks: Callable[[Sequence[int]], None] | None = None
         self._is_server = protocol is None
+        self._plain = plain
         self._rest = bytearray()
         self._wanted = 0
 
-    def feed(self, data: bytes) -> list[Packet]:
+    def feed(self, data: bytes) -> list[Packet | _Made]:
         """Takes what the socket gave and returns the packets that it completes, in order.
 
         Raises:
@@ -77,12 +111,17 @@ class Decoder:
             data = bytes(self._rest)
             self._rest.clear()
         self._wanted = 0
-        packets: list[Packet] = []
+        packets: list[Packet | _Made] = []
         size = len(data)
         view = memoryview(data)
         position = 0
         try:
             while size - position >= 2:
+                if self._plain is not None and data[position] & 0xF0 == _PUBLISH_FIRST:
+                    began = position
+                    position = self._read_plain(self._plain, data, position, packets)
+                    if position > began:
+                        continue
                 length = data[position + 1]
                 if self.take_pubacks is not None and data[position] == _PUBACK:
                     identifiers = _puback_run(data, position)
@@ -118,6 +157,15 @@ class Decoder:
         """Bytes of a packet that is not complete yet."""
         return len(self._rest)
 
+    def _read_plain(
+        self, plain: PlainPublishes[_Made], data: bytes, position: int, into: list[Packet | _Made]
+    ) -> int:
+        """Returns where the first packet begins that is not plain; nothing is before CONNECT."""
+        if self.protocol is None:
+            return position
+        version = V5_FLAG if self.protocol is ProtocolVersion.V5 else 0
+        return plain.read(data, position, version, self.maximum_packet_bytes, into)
+
     def _read(self, packet: memoryview, header_bytes: int) -> Packet:
         kind = packet[0] >> 4
         if self.protocol is None:
@@ -129,7 +177,7 @@ class Decoder:
         else:
             texts5.check(packet, header_bytes)
             result = codec5.read(packet)
-            if kind == _PUBLISH:
+            if isinstance(result, PublishPacket):
                 codec5.check_publish(packet, header_bytes, result)
             elif kind == _CONNECT:
                 codec5.check_connect(packet, header_bytes)
@@ -137,8 +185,10 @@ class Decoder:
                 codec5.check_subscribe(packet, header_bytes)
             elif kind in _ACKNOWLEDGEMENTS:
                 codec5.check_acknowledgement(packet, header_bytes)
-        if kind == _PUBLISH:
+        if isinstance(result, PublishPacket):
             _check_publish(result)
+            if self._plain is not None:
+                self._plain.know(result.topic)
         return result
 
 
@@ -171,8 +221,7 @@ def _puback_run(data: bytes, start: int) -> Sequence[int]:
     return () if 0 in identifiers else identifiers
 
 
-def _check_publish(packet: Packet) -> None:
-    assert isinstance(packet, PublishPacket)
+def _check_publish(packet: PublishPacket) -> None:
     topic = packet.topic
     if "#" in topic or "+" in topic:
         # [MQTT-3.3.2-2]

@@ -37,12 +37,11 @@ def read(packet: memoryview | bytes | bytearray) -> Packet:
         raise MalformedPacket("malformed packet: the codec failed on it") from None
 
 
-def check_publish(packet: memoryview, header_bytes: int, result: Packet) -> None:
+def check_publish(packet: memoryview, header_bytes: int, result: PublishPacket) -> None:
     """Checks where the properties of a PUBLISH end that ``read`` has taken. Raises MalformedPacket.
 
     mqtt5 reads a property on behind their end, and takes for the payload what is left.
     """
-    assert isinstance(result, PublishPacket)
     at = header_bytes + 2 + (packet[header_bytes] << 8 | packet[header_bytes + 1])
     if packet[0] & 0x06:
         at += 2

@@ -23,12 +23,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from mqtt5 import Packet
 
 
 class MqttError(Exception):
@@ -49,7 +47,7 @@ class ProtocolError(MqttError):
     reason_code = 0x82
 
     def __init__(
-        self, message: str, *, reason_code: int | None = None, packets: Sequence[Packet] = ()
+        self, message: str, *, reason_code: int | None = None, packets: Sequence[Any] = ()
     ) -> None:
         super().__init__(message)
         if reason_code is not None:

@@ -3,13 +3,18 @@
 The shell calls the core with everything that arrived in one turn and then takes the ``Turn``: first
 whatever must be durable before it may be acknowledged, then the bytes, then the closings. So an
 acknowledgement leaves after the commit that it speaks of without the core knowing of either.
+
+Messages at QoS 0 and 1 need not wait for it. Until its publisher has its acknowledgement, which
+waits, a message that the broker's end takes along comes again, and a subscriber at QoS 1 may get it
+twice. One at QoS 2 may not: its identifier must be known to whoever meets it again. So what a
+connection is sent leaves ``early`` where there is nothing else among it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from broker.core.connection import Connection
+from broker.core.connection import Connection, Leaves
 from broker.core.facts import Changes
 
 
@@ -76,27 +81,37 @@ class Notice:
 class Turn:
     """Actions in the order in which they are to be done.
 
-    ``changes`` must be durable before anything else of the turn is done. ``dirty``: connections
-    with ``out``, of which ``take`` makes ``writes``.
+    ``early`` may be done at any time; ``changes`` must be durable before anything else of the turn
+    is done. ``eager`` and ``dirty``: connections with ``out``, of which ``take`` makes ``early``
+    and ``writes``; one that is in ``eager`` may have left, or may have to wait after all.
     """
 
+    early: list[Write] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     writes: list[Write] = field(default_factory=list)
     authentications: list[Authenticate] = field(default_factory=list)
     closes: list[Close] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    eager: list[Connection] = field(default_factory=list)
     dirty: list[Connection] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.dirty or self.reads or self.authentications or self.closes or self.notices)
+        return bool(
+            self.dirty
+            or self.eager
+            or self.reads
+            or self.authentications
+            or self.closes
+            or self.notices
+        )
 
     def send(self, connection: Connection, data: bytes) -> None:
-        """Appends to what the connection's client is sent."""
+        """Appends to what the connection's client is sent, after the commit."""
         connection.out.append(data)
         connection.buffered_bytes += len(data)
-        if not connection.dirty:
-            connection.dirty = True
+        if connection.leaves is not Leaves.AFTER_THE_COMMIT:
+            connection.leaves = Leaves.AFTER_THE_COMMIT
             self.dirty.append(connection)
 
     def read(self, connection: Connection) -> None:
@@ -124,9 +139,19 @@ class Turn:
             )
         )
 
+    def take_early(self) -> list[Write]:
+        """What may leave though a commit is under way."""
+        eager, self.eager = self.eager, []
+        return [
+            Write(connection, connection.take_out())
+            for connection in eager
+            if connection.leaves is Leaves.EARLY
+        ]
+
     def take(self, changes: Changes) -> Turn:
         """All of it with ``changes``; what comes next is another turn's."""
         taken = Turn(
+            early=self.take_early(),
             changes=changes,
             writes=[Write(connection, connection.take_out()) for connection in self.dirty],
             authentications=self.authentications,

@@ -6,7 +6,7 @@ turn of its loop brought, then calls ``take_turn`` and does what it says, in ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from mqtt5 import (
@@ -14,7 +14,6 @@ from mqtt5 import (
     ConnectPacket,
     DisconnectPacket,
     DisconnectReasonCode,
-    Packet,
     PingReqPacket,
     PubAckPacket,
     PubCompPacket,
@@ -26,11 +25,11 @@ from mqtt5 import (
 )
 
 from broker.core.acknowledging import Acknowledging
-from broker.core.actions import Turn
+from broker.core.actions import Turn, Write
 from broker.core.admitting import Admitting
 from broker.core.authenticating import Authenticating
 from broker.core.budget import Budget
-from broker.core.connection import Connection, State
+from broker.core.connection import Connection, Received, State
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.ending import Ending
@@ -40,6 +39,7 @@ from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.liveness import Liveness
 from broker.core.memory import Memory
+from broker.core.message import Message
 from broker.core.own_topics import OwnTopics
 from broker.core.pacing import Pacing
 from broker.core.publishing import Publishing
@@ -54,6 +54,7 @@ from broker.core.timers import Timers
 from broker.core.wills import Wills
 from mqtt.codec import Decoder, ProtocolVersion
 from mqtt.errors import ProtocolError
+from mqtt.plain import PlainPublishes
 
 _PINGRESP = b"\xd0\x00"
 _HELD_PACKETS = 1_000
@@ -198,7 +199,9 @@ class Broker:
             send_all_again=self._delivery.send_all_again,
             go_on=self._receive_held,
         )
-        self._handlers: dict[type[Packet], Callable[[Connection, Any, float], None]] = {
+        self._plain = PlainPublishes(Message)
+        self._handlers: dict[type[Received], Callable[[Connection, Any, float], None]] = {
+            Message: publishing.take_in,
             ConnectPacket: self._connect,
             PublishPacket: publishing.publish,
             PubAckPacket: acknowledging.acknowledged,
@@ -221,7 +224,7 @@ class Broker:
 
         ``transport_bytes``: the memory that its transport takes beyond that of plain TCP.
         """
-        decoder = Decoder(maximum_packet_bytes=self.limits.connect_packet_bytes)
+        decoder = Decoder(maximum_packet_bytes=self.limits.connect_packet_bytes, plain=self._plain)
         connection = Connection(peer=peer, decoder=decoder, now=now)
         self.connections.add(connection)
         self._memory.opened(connection, transport_bytes)
@@ -265,7 +268,7 @@ class Broker:
         words = "in the midst of a large packet while the server's memory is at its limit"
         self._ending.close(connection, DisconnectReasonCode.QUOTA_EXCEEDED, words, now)
 
-    def receive(self, connection: Connection, packets: list[Packet], now: float) -> None:
+    def receive(self, connection: Connection, packets: Sequence[Received], now: float) -> None:
         """Whole packets came from the client. What breaks the protocol ends the connection."""
         connection.last_received = now
         handlers = self._handlers
@@ -358,10 +361,19 @@ class Broker:
         """What was decided since the last call."""
         return self._delivery.turn.take(self._journal.take())
 
+    def take_early(self) -> list[Write]:
+        """What was decided and need not wait for the commit that is under way."""
+        return self._delivery.turn.take_early()
+
+    @property
+    def has_early(self) -> bool:
+        """Whether ``take_early`` may have something to give."""
+        return bool(self._delivery.turn.eager)
+
     @property
     def has_work(self) -> bool:
         """Whether ``take_turn`` has something to give."""
-        return bool(self._delivery.turn) or bool(self._journal.changes)
+        return bool(self._delivery.turn) or bool(self._journal)
 
     def _connect(self, connection: Connection, packet: ConnectPacket, now: float) -> None:
         connection.v5 = connection.protocol is ProtocolVersion.V5
@@ -382,7 +394,7 @@ class Broker:
         # [MQTT-3.12.4-1]
         self._delivery.turn.send(connection, _PINGRESP)
 
-    def _hold(self, connection: Connection, packets: list[Packet], now: float) -> None:
+    def _hold(self, connection: Connection, packets: Sequence[Received], now: float) -> None:
         connection.held += packets
         if len(connection.held) > _HELD_PACKETS:
             error = ProtocolError(f"more than {_HELD_PACKETS} packets before CONNACK")

@@ -24,6 +24,7 @@ from mqtt5 import (
 from broker.auth.identity import Login
 from broker.auth.principal import Principal
 from broker.core.aliases import SentAliases
+from broker.core.message import Message
 from broker.core.timers import Timer
 from mqtt.codec import Decoder, ProtocolVersion
 
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from broker.core.pacing import Pace
     from broker.core.session import Session
 
+Received = Packet | Message
+"""What is read from a client: a PUBLISH without properties is a message at once."""
 
-_NOTHING: frozenset[type[Packet]] = frozenset()
+_NOTHING: frozenset[type[Received]] = frozenset()
 
 
 class State(enum.Enum):
@@ -49,6 +52,7 @@ class State(enum.Enum):
         "connected",
         frozenset(
             {
+                Message,
                 PublishPacket,
                 PubAckPacket,
                 PubRecPacket,
@@ -64,9 +68,17 @@ class State(enum.Enum):
     )
     CLOSED = ("closed", _NOTHING)
 
-    def __init__(self, label: str, takes: frozenset[type[Packet]]) -> None:
+    def __init__(self, label: str, takes: frozenset[type[Received]]) -> None:
         self.label = label
         self.takes = takes
+
+
+class Leaves(enum.Enum):
+    """When the ``out`` of a connection is written; see ``broker.core.actions``."""
+
+    NOTHING = enum.auto()
+    EARLY = enum.auto()
+    AFTER_THE_COMMIT = enum.auto()
 
 
 class Exchange(enum.Enum):
@@ -80,18 +92,19 @@ class Exchange(enum.Enum):
 class Connection:
     """One client's connection.
 
-    ``out`` gathers the bytes to write in this turn; ``leaving_bytes`` are those of a turn that was
-    taken, and is not written yet; ``buffered_bytes`` counts both and those that
-    the transport still holds. ``permitted`` remembers topics that this client was found to be
-    allowed to publish to, or not. ``aliases``: topic aliases that the client set; ``sent_aliases``:
-    those that it was given, or None. ``pubacks``: identifiers of PUBACKs that stood in a row at the
-    end of what was read. ``stalled``: not read from because all that may wait does; ``slowed``:
-    because of its ``pace``, which it has where its rate is limited. ``timer``: for its CONNECT,
-    then for its keep alive. The shell may keep what it needs in ``transport``. ``connect``: its
-    CONNECT until that is accepted. ``method``: of its enhanced authentication. ``login``: what was
-    proved. ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the
-    login's end. ``held``: packets that must wait, ``unhandled_bytes``: those of the reads that they
-    came by. ``charged_bytes``, ``charged_buffers``: what the budget counts for it.
+    ``out`` gathers the bytes to write in this turn, and they go as ``leaves`` says;
+    ``leaving_bytes`` are those of a turn that was taken, and is not written yet; ``buffered_bytes``
+    counts both and those that the transport still holds. ``permitted`` remembers topics that this
+    client was found to be allowed to publish to, or not. ``aliases``: topic aliases that the client
+    set; ``sent_aliases``: those that it was given, or None. ``pubacks``: identifiers of PUBACKs
+    that stood in a row at the end of what was read. ``stalled``: not read from because all that may
+    wait does; ``slowed``: because of its ``pace``, which it has where its rate is limited.
+    ``timer``: for its CONNECT, then for its keep alive. The shell may keep what it needs in
+    ``transport``. ``connect``: its CONNECT until that is accepted. ``method``: of its enhanced
+    authentication. ``login``: what was proved. ``exchange_timer``: for the client's part of an
+    ``exchange``; ``login_timer``: for the login's end. ``held``: packets that must wait,
+    ``unhandled_bytes``: those of the reads that they came by. ``charged_bytes``,
+    ``charged_buffers``: what the budget counts for it.
     """
 
     __slots__ = (
@@ -103,12 +116,12 @@ class Connection:
         "connect",
         "declines_reasons",
         "decoder",
-        "dirty",
         "exchange",
         "exchange_timer",
         "held",
         "keep_alive_seconds",
         "last_received",
+        "leaves",
         "leaving_bytes",
         "login",
         "login_timer",
@@ -132,7 +145,7 @@ class Connection:
         "will",
     )
 
-    def __init__(self, *, peer: str, decoder: Decoder, now: float) -> None:
+    def __init__(self, *, peer: str, decoder: Decoder[Message], now: float) -> None:
         self.peer = peer
         self.decoder = decoder
         self.state = State.AWAITING_CONNECT
@@ -143,11 +156,11 @@ class Connection:
         self.unhandled_bytes = 0
         self.charged_bytes = 0
         self.charged_buffers = 0
-        self.dirty = False
+        self.leaves = Leaves.NOTHING
         self.last_received = now
         self.keep_alive_seconds = 0
         self.connect: ConnectPacket | None = None
-        self.held: list[Packet] = []
+        self.held: list[Received] = []
         self.pubacks: list[int] = []
         self.stalled = False
         self.slowed = False
@@ -184,6 +197,6 @@ class Connection:
         """The bytes that are to leave now."""
         data = self.out[0] if len(self.out) == 1 else b"".join(self.out)
         self.out.clear()
-        self.dirty = False
+        self.leaves = Leaves.NOTHING
         self.leaving_bytes += len(data)
         return data

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from broker.core.actions import Turn
 from broker.core.budget import Budget
-from broker.core.connection import Connection
+from broker.core.connection import Connection, Leaves
 from broker.core.counters import Counters
 from broker.core.journal import Journal
 from broker.core.limits import Limits, QueueFull
@@ -23,6 +23,7 @@ from broker.core.subscriptions import Subscription, Subscriptions
 from broker.core.timers import Timers
 
 _DUPLICATE = 0x08
+_NOTHING, _EARLY, _AFTER_THE_COMMIT = Leaves
 
 
 class Delivery:
@@ -278,9 +279,16 @@ class Delivery:
         else:
             connection.out += (head, properties, payload)
         connection.buffered_bytes += size
-        if not connection.dirty:
-            connection.dirty = True
+        leaves = connection.leaves
+        if leaves is _AFTER_THE_COMMIT:
+            return
+        if qos == 2 or connection.leaving_bytes:
+            # What was decided before it has not left yet.
+            connection.leaves = _AFTER_THE_COMMIT
             self.turn.dirty.append(connection)
+        elif leaves is _NOTHING:
+            connection.leaves = _EARLY
+            self.turn.eager.append(connection)
 
     def _send_again(self, session: Session, connection: Connection, now: float) -> None:
         """[MQTT-4.4.0-1], [MQTT-3.3.1-1]: the same packet identifier, DUP set."""

@@ -2,16 +2,14 @@
 
 ``Changes`` is what one turn changed, ``Stored`` all that there was when the process ended. Times
 are seconds of the core's clock; the store translates them to the calendar's and back.
+
+Of messages there are so many that they are tuples here, which the store takes as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from broker.core.message import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,58 +103,36 @@ Fact = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredMessage:
-    """A message; ``packet``: its PUBLISH in the form of 5.0, ``topic``: without an alias for it."""
+MessageRow = tuple[int, bytes, str, str, float | None]
+"""A message: its row, its PUBLISH in the form of 5.0, its topic (which the packet lacks where an
+alias stood for it), the client identifier of its publisher, and when it expires."""
 
-    row: int
-    packet: bytes
-    topic: str
-    publisher: str
-    expires_at: float | None
+DeliveryRow = tuple[int, str, int, int, bool, str, str | None, int]
+"""A message on its way to a session: its row, the session's client identifier, the message's row,
+QoS, retain, subscription identifiers with spaces between them, the shared subscription that it came
+by or None, and its packet identifier, 0 until it has been sent."""
 
-
-@dataclass(slots=True, kw_only=True)
-class StoredDelivery:
-    """A message on its way to a session; ``packet_id`` is 0 until it has been sent.
-
-    ``share_filter``: the shared subscription that it came by, or None.
-    """
-
-    row: int
-    client_id: str
-    message: int
-    qos: int
-    retain: bool
-    subscription_ids: tuple[int, ...]
-    share_filter: str | None
-    packet_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredWaiting:
-    """A message that waits in a share group for a member with room."""
-
-    row: int
-    share_filter: str
-    message: int
+WaitingRow = tuple[int, str, int]
+"""A message that waits in a share group for a member with room: its row, the group's filter, and
+the message's row."""
 
 
 @dataclass(slots=True)
 class Changes:
     """One turn's changes. ``facts`` are to be done in order, the rest in any.
 
-    Rows are numbered by the journal: ``messages``, ``deliveries`` and ``waiting`` are new ones,
-    ``packet_ids`` what older deliveries were sent with; a ``retained`` None clears its topic.
+    Rows are numbered by the journal: ``messages``, ``deliveries`` and ``waiting`` are new ones, in
+    ascending order, ``packet_ids`` what older deliveries were sent with; a ``retained`` None clears
+    its topic.
     """
 
     facts: list[Fact] = field(default_factory=list)
-    messages: dict[int, Message] = field(default_factory=dict)
+    messages: list[MessageRow] = field(default_factory=list)
     messages_gone: list[int] = field(default_factory=list)
-    deliveries: dict[int, StoredDelivery] = field(default_factory=dict)
+    deliveries: list[DeliveryRow] = field(default_factory=list)
     packet_ids: dict[int, int] = field(default_factory=dict)
     deliveries_gone: list[int] = field(default_factory=list)
-    waiting: dict[int, StoredWaiting] = field(default_factory=dict)
+    waiting: list[WaitingRow] = field(default_factory=list)
     waiting_gone: list[int] = field(default_factory=list)
     retained: dict[str, int | None] = field(default_factory=dict)
 
@@ -184,9 +160,9 @@ class Stored:
 
     sessions: Sequence[SessionKept] = ()
     subscriptions: Sequence[Subscribed] = ()
-    messages: Sequence[StoredMessage] = ()
-    deliveries: Sequence[StoredDelivery] = ()
-    waiting: Sequence[StoredWaiting] = ()
+    messages: Sequence[MessageRow] = ()
+    deliveries: Sequence[DeliveryRow] = ()
+    waiting: Sequence[WaitingRow] = ()
     received: Sequence[ReceivedIdentifier] = ()
     released: Sequence[ReleasedIdentifier] = ()
     retained: Sequence[tuple[str, int]] = ()

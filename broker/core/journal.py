@@ -1,15 +1,17 @@
 """What the store must write before this turn's bytes may leave.
 
 The core calls the journal as it changes what outlives the process; the shell takes the ``Changes``
-of a turn, has them committed, and only then writes. What comes and goes within one turn is in
-none of them. A message has one row however many sessions it goes to, and is gone with the last.
+of a turn, has them committed, and only then writes what speaks of them. What comes and goes within
+one turn is in none of them, and costs next to nothing: a message that its subscribers acknowledge
+while the commit before is under way is never written. A message has one row however many sessions
+it goes to, and is gone with the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import Protocol
+from typing import Any
 
 from mqtt5 import ConnectPacket, Will
 
@@ -21,15 +23,17 @@ from broker.core.facts import (
     SessionEnded,
     SessionKept,
     Stored,
-    StoredDelivery,
-    StoredWaiting,
     Subscribed,
     Unsubscribed,
+    WaitingRow,
     WillGone,
     WillKept,
 )
 from broker.core.message import Message
 from broker.core.session import Outgoing, Session
+
+_NEW = -1
+"""Row of what this turn brought: it gets a number if it is still there at the turn's end."""
 
 
 class Journal:
@@ -37,7 +41,10 @@ class Journal:
 
     def __init__(self, *, durable: bool) -> None:
         self.durable = durable
-        self.changes = Changes()
+        self._changes = Changes()
+        self._new: list[Outgoing] = []
+        self._new_messages: dict[int, Message] = {}
+        self._new_waiting: dict[int, WaitingRow] = {}
         # One sequence for each table: what is settled in order is then a run of rows there.
         self._messages = count(1)
         self._deliveries = count(1)
@@ -50,14 +57,30 @@ class Journal:
         self._deliveries = _after(stored.deliveries, deliveries)
         self._waiting = _after(stored.waiting, waiting)
 
+    def __bool__(self) -> bool:
+        """Whether ``take`` may have something to give."""
+        return bool(self._new or self._new_messages or self._new_waiting or self._changes)
+
     def take(self) -> Changes:
         """The changes since the last call."""
-        changes, self.changes = self.changes, Changes()
+        changes, self._changes = self._changes, Changes()
+        if self._new:
+            new, self._new = self._new, []
+            self._number(new, changes)
+        if self._new_messages:
+            changes.messages = [
+                (row, message.stored(), message.topic, message.publisher, message.expires_at)
+                for row, message in self._new_messages.items()
+            ]
+            self._new_messages = {}
+        if self._new_waiting:
+            changes.waiting = list(self._new_waiting.values())
+            self._new_waiting = {}
         return changes
 
     def note(self, fact: Fact) -> None:
         """One change of what is no message."""
-        self.changes.facts.append(fact)
+        self._changes.facts.append(fact)
 
     def session_kept(self, session: Session, ended_at: float | None) -> None:
         """The session is connected (``ended_at`` None) or has lost its connection."""
@@ -124,21 +147,16 @@ class Journal:
     def queued(self, session: Session, outgoing: Outgoing) -> None:
         """The message waits for the session's client."""
         if session.stored:
-            self._add(session, outgoing, 0)
+            self._add(session, outgoing)
 
     def sent(self, session: Session, outgoing: Outgoing, packet_id: int) -> None:
-        """The message, at QoS 1 or 2, is sent under this identifier."""
-        if not session.stored:
-            return
+        """The message, at QoS 1 or 2, is sent to a stored session under this identifier."""
+        outgoing.packet_id = packet_id
         row = outgoing.row
         if not row:
-            self._add(session, outgoing, packet_id)
-            return
-        new = self.changes.deliveries.get(row)
-        if new is None:
-            self.changes.packet_ids[row] = packet_id
-        else:
-            new.packet_id = packet_id
+            self._add(session, outgoing)
+        elif row > 0:
+            self._changes.packet_ids[row] = packet_id
 
     def done(self, outgoing: Outgoing) -> None:
         """The message has arrived, or is given up."""
@@ -146,66 +164,77 @@ class Journal:
         if not row:
             return
         outgoing.row = 0
-        if self.changes.deliveries.pop(row, None) is None:
-            self.changes.packet_ids.pop(row, None)
-            self.changes.deliveries_gone.append(row)
+        if row > 0:
+            self._changes.packet_ids.pop(row, None)
+            self._changes.deliveries_gone.append(row)
         self._let_go(outgoing.message)
 
     def waits(self, share_filter: str, message: Message) -> int:
         """The message waits in a share group. Returns its row, for ``taken``."""
         row = next(self._waiting)
-        self.changes.waiting[row] = StoredWaiting(row, share_filter, self._hold(message))
+        self._new_waiting[row] = row, share_filter, self._hold(message)
         return row
 
     def taken(self, row: int, message: Message) -> None:
         """The message waits no longer; ``row`` is 0 where it was not stored."""
         if not row:
             return
-        if self.changes.waiting.pop(row, None) is None:
-            self.changes.waiting_gone.append(row)
+        if self._new_waiting.pop(row, None) is None:
+            self._changes.waiting_gone.append(row)
         self._let_go(message)
 
     def retained(self, topic: str, message: Message | None, before: Message | None) -> None:
         """The topic's retained message was ``before`` and is ``message``."""
         if self.durable:
-            self.changes.retained[topic] = None if message is None else self._hold(message)
+            self._changes.retained[topic] = None if message is None else self._hold(message)
             if before is not None:
                 self._let_go(before)
 
-    def _add(self, session: Session, outgoing: Outgoing, packet_id: int) -> None:
-        row = outgoing.row = next(self._deliveries)
-        group = outgoing.group
-        self.changes.deliveries[row] = StoredDelivery(
-            row=row,
-            client_id=session.client_id,
-            message=self._hold(outgoing.message),
-            qos=outgoing.qos,
-            retain=outgoing.retain,
-            subscription_ids=outgoing.subscription_ids,
-            share_filter=None if group is None else group.filter,
-            packet_id=packet_id,
-        )
+    def _add(self, session: Session, outgoing: Outgoing) -> None:
+        outgoing.row = _NEW
+        outgoing.client_id = session.client_id
+        outgoing.message.held += 1
+        self._new.append(outgoing)
+
+    def _number(self, new: list[Outgoing], changes: Changes) -> None:
+        for outgoing in new:
+            if outgoing.row != _NEW:
+                # It is gone by now.
+                continue
+            row = outgoing.row = next(self._deliveries)
+            ids, group = outgoing.subscription_ids, outgoing.group
+            changes.deliveries.append(
+                (
+                    row,
+                    outgoing.client_id,
+                    self._row_of(outgoing.message),
+                    outgoing.qos,
+                    outgoing.retain,
+                    " ".join(map(str, ids)) if ids else "",
+                    None if group is None else group.filter,
+                    outgoing.packet_id,
+                )
+            )
 
     def _hold(self, message: Message) -> int:
-        if not message.row:
-            message.row = next(self._messages)
-            self.changes.messages[message.row] = message
         message.held += 1
-        return message.row
+        return self._row_of(message)
+
+    def _row_of(self, message: Message) -> int:
+        row = message.row
+        if not row:
+            row = message.row = next(self._messages)
+            self._new_messages[row] = message
+        return row
 
     def _let_go(self, message: Message) -> None:
         message.held -= 1
-        if message.held:
+        if message.held or not message.row:
             return
         row, message.row = message.row, 0
-        if self.changes.messages.pop(row, None) is None:
-            self.changes.messages_gone.append(row)
+        if self._new_messages.pop(row, None) is None:
+            self._changes.messages_gone.append(row)
 
 
-class _Row(Protocol):
-    @property
-    def row(self) -> int: ...
-
-
-def _after(stored: Sequence[_Row], highest: int) -> count[int]:
-    return count(max(highest, stored[-1].row if stored else 0) + 1)
+def _after(stored: Sequence[tuple[Any, ...]], highest: int) -> count[int]:
+    return count(max(highest, stored[-1][0] if stored else 0) + 1)

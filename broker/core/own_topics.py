@@ -31,7 +31,7 @@ class OwnTopics:
             if self._told.get(topic) == text:
                 continue
             self._told[topic] = text
-            message = Message(PublishPacket(topic, text.encode(), retain=True), topic, "", now)
+            message = Message.of(PublishPacket(topic, text.encode(), retain=True), topic, "", now)
             self._retained.keep(message, stored=False)
             self._delivery.route(message, None, now)
 
@@ -45,4 +45,4 @@ class OwnTopics:
             packet_id=1,
             content_type="application/json",
         )
-        self._delivery.route(Message(packet, topic, "", now), None, now)
+        self._delivery.route(Message.of(packet, topic, "", now), None, now)

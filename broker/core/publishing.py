@@ -71,7 +71,6 @@ class Publishing:
 
     def publish(self, connection: Connection, packet: PublishPacket, now: float) -> None:
         """Handles a client's PUBLISH. Raises ProtocolError."""
-        self._counters.messages_received += 1
         session = connection.session
         assert session is not None
         topic = packet.topic
@@ -83,20 +82,31 @@ class Publishing:
         wrong = complaint(packet)
         if wrong is not None:
             raise ProtocolError(f"PUBLISH with {wrong}")
-        qos = int(packet.qos)
-        if qos == 0:
-            if packet.duplicate:
-                # [MQTT-3.3.1-2]
-                raise ProtocolError("PUBLISH with QoS 0 and DUP", reason_code=0x81)
-            self._take(connection, session, packet, topic, now)
-            return
-        packet_id = packet.packet_id
-        assert packet_id is not None
-        if qos == 1:
-            reason = self._take(connection, session, packet, topic, now)
-            self._answer_qos_1(connection, packet_id, reason)
+        if packet.duplicate and not int(packet.qos):
+            # [MQTT-3.3.1-2]
+            raise ProtocolError("PUBLISH with QoS 0 and DUP", reason_code=0x81)
+        self.take_in(connection, Message.of(packet, topic, session.client_id, now), now)
+
+    def take_in(self, connection: Connection, message: Message, now: float) -> None:
+        """Handles a client's PUBLISH that is a message already. Raises ProtocolError."""
+        self._counters.messages_received += 1
+        session = connection.session
+        assert session is not None
+        message.publisher = session.client_id
+        message.arrived_at = now
+        if message.qos == 1:
+            reason = self._take(connection, session, message, now)
+            # [MQTT-4.3.2-4]
+            if reason == _SUCCESS:
+                self._delivery.turn.send(
+                    connection, b"\x40\x02" + message.packet_id.to_bytes(2, "big")
+                )
+            else:
+                self._answer_qos_1(connection, message.packet_id, reason)
+        elif message.qos:
+            self._publish_qos_2(connection, session, message, now)
         else:
-            self._publish_qos_2(connection, session, packet, packet_id, topic, now)
+            self._take(connection, session, message, now)
 
     def release(self, connection: Connection, packet: PubRelPacket, now: float) -> None:
         """PUBREL: the identifier is free again [MQTT-4.3.3-11]."""
@@ -119,7 +129,7 @@ class Publishing:
         Raises nothing: a retained message beyond the limits is refused whole, with 0x97.
         """
         if message.retain:
-            if message.packet.payload and not self._retained.has_room_for(message):
+            if message.payload and not self._retained.has_room_for(message):
                 return _QUOTA_EXCEEDED
             self._retained.keep(message)
         if self._delivery.route(message, publisher, now):
@@ -131,56 +141,58 @@ class Publishing:
         self,
         connection: Connection,
         session: Session,
-        packet: PublishPacket,
-        topic: str,
+        message: Message,
         now: float,
     ) -> int:
-        permitted = connection.permitted.get(topic)
+        permitted = connection.permitted.get(message.topic)
         if permitted is None:
-            if topic.count("/") >= self.limits.topic_levels:
-                if packet.packet_id is None:
+            if message.topic.count("/") >= self.limits.topic_levels:
+                if not message.qos:
                     # Nothing else tells the client of a message without an acknowledgement.
                     raise ProtocolError(
                         f"topic of more than {self.limits.topic_levels} levels",
                         reason_code=_TOPIC_NAME_INVALID,
                     )
-                self._refused(connection, session, packet, topic, _TOPIC_NAME_INVALID, now)
+                self._refused(connection, session, message, _TOPIC_NAME_INVALID, now)
                 return _TOPIC_NAME_INVALID
-            principal = connection.principal
-            assert principal is not None
-            permitted = principal.may_publish(topic)
-            if len(topic) <= REMEMBERED_TOPIC_LETTERS:
-                if len(connection.permitted) >= REMEMBERED_RIGHTS:
-                    self._memory.forget_rights(connection)
-                connection.permitted[topic] = permitted
-                self._memory.right_remembered()
+            permitted = self._may_publish(connection, message.topic)
         if not permitted:
             reason = _NOT_AUTHORIZED
-        elif self._budget.is_full and (packet.payload or not packet.retain):
+        elif self._budget.is_full and (message.payload or not message.retain):
             # What clears a retained message makes room.
             reason = _QUOTA_EXCEEDED
         else:
-            reason = self.accept(Message(packet, topic, session.client_id, now), session, now)
+            reason = self.accept(message, session, now)
         if reason >= 0x80:
-            self._refused(connection, session, packet, topic, reason, now)
+            self._refused(connection, session, message, reason, now)
         return reason
+
+    def _may_publish(self, connection: Connection, topic: str) -> bool:
+        principal = connection.principal
+        assert principal is not None
+        permitted = principal.may_publish(topic)
+        if len(topic) <= REMEMBERED_TOPIC_LETTERS:
+            if len(connection.permitted) >= REMEMBERED_RIGHTS:
+                self._memory.forget_rights(connection)
+            connection.permitted[topic] = permitted
+            self._memory.right_remembered()
+        return permitted
 
     def _refused(
         self,
         connection: Connection,
         session: Session,
-        packet: PublishPacket,
-        topic: str,
+        message: Message,
         reason: int,
         now: float,
     ) -> None:
         self._counters.publishes_refused += 1
         why = self._why(reason)
-        if not connection.v5 and packet.packet_id is not None:
+        if not connection.v5 and message.qos:
             # [MQTT-3.3.5-2]: 3.1.1 has no refusal; an acknowledgement would be a lie.
-            raise ProtocolError(f"PUBLISH to {topic!r} refused: {why}", reason_code=reason)
+            raise ProtocolError(f"PUBLISH to {message.topic!r} refused: {why}", reason_code=reason)
         # One line for each topic of a device; 1,000 topics are not told of one by one.
-        about = f" to {topic!r}" if len(session.losses) < LOGGED_TOPICS else ""
+        about = f" to {message.topic!r}" if len(session.losses) < LOGGED_TOPICS else ""
         self._delivery.losses.note(session, f"PUBLISH{about} refused, {why}", now)
 
     def _why(self, reason: int) -> str:
@@ -203,8 +215,7 @@ class Publishing:
         return reason
 
     def _answer_qos_1(self, connection: Connection, packet_id: int, reason: int) -> None:
-        # [MQTT-4.3.2-4]
-        if reason == _SUCCESS or not connection.v5:
+        if not connection.v5:
             data = b"\x40\x02" + packet_id.to_bytes(2, "big")
         elif reason < 0x80:
             data = PubAckPacket(packet_id, reason_code=PubAckReasonCode(reason)).write()
@@ -222,12 +233,10 @@ class Publishing:
         self,
         connection: Connection,
         session: Session,
-        packet: PublishPacket,
-        packet_id: int,
-        topic: str,
+        message: Message,
         now: float,
     ) -> None:
-        reason = _SUCCESS
+        packet_id, reason = message.packet_id, _SUCCESS
         # [MQTT-4.3.3-10]: an identifier that awaits PUBREL is the same message again.
         if packet_id not in session.received:
             if connection.v5 and len(session.received) >= self.limits.receive_maximum:
@@ -236,7 +245,7 @@ class Publishing:
                     f"more than {self.limits.receive_maximum} QoS 2 messages are unacknowledged",
                     reason_code=_RECEIVE_MAXIMUM_EXCEEDED,
                 )
-            reason = self._take(connection, session, packet, topic, now)
+            reason = self._take(connection, session, message, now)
             if reason < 0x80:
                 session.received.add(packet_id)
                 self._budget.charge(RECEIVED_BYTES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mqtt5 import ConnectPacket, PublishPacket
 
 from broker.core.budget import Budget
-from broker.core.facts import Stored, StoredDelivery, Subscribed
+from broker.core.facts import DeliveryRow, Stored, Subscribed
 from broker.core.journal import Journal
 from broker.core.memory import RECEIVED_BYTES
 from broker.core.message import Message
@@ -49,27 +49,27 @@ class Restoring:
     def restore(self, stored: Stored, now: float) -> None:
         """Builds sessions, queues, retained messages and wills; ends what has expired."""
         self._journal.continue_after(stored)
-        for item in stored.messages:
-            packet = codec5.read(item.packet)
+        for row, raw, topic, publisher, expires_at in stored.messages:
+            packet = codec5.read(raw)
             assert isinstance(packet, PublishPacket)
-            message = Message(packet, item.topic, item.publisher, now)
-            message.expires_at = item.expires_at
-            message.row = item.row
-            self._messages[item.row] = message
+            message = Message.of(packet, topic, publisher, now)
+            message.expires_at = expires_at
+            message.row = row
+            self._messages[row] = message
         sessions = {kept.client_id: self._sessions.restore(kept, now) for kept in stored.sessions}
         for subscribed in stored.subscriptions:
             self._subscribe(sessions[subscribed.client_id], subscribed)
         for delivery in stored.deliveries:
-            self._deliver(sessions[delivery.client_id], delivery)
+            self._deliver(sessions[delivery[1]], delivery)
         for received in stored.received:
             sessions[received.client_id].received.add(received.packet_id)
             self._budget.charge(RECEIVED_BYTES)
         for released in stored.released:
             sessions[released.client_id].released[released.packet_id] = None
-        for waiting in stored.waiting:
-            message = self._held(waiting.message)
+        for row, share_filter, message_row in stored.waiting:
+            message = self._held(message_row)
             self._budget.hold(message)
-            self._groups[waiting.share_filter].wait(message, waiting.row)
+            self._groups[share_filter].wait(message, row)
         for topic, row in stored.retained:
             self._retained.restore(topic, self._held(row))
         for kept in stored.sessions:
@@ -102,19 +102,19 @@ class Restoring:
         if group is not None:
             self._groups[subscribed.topic_filter] = group
 
-    def _deliver(self, session: Session, delivery: StoredDelivery) -> None:
-        share = delivery.share_filter
+    def _deliver(self, session: Session, delivery: DeliveryRow) -> None:
+        row, _, message_row, qos, retain, identifiers, share, packet_id = delivery
         outgoing = Outgoing(
-            self._held(delivery.message),
-            delivery.qos,
-            delivery.retain,
-            delivery.subscription_ids,
+            self._held(message_row),
+            qos,
+            bool(retain),
+            tuple(map(int, identifiers.split())),
             # The last member may have unsubscribed while the message was on its way.
             None if share is None else self._groups.get(share),
         )
-        outgoing.row = delivery.row
+        outgoing.row = row
         session.hold(outgoing.message)
-        if delivery.packet_id:
-            session.resend[delivery.packet_id] = outgoing
+        if packet_id:
+            session.resend[packet_id] = outgoing
         else:
             session.queue.append(outgoing)

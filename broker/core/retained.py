@@ -48,7 +48,7 @@ class Retained:
 
         ``stored``: whether it counts and is to outlive the process; the same for all of a topic's.
         """
-        if not message.packet.payload:
+        if not message.payload:
             self.clear(message.topic)
             return
         before = self._put(message.topic, message)

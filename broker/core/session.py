@@ -25,10 +25,20 @@ HIGHEST_PACKET_ID = 65_535
 class Outgoing:
     """One message on its way to one session: at which QoS, with which flags and identifiers.
 
-    ``row``: its row in the store, or 0; the journal's.
+    The journal's are ``row``, its row in the store, or 0, and what goes there with it:
+    ``client_id`` and ``packet_id``.
     """
 
-    __slots__ = ("group", "message", "qos", "retain", "row", "subscription_ids")
+    __slots__ = (
+        "client_id",
+        "group",
+        "message",
+        "packet_id",
+        "qos",
+        "retain",
+        "row",
+        "subscription_ids",
+    )
 
     def __init__(
         self,
@@ -44,6 +54,8 @@ class Outgoing:
         self.subscription_ids = subscription_ids
         self.group = group
         self.row = 0
+        self.client_id = ""
+        self.packet_id = 0
 
 
 class Session:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mqtt5 import Packet, PublishPacket
+from mqtt5 import PublishPacket
 
 from broker.core.actions import Turn
 from broker.core.budget import Budget
-from broker.core.connection import Connection
+from broker.core.connection import Connection, Received
 from broker.core.counters import Counters
+from broker.core.message import Message
 
 
 class Stalling:
@@ -34,12 +35,12 @@ class Stalling:
         self._go_on = go_on
         self._stalled: dict[Connection, None] = {}
 
-    def must_wait(self, packet: Packet) -> bool:
+    def must_wait(self, packet: Received) -> bool:
         """Whether the packet of a client of 3.1.1, and all behind it, must wait."""
         return (
             self._budget.is_full
-            and isinstance(packet, PublishPacket)
-            and packet.packet_id is not None
+            and isinstance(packet, (Message, PublishPacket))
+            and bool(packet.packet_id)
         )
 
     def stall(self, connection: Connection) -> None:

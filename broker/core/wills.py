@@ -75,7 +75,7 @@ class Wills:
         self._counters.wills_published += 1
         self._journal.will_gone(client_id)
         packet = will_packet(will)
-        self._publishing.accept(Message(packet, packet.topic, client_id, now), None, now)
+        self._publishing.accept(Message.of(packet, packet.topic, client_id, now), None, now)
 
     def _wait(self, client_id: str, will: Will, publish_at: float) -> None:
         timer = self._timers.at(publish_at, lambda then: self.session_ended(client_id, then))

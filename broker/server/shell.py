@@ -5,7 +5,8 @@ turn: the store's commit, bytes of a connection in one write, then closings, the
 acknowledgement leaves before what it speaks of is durable, and if that fails nothing ever leaves.
 
 A commit is made by a thread of its own while the loop goes on reading; what the core decides
-meanwhile waits and is the next commit. So the busier the broker, the more is in each.
+meanwhile waits and is the next commit. So the busier the broker, the more is in each. Messages
+that need not wait (see ``broker.core.actions``) are written in each turn of the loop.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from broker.auth.authenticator import METHODS, Authenticator
 from broker.auth.site import is_loopback, site_of
 from broker.config import Listener
-from broker.core.actions import Notice, Turn
+from broker.core.actions import Notice, Turn, Write
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.facts import Stored
@@ -67,6 +68,7 @@ class Shell:
             core=self.core, authenticator=authenticator, loop=loop, wake=self.wake
         )
         self._flush_scheduled = False
+        self._early_scheduled = False
         self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._commit: asyncio.Future[None] | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
@@ -134,6 +136,10 @@ class Shell:
                 self.loop.call_later(self._commit_delay_seconds, self._flush)
             else:
                 self.loop.call_soon(self._flush)
+                return
+        if not self._early_scheduled and self.core.has_early:
+            self._early_scheduled = True
+            self.loop.call_soon(self._write_early)
 
     def heed(self) -> None:
         """As ``wake``, and a deadline may have come nearer without anything to send."""
@@ -170,12 +176,14 @@ class Shell:
         if self._commit is not None or self.failed.done():
             return
         turn = self.core.take_turn()
+        self._write(turn.early)
         if not turn.changes or self.store is None:
             self._act(turn)
             return
         began = self.loop.time()
         self._commit = self.loop.run_in_executor(self._committing, self.store.commit, turn.changes)
         self._commit.add_done_callback(lambda commit: self._committed(turn, commit, began))
+        self.wake()
 
     def _committed(self, turn: Turn, commit: asyncio.Future[None], began: float) -> None:
         self._commit = None
@@ -187,12 +195,21 @@ class Shell:
         self.commit_durations.add(self.loop.time() - began)
         self._act(turn)
 
-    def _act(self, turn: Turn) -> None:
-        for write in turn.writes:
+    def _write_early(self) -> None:
+        self._early_scheduled = False
+        if not self.failed.done():
+            self._write(self.core.take_early())
+            self.wake()
+
+    def _write(self, writes: list[Write]) -> None:
+        for write in writes:
             connection = write.connection
             protocol = connection.transport
             assert isinstance(protocol, ClientProtocol)
             self.core.written(connection, protocol.write(write.data), self.loop.time())
+
+    def _act(self, turn: Turn) -> None:
+        self._write(turn.writes)
         for read in turn.reads:
             protocol = read.connection.transport
             assert isinstance(protocol, ClientProtocol)

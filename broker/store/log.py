@@ -39,7 +39,7 @@ class RowChanges:
     deliveries of earlier turns were sent with, by number.
     """
 
-    added: tuple[list[Row], list[Row], list[Row]]
+    added: tuple[Sequence[Row], Sequence[Row], Sequence[Row]]
     gone: tuple[Sequence[int], Sequence[int], Sequence[int]]
     packet_ids: dict[int, int]
 

@@ -10,9 +10,6 @@ from broker.core.facts import (
     ReleasedIdentifier,
     SessionKept,
     Stored,
-    StoredDelivery,
-    StoredMessage,
-    StoredWaiting,
     Subscribed,
     WillKept,
 )
@@ -66,39 +63,9 @@ def read(database: sqlite3.Connection, log: Log, *, core_to_wall: float) -> Stor
                 identifier,
             ) in database.execute("SELECT * FROM subscription")
         ],
-        messages=[
-            StoredMessage(
-                row=row,
-                packet=packet,
-                topic=topic,
-                publisher=publisher,
-                expires_at=to_core(expires_at),
-            )
-            for row, packet, topic, publisher, expires_at in rows(MESSAGES)
-        ],
-        deliveries=[
-            StoredDelivery(
-                row=row,
-                client_id=client_id,
-                message=message,
-                qos=qos,
-                retain=bool(retain),
-                subscription_ids=tuple(map(int, identifiers.split())),
-                share_filter=share_filter,
-                packet_id=packet_id,
-            )
-            for (
-                row,
-                client_id,
-                message,
-                qos,
-                retain,
-                identifiers,
-                share_filter,
-                packet_id,
-            ) in rows(DELIVERIES)
-        ],
-        waiting=[StoredWaiting(*values) for values in rows(WAITING)],
+        messages=[row if row[4] is None else (*row[:4], to_core(row[4])) for row in rows(MESSAGES)],
+        deliveries=rows(DELIVERIES),
+        waiting=rows(WAITING),
         received=[
             ReceivedIdentifier(client_id, packet_id, True)
             for client_id, packet_id in database.execute("SELECT * FROM received")

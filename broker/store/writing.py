@@ -19,7 +19,6 @@ from broker.core.facts import (
 )
 from broker.store import schema
 from broker.store.log import Log, RowChanges
-from broker.store.rows import Row
 
 Statement = tuple[str, tuple[object, ...]]
 
@@ -35,35 +34,12 @@ def write(database: sqlite3.Connection, log: Log, changes: Changes, *, core_to_w
             database.execute(schema.REMOVE_RETAINED, (topic,))
         else:
             database.execute(schema.KEEP_RETAINED, (topic, message_row))
-    messages: list[Row] = [
-        (
-            row,
-            message.packet.write(),
-            message.topic,
-            message.publisher,
-            _to_wall(message.expires_at, core_to_wall),
-        )
-        for row, message in changes.messages.items()
-    ]
-    deliveries: list[Row] = [
-        (
-            row,
-            item.client_id,
-            item.message,
-            item.qos,
-            item.retain,
-            " ".join(map(str, item.subscription_ids)),
-            item.share_filter,
-            item.packet_id,
-        )
-        for row, item in changes.deliveries.items()
-    ]
-    waiting: list[Row] = [
-        (item.row, item.share_filter, item.message) for item in changes.waiting.values()
+    messages = [
+        row if row[4] is None else (*row[:4], row[4] + core_to_wall) for row in changes.messages
     ]
     log.append(
         RowChanges(
-            added=(messages, deliveries, waiting),
+            added=(messages, changes.deliveries, changes.waiting),
             gone=(changes.messages_gone, changes.deliveries_gone, changes.waiting_gone),
             packet_ids=changes.packet_ids,
         )

@@ -7,6 +7,7 @@ fed to, so that a corpus entry is one file.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Never
 
 from mqtt5 import Packet
 
@@ -91,7 +92,7 @@ def _resumed(house: House) -> Client:
     return client
 
 
-def _read(decoder: Decoder, chunks: list[bytes]) -> list[Packet]:
+def _read(decoder: Decoder[Never], chunks: list[bytes]) -> list[Packet]:
     packets: list[Packet] = []
     try:
         for chunk in chunks:

@@ -176,7 +176,7 @@ class House:
             turn = self.core.take_turn()
             if self.store is not None and turn.changes:
                 self.store.commit(turn.changes)
-            for write in turn.writes:
+            for write in turn.early + turn.writes:
                 connection = write.connection
                 client = connection.transport
                 assert isinstance(client, Client)

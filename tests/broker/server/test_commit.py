@@ -38,6 +38,7 @@ def logged_in(broker: Running, user: str, client_id: str) -> Iterator[socket.soc
 def test_nothing_is_acknowledged_before_its_commit_is_done(
     start: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qos: int
 ) -> None:
+    """And no message leaves at QoS 2; at QoS 1 it does, for it may come twice."""
     broker = start(store=StoreConfig(file=tmp_path / "broker.db"))
     begun, may_go_on = threading.Event(), threading.Event()
     real = SqliteStore.commit
@@ -48,7 +49,7 @@ def test_nothing_is_acknowledged_before_its_commit_is_done(
         real(store, changes)
 
     with logged_in(broker, "tele", "tele-1") as reader, logged_in(broker, "d1", "d1") as writer:
-        pattern = TopicFilter("devices/+/telemetry/#", max_qos=QoS.AT_LEAST_ONCE)
+        pattern = TopicFilter("devices/+/telemetry/#", max_qos=QoS(qos))
         reader.sendall(SubscribePacket(1, [pattern]).write())
         assert reader.recv(1_000)[0] == 0x90
         monkeypatch.setattr(SqliteStore, "commit", slow)
@@ -56,14 +57,17 @@ def test_nothing_is_acknowledged_before_its_commit_is_done(
             PublishPacket("devices/d1/telemetry", b"x", qos=QoS(qos), packet_id=1).write()
         )
         assert begun.wait(10)
-        for sock in (reader, writer):
+        if qos == 1:
+            assert reader.recv(1_000)[0] >> 4 == 3
+        for sock in (writer,) if qos == 1 else (reader, writer):
             sock.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 sock.recv(1)
             sock.settimeout(10)
         may_go_on.set()
         assert writer.recv(1_000)[0] >> 4 == (4 if qos == 1 else 5)
-        assert reader.recv(1_000)[0] >> 4 == 3
+        if qos == 2:
+            assert reader.recv(1_000)[0] >> 4 == 3
 
 
 @pytest.mark.parametrize(("synchronous", "level"), [(Synchronous.FULL, 2), (Synchronous.NORMAL, 1)])
