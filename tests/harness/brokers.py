@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,16 +80,23 @@ def start_own(
     devices: Sequence[str],
     services: Sequence[Service] = SERVICES,
     listeners: Sequence[str] = ("{type: tcp, host: 127.0.0.1, port: 0}",),
+    roles: Mapping[str, Any] | None = None,
+    settings: str = "",
     wrapper: Sequence[str] = (),
 ) -> Broker:
     """Starts our own broker with generated credentials; its address is the first listener's.
 
-    ``wrapper`` goes before the command, to run it in another network namespace, say.
+    ``roles``: beside the standard ones, as a registry file has them. ``settings``: more of the
+    configuration. ``wrapper`` goes before the command, to run it in another network namespace, say.
     """
     registry = folder / "registry.yaml"
     passwords = generate(registry, devices=devices, services=services)
+    if roles:
+        registry.write_text(f"{registry.read_text()}roles: {json.dumps(roles)}\n")
     config = folder / "broker.yaml"
-    config.write_text(f"listeners: [{', '.join(listeners)}]\nregistry: {{file: {registry.name}}}\n")
+    config.write_text(
+        f"listeners: [{', '.join(listeners)}]\nregistry: {{file: {registry.name}}}\n{settings}"
+    )
     process = processes.start(
         "broker", [*wrapper, sys.executable, "-m", "broker.server", "--config", str(config)]
     )
