@@ -51,7 +51,7 @@ def backup(
         held = examine(target)
     except BrokerError as error:
         fail(str(error))
-    say(f"{target}: {held.sessions} sessions, {held.messages} messages")
+    say(f"{target}: {held}")
 
 
 def restore(
@@ -82,7 +82,7 @@ def restore(
         held = examine(path)
     except StoreError as error:
         fail(str(error))
-    say(f"{path}: {held.sessions} sessions, {held.messages} messages")
+    say(f"{path}: {held}")
     if aside is not None:
         say(f"the store of before is {aside}")
 

@@ -214,7 +214,7 @@ def _store(config: StoreConfig | None, running: _Running | None) -> Iterator[Fin
     elif not os.access(file, os.W_OK):
         yield failed(name, "writing it", "this user may not; run the check as the broker's")
     else:
-        yield found(name, "opening it", f"{held.sessions} sessions, {held.messages} messages")
+        yield found(name, "opening it", str(held))
     if file.stat().st_mode & _OTHERS:
         yield warned(
             name, "who may read it", "others may read what devices say", f"chmod 600 {name}"

@@ -32,6 +32,7 @@ from broker.server.logs import about, log_notice
 from broker.server.measuring import Durations, LoopLag, Traffic
 from broker.server.proxied import Origin
 from broker.store import SqliteStore
+from broker.store.examining import held_in_words
 
 LOG = logging.getLogger("broker")
 
@@ -82,10 +83,9 @@ class Shell:
         if store is not None and stored is not None:
             self.core.restore(stored, loop.time())
             LOG.info(
-                "%s: %d sessions, %d messages",
+                "%s: %s",
                 store.path,
-                len(self.core.sessions),
-                len(stored.messages),
+                held_in_words(len(self.core.sessions), len(stored.messages)),
             )
             self._flush()
 

@@ -27,6 +27,17 @@ class Examined:
     sessions: int = 0
     messages: int = 0
 
+    def __str__(self) -> str:
+        return held_in_words(self.sessions, self.messages)
+
+
+def held_in_words(sessions: int, messages: int) -> str:
+    """What a store holds, for people."""
+    return (
+        f"{sessions:,} session{'' if sessions == 1 else 's'},"
+        f" {messages:,} message{'' if messages == 1 else 's'}"
+    )
+
 
 def examine(path: Path) -> Examined:
     """Reads the whole file once, and finds nothing wrong with it.

@@ -33,6 +33,33 @@ def held(path: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+class Place:
+    """The files of an open store, as they were: SQLite writes on into files that nobody finds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # SQLite removes the second when the store is closed.
+        self._paths = (path, path.with_name(f"{path.name}-wal"))
+        self._files = [_identity(each) for each in self._paths]
+
+    def check(self) -> None:
+        """Raises StoreError if one of them was deleted, moved away or replaced."""
+        for path, known in zip(self._paths, self._files, strict=True):
+            if _identity(path) != known:
+                raise StoreError(
+                    f"store {self._path}: {path.name} was deleted, moved away or replaced while the"
+                    " broker ran, so what is written would be lost; put a copy in its place"
+                )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextlib.contextmanager
 def told(path: Path, what: str) -> Iterator[None]:
     """Raises what SQLite and the system complain of as a StoreError that says what to do."""

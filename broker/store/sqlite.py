@@ -66,6 +66,7 @@ class SqliteStore:
             try:
                 self._prepare(synchronous)
                 self._log = Log(self._database, kept_bytes=log_bytes)
+                self._place = opening.Place(path)
             except BaseException:  # whatever it was, the file is let go of; raised again
                 self._database.close()
                 raise
@@ -105,6 +106,7 @@ class SqliteStore:
                 with contextlib.suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
+            self._place.check()
 
     def load(self) -> Stored:
         """Everything that was committed.

@@ -51,7 +51,7 @@ def test_a_store_is_backed_up_and_restored_by_its_file_or_its_configuration(
     house.store.close()
 
     done = mqttbeam("broker", "backup", "broker.yaml", "monday.db", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "monday.db: 1 sessions, 0 messages\n")
+    assert (done.returncode, done.stdout) == (0, "monday.db: 1 session, 0 messages\n")
     refused = mqttbeam("broker", "restore", "broker.db", "monday.db", cwd=tmp_path)
     assert refused.returncode == 1
     assert "with --force it is put aside" in refused.stderr
@@ -59,7 +59,7 @@ def test_a_store_is_backed_up_and_restored_by_its_file_or_its_configuration(
     assert done.returncode == 0, done.stderr
     assert "the store of before is broker.db.replaced-20" in done.stdout
     done = mqttbeam("broker", "restore", "other.db", "monday.db", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "other.db: 1 sessions, 0 messages\n")
+    assert (done.returncode, done.stdout) == (0, "other.db: 1 session, 0 messages\n")
     done = mqttbeam("broker", "upgrade", "broker.yaml", cwd=tmp_path)
     assert (done.returncode, done.stdout.split(",")[-1]) == (0, " as it should be\n")
 
@@ -130,7 +130,7 @@ def test_a_running_broker_is_asked_by_commands(served: Processes, tmp_path: Path
     )
     assert missing.returncode == 1
     assert missing.stderr == "error: no message is retained for 'devices/d1/state'\n"
-    assert told("backup", "broker.yaml", "monday.db") == "monday.db: 1 sessions, 0 messages\n"
+    assert told("backup", "broker.yaml", "monday.db") == "monday.db: 1 session, 0 messages\n"
     assert (
         told("kick", "broker.yaml", "d1", "--forget") == "d1: disconnected, its session is gone\n"
     )

@@ -197,7 +197,7 @@ def test_a_store_is_not_changed_whether_it_is_held_left_behind_or_closed(tmp_pat
     for name, data in held.items():
         (killed / name).write_bytes(data)
     (told,) = [each for each in looked(killed, text) if each.asked == "opening it"]
-    assert told.words == "1 sessions, 0 messages"
+    assert told.words == "1 session, 0 messages"
     assert {path.name for path in killed.iterdir()} - {"broker.yaml"} == set(held)
     assert {name: (killed / name).read_bytes() for name in held} == held
 
@@ -205,7 +205,7 @@ def test_a_store_is_not_changed_whether_it_is_held_left_behind_or_closed(tmp_pat
     closed = files()
     assert set(closed) == {"broker.db"}
     (told,) = [each for each in looked(tmp_path, text) if each.asked == "opening it"]
-    assert told.words == "1 sessions, 0 messages"
+    assert told.words == "1 session, 0 messages"
     assert files() == closed
     open_store(tmp_path / "broker.db").close()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from mqtt5 import DisconnectPacket, PubAckPacket, PublishPacket, QoS, Will
 
+from broker.core.facts import Changes, SessionEnded
 from broker.errors import StoreError
 from tests.broker.core.harness import CORE_TO_WALL, House, open_store
 
@@ -144,3 +146,19 @@ def test_a_row_s_number_is_never_given_again_while_the_log_has_it(tmp_path: Path
     for _ in range(2):
         house.crash()
     assert house.resume("c-1").payloads() == payloads
+
+
+@pytest.mark.parametrize("name", ["broker.db", "broker.db-wal"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_commit_into_a_file_that_nobody_finds_is_none(
+    tmp_path: Path, name: str, replaced: bool
+) -> None:
+    store = open_store(tmp_path / "broker.db")
+    changes = Changes(facts=[SessionEnded("c1")])
+    store.commit(changes)
+    (tmp_path / name).rename(tmp_path / "elsewhere")
+    if replaced:
+        shutil.copy(tmp_path / "elsewhere", tmp_path / name)
+    with pytest.raises(StoreError, match=f"{name} was deleted, moved away or replaced"):
+        store.commit(changes)
+    store.close()
