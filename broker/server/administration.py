@@ -94,6 +94,19 @@ class Administration:
         )
         self._path = path
 
+    async def renew(self) -> None:
+        """Listens anew where somebody deleted the socket.
+
+        Raises:
+          ListenError: as ``open``.
+        """
+        if self._path is None or self._path.is_socket():
+            return
+        gone = self._server
+        await self.open(self._path)
+        if gone is not None:
+            gone.close()
+
     async def close(self) -> None:
         """Ends what is being asked."""
         if self._server is None:

@@ -19,7 +19,7 @@ from broker.auth.identity import Directory
 from broker.config import BrokerConfig
 from broker.config_file import load_config
 from broker.core import inspecting
-from broker.errors import ConfigError
+from broker.errors import ConfigError, ListenError
 from broker.registry.opening import open_registry
 from broker.server import logs, reloading
 from broker.server.administration import Administration
@@ -215,6 +215,10 @@ class Server:
             # It was right a moment ago.
             LOG.error("nothing is reloaded: %s", error, extra=logs.about("reload_refused"))
             return False
+        try:
+            await self._administration.renew()
+        except ListenError as error:
+            LOG.error("%s", error, extra=logs.about("administration_failed", reason=str(error)))
         config = self._config = ready.config
         logs.configure(config.log_level, config.log_format)
         allow_open_files(config.limits.connections)

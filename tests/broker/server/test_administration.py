@@ -69,6 +69,17 @@ def test_the_socket_is_its_owner_s_alone_and_goes_with_the_broker(
         asked(tmp_path, "status")
 
 
+def test_a_socket_that_was_deleted_is_made_again(running: Running, tmp_path: Path) -> None:
+    path = tmp_path / "broker.sock"
+    before = path.stat().st_ino
+    running.call(running.server._administration.renew())
+    assert path.stat().st_ino == before
+    path.unlink()
+    running.call(running.server._administration.renew())
+    assert is_answered(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_status_has_what_the_server_counts(running: Running, tmp_path: Path) -> None:
     client = reader(running)
     (status,) = asked(tmp_path, "status")
