@@ -113,6 +113,8 @@ class Listener:
       anonymous: the name of the registry's service that clients are which give no credentials.
         None: they are nobody.
       anonymous_beyond_loopback: that is meant, though others than this machine may connect.
+      ignore_credentials: user name, password and certificate are not looked at: whoever connects is
+        the service of ``anonymous``. For trying out clients.
     """
 
     type: ListenerType = ListenerType.TCP
@@ -127,6 +129,7 @@ class Listener:
     proxy_common_name: str | None = None
     anonymous: str | None = None
     anonymous_beyond_loopback: bool = False
+    ignore_credentials: bool = False
 
     @property
     def name(self) -> str:
@@ -168,6 +171,11 @@ class Listener:
             raise ValueError(
                 "anonymous clients may come from other machines here; if that is meant, say"
                 " `anonymous_beyond_loopback: true` too"
+            )
+        if self.ignore_credentials and self.anonymous is None:
+            raise ValueError(
+                "`ignore_credentials: true` makes everyone the service that `anonymous` names; name"
+                " one"
             )
         if not _PATH.fullmatch(self.path):
             raise ValueError(f"path is {self.path!r}; it must be one such as /mqtt")

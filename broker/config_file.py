@@ -254,6 +254,7 @@ def _listener(entry: Section, folder: Path) -> Listener | None:
         "allowed_origins": lambda: tuple(entry.texts("allowed_origins")),
         "anonymous": lambda: entry.take_optional("anonymous", str),
         "anonymous_beyond_loopback": lambda: entry.take("anonymous_beyond_loopback", bool, False),
+        "ignore_credentials": lambda: entry.take("ignore_credentials", bool, False),
     }
     given = {key: entry.attempt(read, None) for key, read in readers.items()}
     nobody: tuple[tuple[Network, ...], str | None] = ((), None)
@@ -268,7 +269,8 @@ def _listener(entry: Section, folder: Path) -> Listener | None:
     if len(entry.complaints) > told:
         return None
     whole: dict[str, Any] = {"type": kind, **given, **proxied}
-    known = entry.attempt(partial(_checked, entry, "type", whole | {"anonymous": None}), None)
+    nobody_comes = {"anonymous": None, "ignore_credentials": False}
+    known = entry.attempt(partial(_checked, entry, "type", whole | nobody_comes), None)
     return known and entry.attempt(partial(_checked, entry, "anonymous", whole), None)
 
 
@@ -335,6 +337,8 @@ def _limit(entry: Section, name: str) -> dict[str, Any]:
         value = _queue(entry, name, default)
     elif isinstance(default, QueueFull):
         value = _choice(entry, name, QueueFull, default)
+    elif isinstance(default, tuple):
+        value = tuple(entry.texts(name))
     elif name in _MAY_BE_NONE:
         value = entry.take_optional(name, str if name == "response_information" else int)
     else:

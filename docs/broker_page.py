@@ -63,6 +63,8 @@ _MORE_EXAMPLES = {
     "listeners[].proxy_protocol.common_name": "{name}",
     "listeners[].anonymous": "guest",
     "listeners[].anonymous_beyond_loopback": True,
+    "listeners[].ignore_credentials": True,
+    "limits.refused_filters": ["#"],
     "limits.service_messages_per_second": 10_000,
     "limits.service_bytes_per_second": 10_485_760,
     "limits.memory_bytes": 1_073_741_824,

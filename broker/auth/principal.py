@@ -77,8 +77,9 @@ class PrincipalKind(enum.Enum):
 class Principal:
     """A client that proved who it is.
 
-    ``client_id`` is a device's own identifier, or the prefix of a service's. ``grants``: of its own
-    role, and of those of the devices that it speaks for; what one denies, no other allows.
+    ``client_id`` is a device's own identifier, or the prefix of a service's: an empty one is that
+    of all identifiers. ``grants``: of its own role, and of those of the devices that it speaks for;
+    what one denies, no other allows.
     """
 
     name: str
@@ -87,8 +88,10 @@ class Principal:
     grants: tuple[Grant, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.name or not self.client_id:
-            raise ValueError(f"principal {self.name!r}: name and client id must not be empty")
+        if not self.name:
+            raise ValueError("a principal's name must not be empty")
+        if not self.client_id and self.kind is PrincipalKind.DEVICE:
+            raise ValueError(f"device {self.name!r}: the client id must not be empty")
 
     def own_client_id(self, client_id: str) -> str | None:
         """The client identifier if it is this principal's, as sessions know it, else None.

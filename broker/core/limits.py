@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, field, fields, replace
 
 from mqtt.codec import LARGEST_PACKET_BYTES
+from mqtt.topics import TopicFilter
 
 NEVER = 0xFFFFFFFF
 """Session expiry interval that means: never [MQTT-3.1.2-23]."""
@@ -100,6 +101,8 @@ class Limits:
         who is connected, or comes back, stays. None: half of the memory that the machine has or
         the process may have (its control group's).
       queue_full: what is dropped when a queue is full.
+      refused_filters: topic filters that nobody may subscribe to as they stand, whatever the share
+        name; what they match is still to be had by others, as far as a role allows.
       response_information: given to clients that ask for it (CONNACK: Response Information), with
         ``%client`` for the client identifier; None gives nothing.
       reveal_reasons: whether clients are told why: by reason strings, and by 0x87 (not authorized)
@@ -141,6 +144,7 @@ class Limits:
     queued_bytes: int = 2 * GIB
     memory_bytes: int | None = None
     queue_full: QueueFull = QueueFull.DROP_NEWEST
+    refused_filters: tuple[str, ...] = ()
     response_information: str | None = None
     reveal_reasons: bool = True
 
@@ -166,6 +170,8 @@ class Limits:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 least, most = lowest.get(item.name, 1), highest.get(item.name, HIGHEST)
                 _check(item.name, value, least, most)
+        for text in self.refused_filters:
+            TopicFilter.parse(text)
 
 
 LIVE = frozenset(
@@ -191,6 +197,7 @@ LIVE = frozenset(
         "queue_full",
         "queued_bytes",
         "memory_bytes",
+        "refused_filters",
         "response_information",
         "reveal_reasons",
     }

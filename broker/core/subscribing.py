@@ -184,7 +184,8 @@ class Subscribing:
         principal = connection.principal
         assert principal is not None
         text = str(topic_filter)
-        if not principal.may_subscribe(topic_filter):
+        is_refused = "/".join(topic_filter.levels) in self.limits.refused_filters
+        if is_refused or not principal.may_subscribe(topic_filter):
             self._delivery.turn.notices.append(
                 Notice(
                     client_id=session.client_id,

@@ -14,7 +14,7 @@ from typing import Any
 
 from broker.auth.identity import Authority, Certificate, Credential, Identity
 from broker.auth.principal import Grant, Principal, PrincipalKind
-from broker.registry.names import check_credential_id, check_name
+from broker.registry.names import check_client_id_prefix, check_credential_id, check_name
 from broker.registry.roles import STANDARD_ROLES, Role
 
 MAXIMUM_METADATA_BYTES = 65_536
@@ -26,7 +26,8 @@ class Entry:
     """A device or service as it is kept.
 
     Attributes:
-      client_id_prefix: a service's; a device's client identifier is its name.
+      client_id_prefix: a service's; a device's client identifier is its name. Every identifier
+        begins with an empty one, so who has it is alone in the registry.
       metadata: what JSON can hold, for people and programs; the broker doesn't read it.
       gateways: names of the devices that may speak for this device, sorted.
       credentials: sorted by their id.
@@ -46,7 +47,7 @@ class Entry:
         if (self.kind is PrincipalKind.SERVICE) != (self.client_id_prefix is not None):
             raise ValueError(f"{self.name!r}: services have a client_id_prefix, devices have none")
         if self.client_id_prefix is not None:
-            check_name(self.client_id_prefix)
+            check_client_id_prefix(self.client_id_prefix)
         if self.gateways and self.kind is PrincipalKind.SERVICE:
             raise ValueError(f"{self.name!r}: only devices are bound to gateways")
         if self.name in self.gateways:
@@ -61,7 +62,7 @@ class Entry:
     @property
     def client_id(self) -> str:
         """A device's client identifier, or the prefix of a service's."""
-        return self.client_id_prefix or self.name
+        return self.name if self.client_id_prefix is None else self.client_id_prefix
 
     def identity(self, roles: Mapping[str, Role], bound: Iterable[Entry]) -> Identity:
         """Who this is as a client; ``bound``: the devices that it is a gateway of."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import argon2
 
 from broker.auth.password_hash import PasswordHash
-from broker.registry.names import check_name
+from broker.registry.names import check_client_id_prefix, check_name
 from broker.registry.yaml_reading import VERSION
 from broker.registry.yaml_writing import write_private, yaml_text
 
@@ -33,7 +33,7 @@ class Service:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        check_name(self.client_id_prefix)
+        check_client_id_prefix(self.client_id_prefix)
 
 
 def generate(

@@ -19,6 +19,14 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_client_id_prefix(prefix: str) -> str:
+    """Returns a service's legal prefix, a name or nothing, else raises ValueError.
+
+    Nothing: every client identifier is the service's, and nobody else can be in the registry.
+    """
+    return check_name(prefix) if prefix else prefix
+
+
 def check_credential_id(identifier: str) -> str:
     """Returns a credential's legal id, else raises ValueError. An authority's name is never one."""
     if len(identifier) > _MAXIMUM_CREDENTIAL_ID or not _CREDENTIAL_ID.fullmatch(identifier):

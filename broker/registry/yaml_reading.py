@@ -11,7 +11,7 @@ from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
 from broker.registry import pem
 from broker.registry.entries import Content, Entry, contradictions
-from broker.registry.names import check_name
+from broker.registry.names import check_client_id_prefix, check_name
 from broker.registry.roles import Patterns, Role
 from broker.registry.yaml_credentials import (
     PASSWORD_KEYS,
@@ -72,7 +72,7 @@ def _entry(found: _Named, kind: PrincipalKind, secrets: Secrets) -> Entry:
     prefix = None
     if not is_device:
         prefix = section.take("client_id_prefix", str)
-        section.build("client_id_prefix", partial(check_name, prefix))
+        section.build("client_id_prefix", partial(check_client_id_prefix, prefix))
     blocked = section.take("blocked", bool, False)
     metadata = section.take("metadata", dict, {})
     section.build("metadata", lambda: Entry(name="any", metadata=metadata))

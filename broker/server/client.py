@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CLOSE_GRACE_SECONDS = 5.0
 """How long a client that is being closed may take to read what was written before."""
 
-LINGER_SECONDS = 1.0
+LINGER_SECONDS = 5.0
 """How long a client has for its own end once it was sent ours."""
 
 _UNREAD_ANSWERS_FACTOR = 4
@@ -159,6 +159,12 @@ class ClientProtocol(asyncio.Protocol):
     def attempt(self, request: Authenticate) -> Attempt:
         """What the client gives to prove who it is, with what its connection adds."""
         assert self._transport is not None
+        if self._listener.ignore_credentials:
+            return Attempt(
+                address=self.origin.host,
+                client_id=request.client_id,
+                anonymous=self._listener.anonymous,
+            )
         pattern = self._listener.proxy_common_name
         return Attempt(
             address=self.origin.host,

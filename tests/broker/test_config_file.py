@@ -153,6 +153,11 @@ def test_a_listener_may_stand_behind_a_proxy_ask_for_certificates_and_take_guest
         ),
         ("listeners: [{host: 0.0.0.0, anonymous: guest}]", "`anonymous_beyond_loopback: true` too"),
         (
+            "listeners: [{ignore_credentials: true}]",
+            "makes everyone the service that `anonymous` names; name one",
+        ),
+        ("limits: {refused_filters: ['a/#/b']}", "limits.refused_filters: topic filter 'a/#/b'"),
+        (
             "listeners: [{proxy_protocol: {from: [10.0.0.1]}, anonymous: guest}]",
             "`anonymous_beyond_loopback: true` too",
         ),

@@ -173,3 +173,15 @@ def test_a_shared_qos_2_message_stays_with_its_member() -> None:
     assert back.one(PublishPacket).payload == b"1"
     back.send(DisconnectPacket(session_expiry_interval=0))
     assert second.payloads() == []
+
+
+@conforms(v5="3.9.3-1 3.8.4-7", v311="3.9.3-1 3.8.4-5")
+@both
+def test_a_filter_that_is_refused_to_all_is_refused_as_it_stands(version: ProtocolVersion) -> None:
+    house = House(refused_filters=("#", "a/b"))
+    client = house.connect("c1", version)
+    refusal = 0x87 if version is V5 else 0x80
+    codes = client.subscribe("#", "$share/g/#", "a/b", "a/+", "+/b", "a/#")
+    assert codes == [refusal, refusal, refusal, 1, 1, 1]
+    client.publish("a/b", b"once")
+    assert client.payloads() == [b"once"]

@@ -278,6 +278,10 @@ def test_an_error_changes_nothing(registry: SqlRegistry) -> None:
             "'s-x' overlaps the client identifiers of service 's', 's-'",
         ),
         (
+            Entry(name="x", kind=PrincipalKind.SERVICE, role="observer", client_id_prefix=""),
+            "services.x.client_id_prefix: '' overlaps the client identifiers of device 'd1'",
+        ),
+        (
             Entry(name="x", kind=PrincipalKind.SERVICE, role="device", client_id_prefix="x"),
             "services.x.role: is 'device', which uses '%device'",
         ),

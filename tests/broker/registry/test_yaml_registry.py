@@ -67,6 +67,19 @@ def test_own_roles_deny_by_overlap_and_allow_by_containment(tmp_path: Path) -> N
     assert not principal.may_leave_will("m/d1/x")
 
 
+def test_a_service_with_an_empty_prefix_has_every_client_identifier(tmp_path: Path) -> None:
+    registry = load(
+        tmp_path,
+        """
+        version: 1
+        services: {s: {role: observer, client_id_prefix: "", password_hash: HASH}}
+        """,
+    )
+    principal = principal_of(registry, "s")
+    assert principal.own_client_id("any thing/+") == "any thing/+"
+    assert principal.assign_client_id("token") == "token"
+
+
 def test_a_role_without_wills_allows_none(tmp_path: Path) -> None:
     registry = load(
         tmp_path,
@@ -150,6 +163,11 @@ def test_a_password_comes_from_a_hash_a_file_or_the_environment(tmp_path: Path) 
             "version: 1\ndevices: {s-1: {password_hash: HASH}}\n"
             "services: {s: {role: observer, client_id_prefix: s-, password_hash: HASH}}",
             "'s-' also holds 's-1' of device 's-1'",
+        ),
+        (
+            "version: 1\ndevices: {d1: {password_hash: HASH}}\n"
+            "services: {s: {role: observer, client_id_prefix: '', password_hash: HASH}}",
+            "'' also holds 'd1' of device 'd1'",
         ),
         (
             "version: 1\ndevices: {s: {password_hash: HASH}}\n"

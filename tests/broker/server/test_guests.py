@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,14 @@ import yaml
 from mqtt5 import (
     ConnectPacket,
     DisconnectPacket,
+    SubAckPacket,
+    SubscribePacket,
+    TopicFilter,
 )
 
 from broker.config import Listener
+from broker.config_file import read_config
+from docs.broker_page import PAGE
 from tests.broker.auth.directory import CHEAP
 from tests.broker.server.conftest import Running
 from tests.broker.server.logging_in import answer, connack
@@ -67,3 +74,35 @@ def test_guests_go_when_their_service_is_blocked(
         path.write_text(path.read_text().replace("guest:\n", "guest:\n    blocked: true\n"))
         goodbye = client.next()
         assert isinstance(goodbye, DisconnectPacket)
+
+
+def test_where_credentials_are_ignored_everyone_is_a_guest(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    guests(start, tmp_path)
+    listener = Listener(port=0, anonymous="guest", ignore_credentials=True)
+    broker = start(registry_file=tmp_path / "guests.yaml", listeners=(listener,))
+    for given in ({}, {"username": "x"}, {"username": "d1", "password": b"wrong"}):
+        assert connack(broker, "guest-1", **given) == 0
+    # Nobody is more than a guest, by right credentials neither.
+    assert connack(broker, "d1", username="d1", password=b"right") == 0x85
+
+
+def test_the_open_broker_of_the_page_takes_every_client(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    page = PAGE.read_text(encoding="utf-8").partition("## For trying out clients")[2]
+    settings, registry = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[:2]
+    (tmp_path / "registry.yaml").write_text(registry)
+    (tmp_path / "broker.yaml").write_text(settings)
+    config, problems = read_config(tmp_path / "broker.yaml")
+    assert config is not None, problems
+    listeners = tuple(replace(each, port=0) for each in config.listeners)
+    broker = start(registry_file=config.registry_file, listeners=listeners, limits=config.limits)
+    with raw(broker) as client:
+        client.send(ConnectPacket("any thing", username="any", password=b"one"))
+        assert int(answer(client).reason_code) == 0
+        client.send(SubscribePacket(1, [TopicFilter("#"), TopicFilter("$SYS/#")]))
+        codes = client.next()
+        assert isinstance(codes, SubAckPacket)
+        assert [int(code) for code in codes.reason_codes] == [2, 2]
