@@ -93,7 +93,7 @@ class Admitting:
                     why=why,
                 )
             principal = login.principal
-            earlier = self._handshake.admit(connection, principal)
+            earlier = self._handshake.admit(connection, principal, data=data)
             if earlier is not None and earlier.connection is not None:
                 self._ending.taken_over(earlier.connection, now)
             session = self._handshake.complete(connection, login, now, data=data)

@@ -20,7 +20,7 @@ from broker.core.counters import Counters
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.message import complaint
-from broker.core.reasons import encode_with_reason
+from broker.core.reasons import encode_with_reason, fits
 from broker.core.session import Session
 from broker.core.sessions import Sessions
 from broker.core.wills import Wills
@@ -99,10 +99,13 @@ class Handshake:
             if wrong is not None:
                 raise Refused(ConnAckReasonCode.PROTOCOL_ERROR, f"will: {wrong}")
 
-    def admit(self, connection: Connection, principal: Principal) -> Session | None:
+    def admit(
+        self, connection: Connection, principal: Principal, *, data: bytes | None
+    ) -> Session | None:
         """Checks what the principal asks for. Raises Refused.
 
-        Returns the session that another connection may still hold, for a take-over.
+        Returns the session that another connection may still hold, for a take-over. ``data``: what
+        enhanced authentication ends with.
         """
         packet = connection.connect
         assert packet is not None
@@ -131,6 +134,15 @@ class Handshake:
         if session is None and self._budget.memory_is_full:
             # Who has a session may come, and take what waits for it.
             raise Refused(ConnAckReasonCode.QUOTA_EXCEEDED, "the server's memory is at its limit")
+        largest = packet.max_packet_size
+        if largest is not None:
+            connack = self._connack(connection, packet, present=False, data=data).write()
+            if len(connack) > largest:
+                # [MQTT-3.1.2-24]
+                raise Refused(
+                    ConnAckReasonCode.PACKET_TOO_LARGE,
+                    f"Maximum Packet Size is {largest}; CONNACK takes {len(connack)} bytes",
+                )
         return session
 
     def complete(
@@ -147,7 +159,7 @@ class Handshake:
             connection, principal, clean_start=packet.clean_start, now=now
         )
         limits = self.limits
-        session.expiry_seconds = min(packet.session_expiry_interval, limits.session_expiry_seconds)
+        session.expiry_seconds = self._expiry_seconds(packet)
         self._journal.session_kept(session, None)
         self._wills.connected(session.client_id, packet.will)
         session.window = min(packet.receive_max, limits.in_flight_messages)
@@ -163,7 +175,9 @@ class Handshake:
         connection.decoder.take_pubacks = connection.pubacks.extend
         self._turn.send(
             connection,
-            encode(self._connack(connection, packet, session, present, data), connection.protocol),
+            encode(
+                self._connack(connection, packet, present=present, data=data), connection.protocol
+            ),
         )
         return session
 
@@ -176,13 +190,17 @@ class Handshake:
             limits=self.limits,
             is_last=True,
         )
-        self._turn.send(connection, data)
+        if fits(connection, data):
+            self._turn.send(connection, data)
+
+    def _expiry_seconds(self, packet: ConnectPacket) -> int:
+        return min(packet.session_expiry_interval, self.limits.session_expiry_seconds)
 
     def _connack(
         self,
         connection: Connection,
         packet: ConnectPacket,
-        session: Session,
+        *,
         present: bool,
         data: bytes | None,
     ) -> ConnAckPacket:
@@ -192,12 +210,13 @@ class Handshake:
         if connection.v5 and longest is not None and not 0 < packet.keep_alive <= longest:
             # [MQTT-3.1.2-21]; a 3.1.1 client can't be told, so its own value holds.
             server_keep_alive = connection.keep_alive_seconds = longest
-        shortened = session.expiry_seconds != packet.session_expiry_interval
+        expiry_seconds = self._expiry_seconds(packet)
+        shortened = expiry_seconds != packet.session_expiry_interval
         information = limits.response_information
         return ConnAckPacket(
             # [MQTT-3.2.2-2], [MQTT-3.2.2-3]
             session_present=present,
-            session_expiry_interval=session.expiry_seconds if shortened else None,
+            session_expiry_interval=expiry_seconds if shortened else None,
             # [MQTT-3.2.2-16]
             assigned_client_id=None if packet.client_id else connection.client_id,
             server_keep_alive=server_keep_alive,

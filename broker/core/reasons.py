@@ -30,7 +30,12 @@ def encode_with_reason(
     """
     if limits.reveal_reasons and (is_last or not connection.declines_reasons):
         data = encode(make(reason[:REASON_CHARACTERS]), connection.protocol)
-        largest = connection.maximum_packet_bytes
-        if largest is None or len(data) <= largest:
+        if fits(connection, data):
             return data
     return encode(make(None), connection.protocol)
+
+
+def fits(connection: Connection, data: bytes) -> bool:
+    """Whether the packet is one that the client takes [MQTT-3.1.2-24]."""
+    largest = connection.maximum_packet_bytes
+    return largest is None or len(data) <= largest

@@ -21,7 +21,7 @@ from broker.core.delivery import Delivery
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.memory import subscription_bytes
-from broker.core.reasons import encode_with_reason
+from broker.core.reasons import encode_with_reason, fits
 from broker.core.retained import Retained
 from broker.core.session import Outgoing, Session
 from broker.core.sharing import ShareGroup
@@ -31,6 +31,7 @@ from mqtt.errors import MalformedPacket, ProtocolError, TopicError
 from mqtt.topics import TopicFilter
 
 _TOPIC_FILTER_INVALID = 0x8F
+_PACKET_TOO_LARGE = 0x95
 
 
 class Subscribing:
@@ -100,9 +101,7 @@ class Subscribing:
                 self._delivery.keep_for(session, group, subscription, now)
             codes.append(UnsubAckReasonCode.SUCCESS)
         # [MQTT-3.10.4-4], [MQTT-3.10.4-5]
-        self._delivery.turn.send(
-            connection, encode(UnsubAckPacket(packet.packet_id, codes), connection.protocol)
-        )
+        self._send(connection, encode(UnsubAckPacket(packet.packet_id, codes), connection.protocol))
 
     def add(self, subscription: Subscription) -> ShareGroup | None:
         """Adds or replaces a session's subscription. Returns the share group of a shared one."""
@@ -162,6 +161,15 @@ class Subscribing:
             )
         else:
             data = encode(SubAckPacket(packet.packet_id, codes), connection.protocol)
+        self._send(connection, data)
+
+    def _send(self, connection: Connection, data: bytes) -> None:
+        if not fits(connection, data):
+            # [MQTT-3.1.2-24]: an answer that can't be given, and must be.
+            raise ProtocolError(
+                f"the answer takes {len(data)} bytes, more than the client's Maximum Packet Size",
+                reason_code=_PACKET_TOO_LARGE,
+            )
         self._delivery.turn.send(connection, data)
 
     def _why(self, code: int) -> str:

@@ -329,6 +329,23 @@ def test_a_refusal_says_why_where_the_client_can_take_it() -> None:
     assert [answer.reason_str for answer in tiny_answers] == [None, None]
 
 
+@conforms(v5="3.1.2-24")
+def test_what_must_be_answered_and_is_too_large_for_the_client_ends_the_connection() -> None:
+    house = House()
+    size = len(house.connect("c0").one(ConnAckPacket).write())
+    accepted = house.connect("c1", max_packet_size=size)
+    accepted.send(SubscribePacket(1, [TopicFilter(f"a/{number}") for number in range(size)]))
+    assert int(accepted.one(DisconnectPacket).reason_code) == 0x95
+    for smaller in (size - 1, 5, 4, 1):
+        refused = Recorded(house, V5)
+        refused.send(ConnectPacket("c2", max_packet_size=smaller))
+        assert len(refused.raw) <= smaller
+        assert refused.closed is not None
+        if refused.raw:
+            assert int(refused.one(ConnAckPacket).reason_code) == 0x95
+    assert house.core.sessions.get("c2") is None
+
+
 @conforms(v5="3.2.2-19 3.14.2-3 3.1.2-24")
 def test_a_reason_that_makes_a_packet_too_large_is_left_out() -> None:
     house = House()
