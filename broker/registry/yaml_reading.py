@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from broker.auth.identity import Authority, Credential, NameFrom
 from broker.auth.principal import PrincipalKind
@@ -22,32 +23,39 @@ from broker.registry.yaml_credentials import (
 from broker.registry.yaml_secrets import Secrets
 from broker.yaml_file import Section
 
+Made = TypeVar("Made")
+
 VERSION = 1
+
+TOLD_AT_ONCE = 20
+"""Problems of one file; a wrong template of a thousand devices is told of no more often."""
 
 
 def read_content(path: Path, secrets: Secrets) -> Content:
     """Reads and checks a whole registry file.
 
     Raises:
-      RegistryError: naming the file, the entry and what would be right.
+      RegistryError: naming the file, the entry and what would be right, a line for each problem.
     """
     top = Section.load(path, RegistryError)
     version = top.take("version", int)
     if version != VERSION:
         raise top.fail("version", f"is {version}; this program reads version {VERSION}")
-    roles = {role.name: _role(role.section) for role in _named(top, "roles")}
-    entries = {}
+    entries: dict[str, Entry] = {}
+    roles = _each(top, "roles", _role)
     for kind in PrincipalKind:
-        for found in _named(top, f"{kind.value}s"):
-            if found.name in entries:
-                key = f"{kind.value}s.{found.name}"
-                raise top.fail(key, "a device has the same name; user names are unique")
-            entries[found.name] = _entry(found, kind, secrets)
-    authorities = {found.name: _authority(found, secrets) for found in _named(top, "authorities")}
-    top.finish()
+        read = partial(_entry, others=frozenset(entries), kind=kind, secrets=secrets)
+        entries |= _each(top, f"{kind.value}s", read)
+    authorities = _each(top, "authorities", partial(_authority, secrets=secrets))
+    top.attempt(top.finish, None)
     content = Content(entries=entries, roles=roles, authorities=authorities)
-    for key, words in contradictions(content):
-        raise top.fail(key, words)
+    problems = top.complaints or [
+        str(top.fail(key, words)) for key, words in contradictions(content)
+    ]
+    if problems:
+        more = len(problems) - TOLD_AT_ONCE
+        lines = problems[:TOLD_AT_ONCE] + ([f"{path}: {more} more problems"] if more > 0 else [])
+        raise RegistryError("\n".join(lines))
     return content
 
 
@@ -59,13 +67,27 @@ class _Named:
         self.section = parent.section(name)
 
 
-def _named(top: Section, key: str) -> Iterator[_Named]:
-    section = top.section(key)
-    for name in section.names():
-        yield _Named(section, name)
+def _each(top: Section, key: str, read: Callable[[_Named], Made]) -> dict[str, Made]:
+    """What is right under the key, by name; what is wrong is among the complaints."""
+    made: dict[str, Made] = {}
+    section = top.attempt(lambda: top.section(key), None)
+    for name in section.names() if section is not None else ():
+        assert section is not None
+        found = top.attempt(partial(_read, section, name, read), None)
+        if found is not None:
+            made[name] = found
+    return made
 
 
-def _entry(found: _Named, kind: PrincipalKind, secrets: Secrets) -> Entry:
+def _read(section: Section, name: str, read: Callable[[_Named], Made]) -> Made:
+    return read(_Named(section, name))
+
+
+def _entry(
+    found: _Named, *, others: frozenset[str], kind: PrincipalKind, secrets: Secrets
+) -> Entry:
+    if found.name in others:
+        raise found.parent.fail(found.name, "a device has the same name; user names are unique")
     section = found.section
     is_device = kind is PrincipalKind.DEVICE
     role = section.take("role", str, "device" if is_device else None)
@@ -109,7 +131,8 @@ def _credentials(section: Section, owner: str, secrets: Secrets) -> Iterator[Cre
         yield read_credential(each, owner, secrets)
 
 
-def _role(section: Section) -> Role:
+def _role(found: _Named) -> Role:
+    section = found.section
     role = Role(
         publish=_patterns(section, "publish"),
         subscribe=_patterns(section, "subscribe"),
@@ -126,7 +149,7 @@ def _patterns(role: Section, key: str) -> Patterns:
     return role.build(key, lambda: Patterns(allow=allow, deny=deny))
 
 
-def _authority(found: _Named, secrets: Secrets) -> Authority:
+def _authority(found: _Named, *, secrets: Secrets) -> Authority:
     section = found.section
     text = secrets.inline_or_file(section, "pem", pem.check_authority)
     name_from = section.take("name_from", str, NameFrom.COMMON_NAME.value)

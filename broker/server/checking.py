@@ -107,7 +107,8 @@ def _registry(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]
     try:
         count = count_registered(file=file, url=url)
     except BrokerError as error:
-        yield failed(name, "the registry", str(error).removeprefix(f"{file}: "))
+        for line in str(error).splitlines():
+            yield failed(name, "the registry", line.removeprefix(f"{file}: "))
         return
     if count is None:
         yield found(name, "the registry", "is not there yet and will be made")

@@ -113,7 +113,8 @@ class Following:
             except RegistryError as error:
                 # What was answered before holds; said once, however long it lasts.
                 if self._complaint != str(error):
-                    LOG.error("%s; changes are not seen until it can be", error)
+                    for line in str(error).splitlines():
+                        LOG.error("%s; changes are not seen until this is mended", line)
                     self._complaint = str(error)
             else:
                 if self._complaint is not None:

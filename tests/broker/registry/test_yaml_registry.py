@@ -207,3 +207,41 @@ def test_a_name_given_twice_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'a' is given twice"):
         generate(path, devices=["a", "a"])
     assert not path.exists()
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError) as caught:
+        load(
+            tmp_path,
+            """
+            version: 1
+            roles:
+              a: {publish: {allow: ["a/#/b"]}}
+              b: {publish: {alow: ["a/#"]}}
+            devices:
+              d1: {role: none}
+              d2: {password_hash: HASH}
+            services:
+              d2: {role: a, client_id_prefix: d2-, password_hash: HASH}
+            other: 1
+            """,
+        )
+    told = str(caught.value).splitlines()
+    assert all(line.startswith(f"{tmp_path / 'registry.yaml'}: ") for line in told)
+    keys = [line.split(": ")[1] for line in told]
+    assert keys == [
+        "roles.a.publish",
+        "roles.b.publish.alow",
+        "devices.d1.password_hash",
+        "services.d2",
+        "other",
+    ]
+
+
+def test_so_many_problems_are_told_and_the_rest_counted(tmp_path: Path) -> None:
+    devices = "".join(f"\n  d{number}: {{}}" for number in range(100))
+    with pytest.raises(RegistryError) as caught:
+        load(tmp_path, f"version: 1\ndevices:{devices}")
+    told = str(caught.value).splitlines()
+    assert len(told) == 21
+    assert told[-1].endswith("registry.yaml: 80 more problems")

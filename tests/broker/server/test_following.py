@@ -343,7 +343,7 @@ def test_a_registry_file_that_stays_wrong_is_told_once_and_hides_no_earlier_chan
         assert goodbye(client).reason_str == "it is blocked"
     told = [line for line in caplog.messages if "registry" in line or "own.yaml" in line]
     assert len(told) == 1, told
-    assert "changes are not seen until it can be" in told[0]
+    assert "changes are not seen until this is mended" in told[0]
     path.write_text(text)
     eventually(lambda: "the registry can be read again" in caplog.messages)
 
