@@ -197,7 +197,8 @@ class StoreConfig:
         ``normal``: it survives the death of the process, and the last moments before a loss of
         power may be gone though they were acknowledged. Commits then wait for no disk.
       commit_delay_ms: how long everything that arrives is gathered for one commit: fewer commits,
-        and every answer later by as much. 0 gathers what came in one turn of the event loop.
+        and every acknowledgement later by as much, though no message at QoS 0 and 1. 0 gathers what
+        came in one turn of the event loop, and while the commit before was made.
     """
 
     file: Path
