@@ -236,6 +236,13 @@ class Directory(Protocol):
     def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
         """Those of the names that somebody bears, with who it is: one question for all."""
 
+    def unknown(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of the names that nobody bears.
+
+        None of them where there is nobody at all: that is rather a wrong directory than one that
+        everybody was removed from.
+        """
+
     def find_certificate(self, fingerprint: bytes) -> Identity | None:
         """Whose certificate that is."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mqtt5 import ConnAckReasonCode, DisconnectReasonCode
 
 from broker.auth.identity import Login
-from broker.core.actions import Turn
+from broker.core.actions import Notice, Turn
 from broker.core.authenticating import Authenticating, Unproved
 from broker.core.connection import Connection, Exchange, State
 from broker.core.counters import Counters
@@ -20,8 +20,11 @@ from broker.core.liveness import Liveness
 from broker.core.memory import Memory
 from broker.core.pacing import Pacing
 from broker.core.session import Session
+from broker.core.sessions import Sessions
 from broker.core.subscribing import Subscribing
 from broker.core.wills import Wills
+
+REMOVED = "it was removed from the registry"
 
 
 class Admitting:
@@ -42,6 +45,7 @@ class Admitting:
         pacing: Pacing,
         memory: Memory,
         ending: Ending,
+        sessions: Sessions,
         subscribing: Subscribing,
         wills: Wills,
         send_all_again: Callable[[Session, float], None],
@@ -55,6 +59,7 @@ class Admitting:
         self._pacing = pacing
         self._memory = memory
         self._ending = ending
+        self._sessions = sessions
         self._subscribing = subscribing
         self._wills = wills
         self._send_all_again = send_all_again
@@ -155,15 +160,40 @@ class Admitting:
         self._memory.forget_rights(connection)
         self._subscribing.drop_forbidden(session, principal)
         if connection.will is not None and not principal.may_leave_will(connection.will.topic):
-            connection.will = None
-            self._wills.discarded(connection.client_id)
-            self._turn.notice(connection, "its will is dropped: not allowed any more", warning=True)
+            self._drop_will(connection)
         self._liveness.login_ends(connection, until)
 
     def expel(self, connection: Connection, reason: str, now: float) -> None:
         """A client that was let in must go: what it proved proves nothing any more (0x87)."""
         if connection.state is State.CONNECTED:
             self._ending.close(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
+
+    def expel_removed(self, connection: Connection, now: float) -> None:
+        """The same of who is nobody any more. Nobody may leave a will, so it has none."""
+        if connection.will is not None:
+            self._drop_will(connection)
+        self.expel(connection, REMOVED, now)
+
+    def end_session_of_removed(self, session: Session, now: float) -> None:
+        """A session ends whose client is away, and nobody any more; no will of its is published.
+
+        Who comes by that name later is somebody else.
+        """
+        self._wills.dropped(session.client_id)
+        self._sessions.end(session, now)
+        notice = Notice(
+            client_id=session.client_id,
+            text=f"its session ended: {REMOVED}",
+            event="session_removed",
+            reason=REMOVED,
+            warning=True,
+        )
+        self._turn.notices.append(notice)
+
+    def _drop_will(self, connection: Connection) -> None:
+        connection.will = None
+        self._wills.discarded(connection.client_id)
+        self._turn.notice(connection, "its will is dropped: not allowed any more", warning=True)
 
     def _authenticated_again(
         self,

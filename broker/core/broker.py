@@ -194,6 +194,7 @@ class Broker:
             pacing=self.pacing,
             memory=memory,
             ending=self._ending,
+            sessions=self.sessions,
             subscribing=subscribing,
             wills=self._wills,
             send_all_again=self._delivery.send_all_again,
@@ -215,9 +216,14 @@ class Broker:
             AuthPacket: self._authenticating.answered,
         }
 
-    def restore(self, stored: Stored, now: float) -> None:
-        """Takes up what an earlier process left; before anything else, and once."""
-        self._restoring.restore(stored, now)
+    def restore(self, stored: Stored, now: float, *, removed: Collection[str] = ()) -> None:
+        """Takes up what an earlier process left; before anything else, and once.
+
+        ``removed``: owners of sessions and wills who are nobody any more, and leave nothing.
+        """
+        self._restoring.restore(stored, now, removed)
+        for session in [each for each in self.sessions if each.owner in removed]:
+            self.admitting.end_session_of_removed(session, now)
 
     def opened(self, peer: str, now: float, *, transport_bytes: int = 0) -> Connection:
         """A client has connected; ``peer`` is its address, for the log.

@@ -208,7 +208,7 @@ class Ending:
         will, connection.will = connection.will, None
         if will is not None:
             if with_will:
-                self._wills.connection_ended(session.client_id, will, now)
+                self._wills.connection_ended(session.client_id, session.owner, will, now)
             else:
                 self._wills.discarded(session.client_id)
         self._sessions.detach(session, now)

@@ -74,7 +74,7 @@ class ReleasedIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class WillKept:
-    """A client's will, as the bytes of a CONNECT.
+    """A client's will, as the bytes of a CONNECT with its owner as the user name.
 
     ``publish_at``: when its delay is over, None while its connection lasts.
     """

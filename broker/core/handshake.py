@@ -161,7 +161,7 @@ class Handshake:
         limits = self.limits
         session.expiry_seconds = self._expiry_seconds(packet)
         self._journal.session_kept(session, None)
-        self._wills.connected(session.client_id, packet.will)
+        self._wills.connected(session.client_id, session.owner, packet.will)
         session.window = min(packet.receive_max, limits.in_flight_messages)
         connection.session = session
         connection.principal = principal

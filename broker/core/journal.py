@@ -134,10 +134,11 @@ class Journal:
         if session.stored:
             self.note(ReleasedIdentifier(session.client_id, packet_id, waits))
 
-    def will_kept(self, client_id: str, will: Will, publish_at: float | None) -> None:
+    def will_kept(self, client_id: str, owner: str, will: Will, publish_at: float | None) -> None:
         """The client has a will; see ``WillKept``."""
         if self.durable:
-            self.note(WillKept(client_id, ConnectPacket("w", will=will).write(), publish_at))
+            connect = ConnectPacket("w", username=owner, will=will).write()
+            self.note(WillKept(client_id, connect, publish_at))
 
     def will_gone(self, client_id: str) -> None:
         """The client's will was published, or never will be."""

@@ -6,10 +6,12 @@ its will's delay begin, and its will is published [MQTT-3.1.2-8].
 
 from __future__ import annotations
 
-from mqtt5 import ConnectPacket, PublishPacket
+from collections.abc import Collection
+
+from mqtt5 import ConnectPacket, PublishPacket, Will
 
 from broker.core.budget import Budget
-from broker.core.facts import DeliveryRow, Stored, Subscribed
+from broker.core.facts import DeliveryRow, Stored, Subscribed, WillKept
 from broker.core.journal import Journal
 from broker.core.memory import RECEIVED_BYTES
 from broker.core.message import Message
@@ -46,8 +48,11 @@ class Restoring:
         self._messages: dict[int, Message] = {}
         self._groups: dict[str, ShareGroup] = {}
 
-    def restore(self, stored: Stored, now: float) -> None:
-        """Builds sessions, queues, retained messages and wills; ends what has expired."""
+    def restore(self, stored: Stored, now: float, removed: Collection[str]) -> None:
+        """Builds sessions, queues, retained messages and wills; ends what has expired.
+
+        ``removed``: owners whose wills are not published.
+        """
         self._journal.continue_after(stored)
         for row, raw, topic, publisher, expires_at in stored.messages:
             packet = codec5.read(raw)
@@ -76,10 +81,11 @@ class Restoring:
             if kept.ended_at is None:
                 self._sessions.detach(sessions[kept.client_id], now)
         for will in stored.wills:
-            connect = codec5.read(will.connect)
-            assert isinstance(connect, ConnectPacket)
-            assert connect.will is not None
-            self._wills.restore(will.client_id, connect.will, will.publish_at, now)
+            owner, left = _will(will)
+            if owner in removed:
+                self._wills.discarded(will.client_id)
+                continue
+            self._wills.restore(will.client_id, owner, left, will.publish_at, now)
             if self._sessions.get(will.client_id) is None:
                 self._wills.session_ended(will.client_id, now)
 
@@ -118,3 +124,18 @@ class Restoring:
             session.resend[packet_id] = outgoing
         else:
             session.queue.append(outgoing)
+
+
+def owners(stored: Stored) -> frozenset[str]:
+    """Whose sessions and wills those are."""
+    of_wills = {_will(will)[0] for will in stored.wills}
+    # An earlier program wrote wills without it.
+    return frozenset({kept.owner for kept in stored.sessions} | of_wills) - {""}
+
+
+def _will(kept: WillKept) -> tuple[str, Will]:
+    """Whose will it is, and the will."""
+    connect = codec5.read(kept.connect)
+    assert isinstance(connect, ConnectPacket)
+    assert connect.will is not None
+    return connect.username or "", connect.will

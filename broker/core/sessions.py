@@ -70,7 +70,7 @@ class Sessions:
                 session.expiry_timer.cancel()
                 session.expiry_timer = None
             self._subscribing.drop_forbidden(session, principal)
-        self._wills.session_resumed(connection.client_id)
+        self._wills.dropped(connection.client_id)
         session.connection = connection
         for group in session.groups.values():
             group.came(session)

@@ -32,33 +32,37 @@ class Wills:
         self._budget = budget
         self._waiting: dict[str, tuple[Will, Timer]] = {}
 
-    def connection_ended(self, client_id: str, will: Will, now: float) -> None:
+    def connection_ended(self, client_id: str, owner: str, will: Will, now: float) -> None:
         """Publishes the will once its delay has passed; ``session_ended`` may come before."""
         if not will.will_delay_interval:
             self._publish(client_id, will, now)
             return
         publish_at = now + will.will_delay_interval
-        self._journal.will_kept(client_id, will, publish_at)
+        self._journal.will_kept(client_id, owner, will, publish_at)
         self._wait(client_id, will, publish_at)
 
-    def connected(self, client_id: str, will: Will | None) -> None:
+    def connected(self, client_id: str, owner: str, will: Will | None) -> None:
         """The client is connected, with this will."""
         if will is not None:
-            self._journal.will_kept(client_id, will, None)
+            self._journal.will_kept(client_id, owner, will, None)
 
     def discarded(self, client_id: str) -> None:
         """The client has disconnected normally: nothing will be published [MQTT-3.14.4-3]."""
         self._journal.will_gone(client_id)
 
-    def restore(self, client_id: str, will: Will, publish_at: float | None, now: float) -> None:
+    def restore(
+        self, client_id: str, owner: str, will: Will, publish_at: float | None, now: float
+    ) -> None:
         """A will of an earlier process; without ``publish_at`` its connection ends now."""
         if publish_at is None:
-            self.connection_ended(client_id, will, now)
+            self.connection_ended(client_id, owner, will, now)
         else:
             self._wait(client_id, will, publish_at)
 
-    def session_resumed(self, client_id: str) -> None:
-        """The client is back before the delay passed: nothing is published [MQTT-3.1.3-9]."""
+    def dropped(self, client_id: str) -> None:
+        """What waits will not be published: the client is back before the delay passed
+        [MQTT-3.1.3-9], or its owner is nobody any more.
+        """
         waiting = self._waiting.pop(client_id, None)
         if waiting is not None:
             self._let_go(waiting)

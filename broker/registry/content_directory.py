@@ -44,6 +44,11 @@ class ContentDirectory:
         found = {name: self.find(name) for name in names}
         return {name: identity for name, identity in found.items() if identity is not None}
 
+    def unknown(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of the names that nobody bears; none of an empty registry."""
+        known = self._content.entries.keys()
+        return frozenset(names) - known if known else frozenset()
+
     def find_certificate(self, fingerprint: bytes) -> Identity | None:
         """Whose certificate that is."""
         name = self._certificates.get(fingerprint)

@@ -63,6 +63,13 @@ class SqlRegistry:
             bound = queries.bound_to(connection, tuple(found))
         return {name: entry.identity(roles, bound.get(name, ())) for name, entry in found.items()}
 
+    def unknown(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of the names that nobody bears; none of an empty registry."""
+        with self._database.reading() as connection:
+            if not queries.count(connection):
+                return frozenset()
+            return frozenset(names) - queries.kinds(connection, names).keys()
+
     def find_certificate(self, fingerprint: bytes) -> Identity | None:
         """Whose certificate that is."""
         with self._database.reading() as connection:

@@ -76,6 +76,10 @@ class YamlRegistry:
         """Those of the names that somebody bears, with who it is."""
         return self._directory.find_many(names)
 
+    def unknown(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of the names that nobody bears; none of an empty registry."""
+        return self._directory.unknown(names)
+
     def find_certificate(self, fingerprint: bytes) -> Identity | None:
         """Whose certificate that is."""
         return self._directory.find_certificate(fingerprint)

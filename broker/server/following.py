@@ -6,6 +6,8 @@ has other rights, it alone is read, and given to all who hold it: ten thousand c
 was being proved meanwhile may rest on what was before. So for a while after a change, whoever comes
 and is one of those is looked up once more.
 
+Whoever was removed leaves nothing: sessions of those who are away end, too.
+
 All of it is done in slices, between which clients are served. Until its turn has come a connection
 has the rights that it had.
 """
@@ -20,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 from broker.auth.certificates import still_vouches
 from broker.auth.identity import (
@@ -34,9 +37,12 @@ from broker.auth.identity import (
 from broker.auth.principal import Rights
 from broker.core.broker import Broker
 from broker.core.connection import Connection
+from broker.core.session import Session
 from broker.errors import RegistryError
 
 LOG = logging.getLogger("broker")
+
+Thing = TypeVar("Thing")
 
 POLL_SECONDS = 0.5
 
@@ -90,12 +96,13 @@ class Following:
         self._changed = _NOTHING
         self._looked_up: set[Connection] = set()
         self._to_regrant: set[Connection] = set()
+        self._maybe_removed = _NOTHING
         self._complaint: str | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begins with what the directory holds now. Raises RegistryError: it can't be asked."""
-        self._version = (await self._changes()).version
+    def start(self, version: int) -> None:
+        """Begins with what came after that version of the directory."""
+        self._version = version
         self._task = self._loop.create_task(self._follow())
 
     async def stop(self) -> None:
@@ -139,6 +146,8 @@ class Following:
             await self._look_up_all(due)
         if self._to_regrant:
             await self._regrant()
+        if self._maybe_removed:
+            await self._remove()
 
     async def _look_up_all(self, due: Sequence[Connection]) -> None:
         by_name: dict[str, list[Connection]] = {}
@@ -158,12 +167,24 @@ class Following:
         connections, self._to_regrant = self._to_regrant - self._looked_up, set()
         await self._in_slices(connections, partial(self._give, rights))
 
-    async def _in_slices(
-        self, connections: Iterable[Connection], step: Callable[[Connection], None]
-    ) -> None:
+    async def _remove(self) -> None:
+        """Ends sessions whose owners are nobody any more, and away; who is here is looked up."""
+        names = self._maybe_removed.names
+        away = (each for each in self._core.sessions if each.connection is None)
+        owners = {each.owner for each in away if names is None or each.owner in names}
+        removed = await self._loop.run_in_executor(self._threads, unknown, self._directory, owners)
+        self._maybe_removed = _NOTHING
+        sessions = [each for each in self._core.sessions if each.owner in removed]
+        await self._in_slices(sessions, self._end_if_away)
+
+    def _end_if_away(self, session: Session) -> None:
+        if session.connection is None and self._core.sessions.get(session.client_id) is session:
+            self._core.admitting.end_session_of_removed(session, self._loop.time())
+
+    async def _in_slices(self, things: Iterable[Thing], step: Callable[[Thing], None]) -> None:
         ends = self._loop.time() + SLICE_SECONDS
-        for connection in connections:
-            step(connection)
+        for thing in things:
+            step(thing)
             if self._loop.time() >= ends:
                 self._wake()
                 await asyncio.sleep(0)
@@ -196,6 +217,8 @@ class Following:
         self._to_regrant, self._looked_up = to_regrant, looked_up
         self._recent.append((self._loop.time() + RECENT_SECONDS, changes))
         self._changed |= changes
+        if changes.names != frozenset():
+            self._maybe_removed |= changes
 
     def _due(self) -> list[Connection]:
         """Who is connected, is one of those, and wasn't looked up since."""
@@ -210,7 +233,8 @@ class Following:
     def _let_go_of_old(self) -> None:
         now, before = self._loop.time(), len(self._recent)
         while self._recent and self._recent[0][0] <= now:
-            self._recent.popleft()
+            # Who still came in by what was proved before may be away again by now.
+            self._maybe_removed |= self._recent.popleft()[1]
         if len(self._recent) != before:
             self._changed = _NOTHING
             for _, changes in self._recent:
@@ -222,6 +246,11 @@ class Following:
         if login is None:
             return
         identity = known.identities.get(login.principal.name)
+        if identity is None:
+            self._core.admitting.expel_removed(connection, now)
+            name = frozenset({login.principal.name})
+            self._maybe_removed |= DirectoryChanges(version=0, names=name)
+            return
         standing = judge(login, identity, known.authorities, self._wall())
         if isinstance(standing, str):
             self._core.admitting.expel(connection, standing, now)
@@ -251,15 +280,25 @@ def _concern(changes: DirectoryChanges, login: Login) -> bool:
     return changes.concern(login) or changes.concern_rights(login.principal)
 
 
+def unknown(directory: Directory, names: Iterable[str]) -> frozenset[str]:
+    """Those of the names that nobody bears; may block.
+
+    Raises:
+      RegistryError: the directory can't answer now.
+    """
+    left, found = iter(sorted(names)), frozenset[str]()
+    while some := list(islice(left, _NAMES_AT_ONCE)):
+        found |= directory.unknown(some)
+    return found
+
+
 def judge(
-    login: Login, identity: Identity | None, authorities: Mapping[str, Authority], now: float
+    login: Login, identity: Identity, authorities: Mapping[str, Authority], now: float
 ) -> Login | str:
     """What a login is worth by what the directory says now: a login, or why it is worth nothing.
 
     ``now``: seconds since the epoch.
     """
-    if identity is None:
-        return "it was removed from the registry"
     if identity.blocked:
         return "it is blocked"
     renewed = replace(login, principal=identity.principal)

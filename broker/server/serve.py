@@ -19,13 +19,14 @@ from broker.auth.identity import Directory
 from broker.config import BrokerConfig
 from broker.config_file import load_config
 from broker.core import inspecting
+from broker.core.restoring import owners
 from broker.errors import ConfigError, ListenError
 from broker.registry.opening import open_registry
 from broker.server import logs, reloading
 from broker.server.administration import Administration
 from broker.server.client_events import ClientEvents
 from broker.server.decoys import decoy_key
-from broker.server.following import Following
+from broker.server.following import Following, unknown
 from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.memory_limit import with_memory
@@ -93,7 +94,10 @@ class Server:
                 opened.push_async_callback(health.close)
             registry = open_registry(file=config.registry_file, url=config.registry_url)
             opened.callback(registry.close)
+            # Whatever is removed from now on is followed.
+            version = (await asyncio.to_thread(registry.changes, 0)).version
             store = stored = None
+            removed: frozenset[str] = frozenset()
             if config.store is None:
                 LOG.warning(
                     "no store is configured: what is acknowledged is in memory alone",
@@ -108,6 +112,7 @@ class Server:
                 opened.callback(store.close)
                 # In a thread: probes are answered meanwhile.
                 stored = await asyncio.to_thread(store.load)
+                removed = await asyncio.to_thread(unknown, registry, owners(stored))
             authenticator = Authenticator(
                 registry,
                 audiences=config.token_audiences,
@@ -119,6 +124,7 @@ class Server:
                 loop=loop,
                 store=store,
                 stored=stored,
+                removed=removed,
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,
             )
             opened.callback(shell.lag.stop)
@@ -148,7 +154,7 @@ class Server:
                 wall=time.time,
             )
             opened.push_async_callback(following.stop)
-            await following.start()
+            following.start(version)
             for listener in config.listeners:
                 listeners += [
                     await open_listener(

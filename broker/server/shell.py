@@ -15,7 +15,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from broker.auth.authenticator import METHODS, Authenticator
@@ -40,9 +40,10 @@ LOG = logging.getLogger("broker")
 class Shell:
     """Runs the core in an event loop. ``factory`` gives what listeners need.
 
-    ``stored``: what ``store`` holds; it is taken up now. ``commit_delay_seconds``: see
-    ``StoreConfig``. ``hear`` gets every notice of the core, once it is logged. ``failed`` gets the
-    error that ends the broker: nothing is read or written any more.
+    ``stored``: what ``store`` holds; it is taken up now. ``removed``: owners of it who are nobody
+    any more. ``commit_delay_seconds``: see ``StoreConfig``. ``hear`` gets every notice of the core,
+    once it is logged. ``failed`` gets the error that ends the broker: nothing is read or written
+    any more.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Shell:
         loop: asyncio.AbstractEventLoop,
         store: SqliteStore | None = None,
         stored: Stored | None = None,
+        removed: Collection[str] = (),
         commit_delay_seconds: float = 0.0,
     ) -> None:
         self.core = Broker(
@@ -81,7 +83,7 @@ class Shell:
         self._protocols: set[ClientProtocol] = set()
         self._sites: Counter[bytes] = Counter()
         if store is not None and stored is not None:
-            self.core.restore(stored, loop.time())
+            self.core.restore(stored, loop.time(), removed=removed)
             LOG.info(
                 "%s: %s",
                 store.path,

@@ -37,6 +37,9 @@ class Names:
     def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
         return {name: self.identities[name] for name in names if name in self.identities}
 
+    def unknown(self, names: Sequence[str]) -> frozenset[str]:
+        return frozenset(names) - self.identities.keys()
+
     def find_certificate(self, fingerprint: bytes) -> Identity | None:
         for identity in self.identities.values():
             for credential in identity.credentials:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -155,11 +156,11 @@ class House:
         self.logins: list[Authenticate] = []
         self.notices: list[str] = []
 
-    def crash(self) -> None:
+    def crash(self, *, removed: Collection[str] = ()) -> None:
         """The process is killed, and the next one takes up what the store holds."""
         assert self.store is not None
         self.core = self._new_core()
-        self.core.restore(self.store.load(), self.now)
+        self.core.restore(self.store.load(), self.now, removed=removed)
         self.settle()
 
     def _new_core(self) -> Broker:

@@ -25,8 +25,7 @@ def expiring(not_after: float) -> Identity:
     return replace(WHO, credentials=(replace(credential, validity=Validity(not_after=not_after)),))
 
 
-def test_who_is_removed_or_blocked_is_worth_nothing() -> None:
-    assert judge(LOGIN, None, {}, NOW) == "it was removed from the registry"
+def test_who_is_blocked_is_worth_nothing() -> None:
     assert judge(LOGIN, replace(WHO, blocked=True), {}, NOW) == "it is blocked"
 
 

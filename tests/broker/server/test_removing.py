@@ -1,0 +1,145 @@
+"""A removed device leaves nothing: its session and its will end with it, connected or away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mqtt5 import DisconnectPacket, PublishPacket, Will
+from sqlalchemy.engine import URL
+
+from broker.config import StoreConfig
+from broker.registry.entries import Content, Entry
+from broker.registry.roles import Patterns, Role
+from broker.registry.sql import SqlRegistry
+from tests.broker.server.conftest import Running, eventually
+from tests.broker.server.test_following import (
+    SECOND,
+    changed,
+    connected,
+    goodbye,
+    password,
+    subscribed,
+)
+
+LASTING: dict[str, Any] = {"session_expiry_interval": 600, "clean_start": False}
+
+
+@pytest.fixture
+def registry(open_registry: Callable[[], SqlRegistry]) -> SqlRegistry:
+    registry = open_registry()
+    registry.put_role("watch", Role(subscribe=Patterns(allow=("#",))))
+    for name, role in (("d1", "device"), ("d2", "device"), ("watcher", "watch")):
+        entry = Entry(name=name, role=role, credentials=(password(f"{name}/1"),))
+        registry.edit(name, lambda _, entry=entry: entry)  # type: ignore[misc]  # bound at once
+    return registry
+
+
+@pytest.fixture
+def start_one(
+    start: Callable[..., Running], registry: SqlRegistry, url: URL, tmp_path: Path
+) -> Callable[[], Running]:
+    store = StoreConfig(file=tmp_path / "store.db")
+    return lambda: start(registry_file=None, registry_url=url, store=store)
+
+
+def will(name: str, **options: Any) -> Will:
+    return Will(f"devices/{name}/state", payload=name.encode(), **options)
+
+
+def sessions(broker: Running) -> set[str]:
+    return {session.client_id for session in list(broker.server.core.sessions)}
+
+
+def leave(broker: Running, name: str, **options: Any) -> None:
+    """Has a session with a subscription, and is away."""
+    with connected(broker, name=name, **LASTING, **options) as client:
+        assert subscribed(client, f"devices/{name}/commands/#") < 0x80
+    session = broker.server.core.sessions.get(name)
+    assert session is not None
+    eventually(lambda: session.connection is None)
+
+
+def test_a_removed_device_that_is_connected_leaves_neither_session_nor_will_and_a_blocked_one_both(
+    start_one: Callable[[], Running], registry: SqlRegistry
+) -> None:
+    broker = start_one()
+    with (
+        connected(broker, name="watcher") as watcher,
+        connected(broker, name="d1", will=will("d1"), **LASTING) as removed,
+        connected(broker, name="d2", will=will("d2"), **LASTING) as blocked,
+    ):
+        assert subscribed(watcher, "#") < 0x80
+        registry.edit("d1", lambda entry: None)
+        assert goodbye(removed).reason_str == "it was removed from the registry"
+        eventually(lambda: "d1" not in sessions(broker), seconds=SECOND)
+        changed(registry, "d2", blocked=True)
+        assert goodbye(blocked).reason_str == "it is blocked"
+        packet = watcher.next()
+        assert isinstance(packet, PublishPacket)
+        assert packet.payload == b"d2", "nobody speaks for d1"
+    assert "d2" in sessions(broker)
+
+
+def test_the_session_of_a_removed_device_that_is_away_ends_within_a_second(
+    start_one: Callable[[], Running], registry: SqlRegistry
+) -> None:
+    broker = start_one()
+    with connected(broker, name="watcher") as watcher:
+        assert subscribed(watcher, "#") < 0x80
+        for name in ("d1", "d2"):
+            leave(broker, name, will=will(name, will_delay_interval=2))
+        registry.edit("d1", lambda entry: None)
+        eventually(lambda: "d1" not in sessions(broker), seconds=SECOND)
+        assert "d2" in sessions(broker)
+        packet = watcher.next()
+        assert isinstance(packet, PublishPacket)
+        assert packet.payload == b"d2"
+
+
+def test_who_is_removed_while_the_broker_is_down_is_gone_at_its_next_start(
+    start_one: Callable[[], Running], registry: SqlRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = start_one()
+    for name in ("d1", "d2"):
+        leave(broker, name)
+    broker.call(broker.server.stop())
+    registry.edit("d1", lambda entry: None)
+    again = start_one()
+    assert sessions(again) == {"d2"}
+    eventually(lambda: "its session ended: it was removed from the registry" in caplog.text)
+
+
+def test_a_registry_of_nobody_ends_no_session(
+    start_one: Callable[[], Running], registry: SqlRegistry
+) -> None:
+    """It is rather the wrong one: a mistyped name makes a new file."""
+    broker = start_one()
+    for name in ("d1", "d2"):
+        leave(broker, name)
+    content = registry.content()
+    registry.take_in(Content(), instead=True)
+    with pytest.raises(AssertionError, match="never came true"):
+        eventually(lambda: sessions(broker) != {"d1", "d2"}, seconds=1.2)
+    broker.call(broker.server.stop())
+    again = start_one()
+    assert sessions(again) == {"d1", "d2"}
+    registry.take_in(content)
+
+
+def test_a_device_that_comes_by_the_name_of_a_removed_one_finds_nothing_of_it(
+    start_one: Callable[[], Running], registry: SqlRegistry
+) -> None:
+    broker = start_one()
+    leave(broker, "d1")
+    entry = registry.entries()["d1"]
+    registry.edit("d1", lambda _: None)
+    eventually(lambda: "d1" not in sessions(broker), seconds=SECOND)
+    registry.edit("d1", lambda _: entry)
+    with connected(broker, name="d1", **LASTING) as client:
+        session = broker.server.core.sessions.get("d1")
+        assert session is not None
+        assert not session.subscriptions
+        client.send(DisconnectPacket())
