@@ -236,7 +236,7 @@ class Publishing:
         message: Message,
         now: float,
     ) -> None:
-        packet_id, reason = message.packet_id, _SUCCESS
+        packet_id, reason, place = message.packet_id, _SUCCESS, len(connection.out)
         # [MQTT-4.3.3-10]: an identifier that awaits PUBREL is the same message again.
         if packet_id not in session.received:
             if connection.v5 and len(session.received) >= self.limits.receive_maximum:
@@ -261,6 +261,8 @@ class Publishing:
                 limits=self.limits,
             )
         self._delivery.turn.send(connection, data)
+        # Before the message itself, which a client that subscribes to what it publishes gets too.
+        connection.out.insert(place, connection.out.pop())
 
     def _resolve_alias(self, connection: Connection, packet: PublishPacket) -> str:
         alias = packet.topic_alias

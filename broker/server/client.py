@@ -90,6 +90,8 @@ class ClientProtocol(asyncio.Protocol):
         if raw is not None:
             # An acknowledgement must not wait for Nagle's algorithm.
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A client may ask for no keep alive; the system then finds out that it is gone.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if not self._is_proxied:
             self.origin = origin_of(transport)
         self._connection = self._shell.accept(self)

@@ -70,6 +70,18 @@ def test_qos_2_is_one_message_until_pubrel_and_a_new_one_afterwards(
         assert writer.one(PubCompPacket).packet_id == 78
 
 
+@conforms(v5="4.3.3-8", v311="4.3.3-2")
+@both
+def test_who_publishes_to_himself_at_qos_2_gets_pubrec_before_the_message(
+    version: ProtocolVersion,
+) -> None:
+    client = House().connect("c1", version)
+    client.subscribe("a", qos=2)
+    client.inbox.clear()
+    client.publish("a", qos=2)
+    assert [type(packet) for packet in client.inbox] == [PubRecPacket, PublishPacket]
+
+
 @conforms(v5="4.3.3-9")
 def test_behind_a_refusing_pubrec_the_identifier_is_a_new_message_s() -> None:
     house = House()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -64,3 +65,17 @@ def test_a_client_that_never_closes_is_closed_all_the_same(
             return False
 
         eventually(is_reset)
+
+
+def test_the_system_looks_whether_a_silent_client_is_still_there(
+    start: Callable[..., Running],
+) -> None:
+    broker = start()
+    with raw(broker) as client:
+        client.login(broker, "d1", "d1")
+        (connection,) = broker.server.core.connections
+        protocol = connection.transport
+        assert isinstance(protocol, client_module.ClientProtocol)
+        assert protocol._transport is not None
+        accepted = protocol._transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
