@@ -255,6 +255,9 @@ class Directory(Protocol):
     def password_hashes(self) -> Sequence[PasswordHash]:
         """A hash for each set of argon2id parameters in use, for decoys."""
 
+    def most_passwords(self, now: float) -> int:
+        """How many passwords that have not ended one has at most, for decoys."""
+
     def changes(self, since: int) -> DirectoryChanges:
         """What changed, by this process or another, after the version ``since``."""
 

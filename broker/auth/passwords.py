@@ -2,9 +2,12 @@
 
 Verifying argon2id is meant to be slow, so it runs in a thread, and once a password was right a
 keyed digest of it is remembered (HMAC-SHA-256 under a key that lives and dies with the process):
-a device that reconnects costs microseconds. Who does not exist, is blocked or has no password is
-verified against a hash that nobody knows the password of, with the parameters of one of the real
-ones, so that neither the answer nor the time tells whether the name is known.
+a device that reconnects costs microseconds.
+
+Whatever is wrong is verified against as many hashes as anybody has passwords: two while one of them
+replaces another somewhere. What a name lacks of them are hashes that nobody knows the password of,
+with the parameters of one of the real ones. So neither the answer nor the time tells whether the
+name is known.
 """
 
 from __future__ import annotations
@@ -32,10 +35,20 @@ from broker.auth.password_hash import PasswordHash
 MAXIMUM_PASSWORD_BYTES = 1_024
 """A longer one is wrong without a look: argon2 reads all that it is given."""
 
+_MOST_PASSWORDS = 4
+"""Of one name, those that hold since last are tried: so what a wrong one costs is bounded."""
+
 
 class _Proved(NamedTuple):
     digest: bytes
     login: Login
+
+
+class _Decoys(NamedTuple):
+    """``most``: how many passwords one has at most."""
+
+    hashes: Sequence[PasswordHash]
+    most: int
 
 
 class PasswordAuthenticator:
@@ -48,7 +61,7 @@ class PasswordAuthenticator:
         self._directory = directory
         self._key = secrets.token_bytes(32)
         self._proved: dict[str, _Proved] = {}
-        self._decoys: Sequence[PasswordHash] = ()
+        self._decoys: _Decoys | None = None
         self._generation = 0
 
     def remembered(self, username: str | None, password: bytes | None, now: float) -> Login | None:
@@ -78,14 +91,17 @@ class PasswordAuthenticator:
             return None
         generation = self._generation
         # For everyone: making them takes time, too.
-        decoys = self._decoys = self._decoys or _decoys(self._directory.password_hashes())
+        decoys = self._decoys
+        if decoys is None:
+            most = min(self._directory.most_passwords(now), _MOST_PASSWORDS)
+            made = _decoys(self._directory.password_hashes())
+            decoys = _Decoys(made, max(1, most))
+            if generation == self._generation:
+                self._decoys = decoys
         identity = self._directory.find(name)
         candidates = _passwords(identity, now)
-        if identity is None or not candidates:
-            self._chosen(decoys, name).verifies(given)
-            tell(_nothing(username, password) or lacking(identity, "password"))
-            return None
         for candidate in candidates:
+            assert identity is not None
             if candidate.hash.verifies(given) and given:
                 login = Login(
                     principal=identity.principal,
@@ -95,16 +111,20 @@ class PasswordAuthenticator:
                 if generation == self._generation:
                     self._proved[name] = _Proved(self._digest(name, given), login)
                 return login
-        tell(
-            _nothing(username, password) or f"the password of {identity.principal.name!r} is wrong"
-        )
+        for place in range(len(candidates), decoys.most):
+            self._chosen(decoys.hashes, name, place).verifies(given)
+        if identity is None or not candidates:
+            why = lacking(identity, "password")
+        else:
+            why = f"the password of {identity.principal.name!r} is wrong"
+        tell(_nothing(username, password) or why)
         return None
 
     def forget(self, changes: DirectoryChanges) -> None:
         """What rests on what has changed must be proved anew. For the event loop."""
         # What a thread is verifying now may be what has just been changed: it isn't remembered.
         self._generation += 1
-        self._decoys = ()
+        self._decoys = None
         if changes.names is None:
             self._proved.clear()
             return
@@ -123,11 +143,10 @@ class PasswordAuthenticator:
         message = len(name).to_bytes(4, "big") + name + password
         return hmac.digest(self._key, message, hashlib.sha256)
 
-    def _chosen(self, decoys: Sequence[PasswordHash], username: str) -> PasswordHash:
+    def _chosen(self, decoys: Sequence[PasswordHash], username: str, place: int) -> PasswordHash:
         # The same unknown name always costs the same, as a known one does.
-        choice = int.from_bytes(
-            hmac.digest(self._key, username.encode(), hashlib.sha256)[:8], "big"
-        )
+        message = place.to_bytes(4, "big") + username.encode()
+        choice = int.from_bytes(hmac.digest(self._key, message, hashlib.sha256)[:8], "big")
         return decoys[choice % len(decoys)]
 
 
@@ -143,11 +162,13 @@ def _nothing(username: str | None, password: bytes | None) -> str | None:
 def _passwords(identity: Identity | None, now: float) -> list[Password]:
     if identity is None or identity.blocked:
         return []
-    return [
+    found = [
         credential
         for credential in identity.credentials
         if isinstance(credential, Password) and credential.validity.holds(now)
     ]
+    found.sort(key=lambda each: each.validity.not_before or 0.0)
+    return found[-_MOST_PASSWORDS:]
 
 
 def _decoys(hashes: Sequence[PasswordHash]) -> list[PasswordHash]:

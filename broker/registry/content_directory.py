@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from broker.auth.identity import Authority, Certificate, DirectoryChanges, Identity, Password
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import Rights
-from broker.registry.entries import Content
+from broker.registry.entries import Content, Entry
 
 
 class ContentDirectory:
@@ -66,12 +66,24 @@ class ContentDirectory:
         """A hash for each set of argon2id parameters in use."""
         return self._hashes
 
+    def most_passwords(self, now: float) -> int:
+        """How many passwords that have not ended one has at most, for decoys."""
+        return max((_passwords(entry, now) for entry in self._content.entries.values()), default=0)
+
     def changes(self, since: int) -> DirectoryChanges:
         """Never any."""
         return DirectoryChanges(version=since)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _passwords(entry: Entry, now: float) -> int:
+    return sum(
+        isinstance(each, Password)
+        and (each.validity.not_after is None or each.validity.not_after > now)
+        for each in entry.credentials
+    )
 
 
 def distinct_hashes(hashes: Iterable[PasswordHash]) -> tuple[PasswordHash, ...]:

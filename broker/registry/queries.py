@@ -128,6 +128,15 @@ def password_hashes(connection: Connection) -> tuple[PasswordHash, ...]:
     return tuple(PasswordHash(encoded=encoded) for encoded in found)
 
 
+def most_passwords(connection: Connection, now: float) -> int:
+    """How many passwords that have not ended one has at most."""
+    table = models.credentials.c
+    has_not_ended = table.not_after.is_(None) | (table.not_after > int(now))
+    each = select(func.count().label("count")).group_by(table.member)
+    counts = each.where(table.password_hash.is_not(None), has_not_ended).subquery()
+    return connection.execute(select(func.max(counts.c.count))).scalar() or 0
+
+
 def content(connection: Connection) -> Content:
     """Everything."""
     return Content(

@@ -92,6 +92,11 @@ class SqlRegistry:
         with self._database.reading() as connection:
             return queries.password_hashes(connection)
 
+    def most_passwords(self, now: float) -> int:
+        """How many passwords that have not ended one has at most, for decoys."""
+        with self._database.reading() as connection:
+            return queries.most_passwords(connection, now)
+
     def changes(self, since: int) -> DirectoryChanges:
         """What changed, by whatever process, after the version ``since``.
 

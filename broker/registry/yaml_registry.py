@@ -96,6 +96,10 @@ class YamlRegistry:
         """A hash for each set of argon2id parameters in use, for decoys."""
         return self._directory.password_hashes()
 
+    def most_passwords(self, now: float) -> int:
+        """How many passwords that have not ended one has at most, for decoys."""
+        return self._directory.most_passwords(now)
+
     def changes(self, since: int) -> DirectoryChanges:
         """Reads the file again if it is another one, and tells what changed after ``since``.
 

@@ -61,6 +61,12 @@ class Names:
             if isinstance(credential, Password)
         ]
 
+    def most_passwords(self, now: float) -> int:
+        return max(
+            sum(isinstance(credential, Password) for credential in identity.credentials)
+            for identity in self.identities.values()
+        )
+
     def close(self) -> None:
         """Nothing is held open."""
 

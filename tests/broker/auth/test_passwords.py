@@ -146,6 +146,41 @@ def test_an_unknown_name_takes_the_same_steps_as_a_wrong_password(
     assert verified == [(2, 16)]
 
 
+@pytest.mark.parametrize("username", ["one", "two", "nobody", "blocked", "later", None])
+def test_where_one_has_two_passwords_every_wrong_one_is_verified_twice(
+    username: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = password("right", id="b", validity=Validity(not_before=NOW + 1))
+    authenticator = PasswordAuthenticator(
+        Names(
+            identity("one", password("right")),
+            identity("two", password("old", id="a"), password("new", id="b")),
+            identity("blocked", password("x", id="a"), password("y", id="b"), blocked=True),
+            identity("later", password("right", id="a"), later),
+        )
+    )
+    verified: list[str] = []
+    verifies = PasswordHash.verifies
+
+    def counted(self: PasswordHash, given: bytes) -> bool:
+        verified.append(self.encoded)
+        return verifies(self, given)
+
+    monkeypatch.setattr(PasswordHash, "verifies", counted)
+    assert authenticator.verify(username, b"wrong", NOW) is None
+    assert len(verified) == 2
+
+
+def test_of_many_passwords_the_four_that_hold_since_last_are_tried() -> None:
+    many = [
+        password(f"p{each}", id=f"{each}", validity=Validity(not_before=NOW - each))
+        for each in range(6)
+    ]
+    authenticator = PasswordAuthenticator(Names(identity("d1", *many)))
+    right = [authenticator.verify("d1", b"p%d" % each, NOW) is not None for each in range(6)]
+    assert right == [True] * 4 + [False] * 2
+
+
 @pytest.mark.parametrize("username", ["d1", "nobody"])
 def test_decoys_are_made_for_everyone_and_not_only_where_one_is_needed(
     authenticator: PasswordAuthenticator, username: str, monkeypatch: pytest.MonkeyPatch
@@ -166,17 +201,20 @@ def test_decoys_are_made_for_everyone_and_not_only_where_one_is_needed(
 
 def test_an_unknown_name_takes_as_long_as_a_wrong_password() -> None:
     hasher = argon2.PasswordHasher(time_cost=2, memory_cost=4_096, parallelism=1)
-    authenticator = PasswordAuthenticator(Names(identity("d1", password("right", hasher=hasher))))
+    old, new = (password(text, id=text, hasher=hasher) for text in ("old", "new"))
+    names = Names(identity("one", password("right", hasher=hasher)), identity("two", old, new))
+    authenticator = PasswordAuthenticator(names)
     authenticator.verify("warm", b"up", NOW)
-    times: dict[str, list[float]] = {"d1": [], "nobody": []}
+    times: dict[str, list[float]] = {"one": [], "two": [], "nobody": []}
     for _ in range(40):
         for name, taken in times.items():
             began = time.thread_time()
             assert authenticator.verify(name, b"wrong", NOW) is None
             taken.append(time.thread_time() - began)
-    known, unknown = (statistics.median(taken) for taken in times.values())
-    # Without the decoy one is 100 times the other.
-    assert 0.7 < known / unknown < 1.4
+    one, two, unknown = (statistics.median(taken) for taken in times.values())
+    # Without decoys the unknown takes a hundredth, and the one with two twice as long.
+    for known in (one, two):
+        assert 0.7 < known / unknown < 1.4
 
 
 @pytest.mark.parametrize("text", ["", "right", "$argon2i$v=19$m=8,t=1,p=1$x$y", "$2b$12$abc"])

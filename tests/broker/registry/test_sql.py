@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from broker.auth.identity import Authority, Certificate, DirectoryChanges, Password
+from broker.auth.identity import Authority, Certificate, DirectoryChanges, Password, Validity
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
@@ -25,6 +25,7 @@ from broker.registry.entries import Content, Entry
 from broker.registry.registry_url import registry_url
 from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
+from tests.broker.auth.directory import NOW
 from tests.broker.registry.contents import CA_PEM, CHEAP, HASH, contents
 
 
@@ -128,6 +129,22 @@ def test_decoys_get_one_hash_of_each_cost(registry: SqlRegistry) -> None:
     costs = {each.encoded.split("$")[3] for each in registry.password_hashes()}
     assert len(registry.password_hashes()) == 2
     assert costs == {"m=8,t=1,p=1", "m=16,t=1,p=1"}
+
+
+def test_decoys_are_as_many_as_one_has_passwords_that_have_not_ended(
+    registry: SqlRegistry,
+) -> None:
+    assert registry.most_passwords(NOW) == 0
+    add(registry, "d1", credentials=(password("d/a"),))
+    certificate = Certificate(id="d/x", fingerprint=bytes(32))
+    add(registry, "d2", credentials=(password("d/b"), certificate))
+    assert registry.most_passwords(NOW) == 1
+    ending, coming = Validity(not_after=NOW + 1), Validity(not_before=NOW + 100)
+    two = (replace(password("d/c"), validity=ending), replace(password("d/d"), validity=coming))
+    add(registry, "d3", credentials=two)
+    for now, most in ((NOW, 2), (NOW + 1, 1)):
+        assert registry.most_passwords(now) == most
+        assert ContentDirectory(registry.content()).most_passwords(now) == most
 
 
 def test_a_change_is_seen_by_every_process_with_whom_it_is_about(
