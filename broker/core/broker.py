@@ -133,11 +133,9 @@ class Broker:
             journal=journal,
             budget=budget,
         )
+        turn = self._delivery.turn
         self._stalling = Stalling(
-            budget=budget,
-            turn=self._delivery.turn,
-            counters=self.counters,
-            go_on=self._receive_held,
+            budget=budget, turn=turn, counters=self.counters, go_on=self._receive_held
         )
         self._restoring = Restoring(
             journal=journal,
@@ -154,12 +152,12 @@ class Broker:
             journal=journal,
             budget=budget,
             counters=self.counters,
-            turn=self._delivery.turn,
+            turn=turn,
             new_token=new_token,
         )
         self._ending = Ending(
             limits=limits,
-            turn=self._delivery.turn,
+            turn=turn,
             counters=self.counters,
             handshake=self._handshake,
             sessions=self.sessions,
@@ -176,17 +174,10 @@ class Broker:
             counters=self.counters,
             end=self._ending.close,
         )
-        self.pacing = Pacing(
-            limits=limits,
-            turn=self._delivery.turn,
-            timers=self._timers,
-            counters=self.counters,
-        )
-        self._authenticating = Authenticating(
-            turn=self._delivery.turn, liveness=self._liveness, methods=methods
-        )
+        self.pacing = Pacing(limits=limits, turn=turn, timers=self._timers, counters=self.counters)
+        self._authenticating = Authenticating(turn=turn, liveness=self._liveness, methods=methods)
         self.admitting = Admitting(
-            turn=self._delivery.turn,
+            turn=turn,
             counters=self.counters,
             handshake=self._handshake,
             authenticating=self._authenticating,
@@ -216,14 +207,16 @@ class Broker:
             AuthPacket: self._authenticating.answered,
         }
 
-    def restore(self, stored: Stored, now: float, *, removed: Collection[str] = ()) -> None:
+    def restore(self, stored: Stored, now: float, *, removed: Collection[str] = ()) -> int:
         """Takes up what an earlier process left; before anything else, and once.
 
         ``removed``: owners of sessions and wills who are nobody any more, and leave nothing.
+        Returns how many messages there were.
         """
-        self._restoring.restore(stored, now, removed)
+        messages = self._restoring.restore(stored, now, removed)
         for session in [each for each in self.sessions if each.owner in removed]:
             self.admitting.end_session_of_removed(session, now)
+        return messages
 
     def opened(self, peer: str, now: float, *, transport_bytes: int = 0) -> Connection:
         """A client has connected; ``peer`` is its address, for the log.
@@ -290,11 +283,8 @@ class Broker:
                     return
                 if connection.state is State.CLOSED:
                     return
-                self._ending.violated(
-                    connection,
-                    ProtocolError(f"{type(packet).__name__} while {connection.state.label}"),
-                    now,
-                )
+                words = f"{type(packet).__name__} while {connection.state.label}"
+                self._ending.violated(connection, ProtocolError(words), now)
                 return
             try:
                 handlers[type(packet)](connection, packet, now)
@@ -334,20 +324,15 @@ class Broker:
 
     def shut_down(self, now: float) -> None:
         """Says goodbye to everyone: DISCONNECT 0x8B (4.13). Wills are published."""
+        code = DisconnectReasonCode.SERVER_SHUTTING_DOWN
         for connection in list(self.connections):
-            self._ending.close(
-                connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN, "server shutting down", now
-            )
+            self._ending.close(connection, code, "server shutting down", now)
 
     def kick(self, session: Session, now: float, *, forget: bool) -> None:
         """An operator ends the connection (DISCONNECT 0x98), and with ``forget`` the session."""
         if session.connection is not None:
-            self._ending.close(
-                session.connection,
-                DisconnectReasonCode.ADMINISTRATIVE_ACTION,
-                "closed by an operator",
-                now,
-            )
+            code = DisconnectReasonCode.ADMINISTRATIVE_ACTION
+            self._ending.close(session.connection, code, "closed by an operator", now)
         if forget and self.sessions.get(session.client_id) is session:
             self.sessions.end(session, now)
 

@@ -8,7 +8,7 @@ Of messages there are so many that they are tuples here, which the store takes a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -154,15 +154,16 @@ class Changes:
 class Stored:
     """All that a store holds; rows in ascending order, which is that of their making.
 
-    ``highest_rows``: numbers of messages, deliveries and waiting ones that must not be given again,
-    nor any below them.
+    There may be millions of messages: they, their deliveries and those that wait are read from the
+    store as they are taken, and once. ``highest_rows``: numbers of messages, deliveries and waiting
+    ones that must not be given again, nor any below them.
     """
 
     sessions: Sequence[SessionKept] = ()
     subscriptions: Sequence[Subscribed] = ()
-    messages: Sequence[MessageRow] = ()
-    deliveries: Sequence[DeliveryRow] = ()
-    waiting: Sequence[WaitingRow] = ()
+    messages: Iterable[MessageRow] = ()
+    deliveries: Iterable[DeliveryRow] = ()
+    waiting: Iterable[WaitingRow] = ()
     received: Sequence[ReceivedIdentifier] = ()
     released: Sequence[ReleasedIdentifier] = ()
     retained: Sequence[tuple[str, int]] = ()

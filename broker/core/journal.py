@@ -9,9 +9,7 @@ it goes to, and is gone with the last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import count
-from typing import Any
 
 from mqtt5 import ConnectPacket, Will
 
@@ -53,9 +51,9 @@ class Journal:
     def continue_after(self, stored: Stored) -> None:
         """New rows are numbered from the one behind the highest that the store knows."""
         messages, deliveries, waiting = stored.highest_rows
-        self._messages = _after(stored.messages, messages)
-        self._deliveries = _after(stored.deliveries, deliveries)
-        self._waiting = _after(stored.waiting, waiting)
+        self._messages = count(messages + 1)
+        self._deliveries = count(deliveries + 1)
+        self._waiting = count(waiting + 1)
 
     def __bool__(self) -> bool:
         """Whether ``take`` may have something to give."""
@@ -235,7 +233,3 @@ class Journal:
         row, message.row = message.row, 0
         if self._new_messages.pop(row, None) is None:
             self._changes.messages_gone.append(row)
-
-
-def _after(stored: Sequence[tuple[Any, ...]], highest: int) -> count[int]:
-    return count(max(highest, stored[-1][0] if stored else 0) + 1)

@@ -6,13 +6,14 @@ its will's delay begin, and its will is published [MQTT-3.1.2-8].
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from mqtt5 import ConnectPacket, PublishPacket, Will
+from mqtt5 import ConnectPacket, Will
 
 from broker.core.budget import Budget
-from broker.core.facts import DeliveryRow, Stored, Subscribed, WillKept
+from broker.core.facts import DeliveryRow, MessageRow, Stored, Subscribed, WillKept
 from broker.core.journal import Journal
+from broker.core.kept_message import KeptMessage
 from broker.core.memory import RECEIVED_BYTES
 from broker.core.message import Message
 from broker.core.retained import Retained
@@ -48,24 +49,18 @@ class Restoring:
         self._messages: dict[int, Message] = {}
         self._groups: dict[str, ShareGroup] = {}
 
-    def restore(self, stored: Stored, now: float, removed: Collection[str]) -> None:
+    def restore(self, stored: Stored, now: float, removed: Collection[str]) -> int:
         """Builds sessions, queues, retained messages and wills; ends what has expired.
 
-        ``removed``: owners whose wills are not published.
+        ``removed``: owners whose wills are not published. Returns how many messages there were.
         """
         self._journal.continue_after(stored)
-        for row, raw, topic, publisher, expires_at in stored.messages:
-            packet = codec5.read(raw)
-            assert isinstance(packet, PublishPacket)
-            message = Message.of(packet, topic, publisher, now)
-            message.expires_at = expires_at
-            message.row = row
-            self._messages[row] = message
+        self._take_messages(stored.messages, now)
+        messages = len(self._messages)
         sessions = {kept.client_id: self._sessions.restore(kept, now) for kept in stored.sessions}
         for subscribed in stored.subscriptions:
             self._subscribe(sessions[subscribed.client_id], subscribed)
-        for delivery in stored.deliveries:
-            self._deliver(sessions[delivery[1]], delivery)
+        self._deliver(sessions, stored.deliveries)
         for received in stored.received:
             sessions[received.client_id].received.add(received.packet_id)
             self._budget.charge(RECEIVED_BYTES)
@@ -88,6 +83,9 @@ class Restoring:
             self._wills.restore(will.client_id, owner, left, will.publish_at, now)
             if self._sessions.get(will.client_id) is None:
                 self._wills.session_ended(will.client_id, now)
+        self._messages.clear()
+        self._groups.clear()
+        return messages
 
     def _held(self, row: int) -> Message:
         message = self._messages[row]
@@ -108,22 +106,37 @@ class Restoring:
         if group is not None:
             self._groups[subscribed.topic_filter] = group
 
-    def _deliver(self, session: Session, delivery: DeliveryRow) -> None:
-        row, _, message_row, qos, retain, identifiers, share, packet_id = delivery
-        outgoing = Outgoing(
-            self._held(message_row),
-            qos,
-            bool(retain),
-            tuple(map(int, identifiers.split())),
-            # The last member may have unsubscribed while the message was on its way.
-            None if share is None else self._groups.get(share),
-        )
-        outgoing.row = row
-        session.hold(outgoing.message)
-        if packet_id:
-            session.resend[packet_id] = outgoing
-        else:
-            session.queue.append(outgoing)
+    def _take_messages(self, rows: Iterable[MessageRow], now: float) -> None:
+        messages = self._messages
+        # Many have the same topic, and the same publisher.
+        once: dict[str, str] = {}
+        one = once.setdefault
+        for row, raw, topic, publisher, expires_at in rows:
+            messages[row] = KeptMessage(
+                row, raw, one(topic, topic), one(publisher, publisher), expires_at, now
+            )
+
+    def _deliver(self, sessions: dict[str, Session], rows: Iterable[DeliveryRow]) -> None:
+        messages, groups, hold = self._messages, self._groups, self._budget.hold
+        for row, client_id, message_row, qos, retain, identifiers, share, packet_id in rows:
+            message = messages[message_row]
+            message.held += 1
+            outgoing = Outgoing(
+                message,
+                qos,
+                retain == 1,
+                tuple(map(int, identifiers.split())) if identifiers else (),
+                # The last member may have unsubscribed while the message was on its way.
+                None if share is None else groups.get(share),
+            )
+            outgoing.row = row
+            session = sessions[client_id]
+            session.held_bytes += message.size
+            hold(message)
+            if packet_id:
+                session.resend[packet_id] = outgoing
+            else:
+                session.queue.append(outgoing)
 
 
 def owners(stored: Stored) -> frozenset[str]:

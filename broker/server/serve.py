@@ -19,7 +19,6 @@ from broker.auth.identity import Directory
 from broker.config import BrokerConfig
 from broker.config_file import load_config
 from broker.core import inspecting
-from broker.core.restoring import owners
 from broker.errors import ConfigError, ListenError
 from broker.registry.opening import open_registry
 from broker.server import logs, reloading
@@ -96,8 +95,7 @@ class Server:
             opened.callback(registry.close)
             # Whatever is removed from now on is followed.
             version = (await asyncio.to_thread(registry.changes, 0)).version
-            store = stored = None
-            removed: frozenset[str] = frozenset()
+            store = None
             if config.store is None:
                 LOG.warning(
                     "no store is configured: what is acknowledged is in memory alone",
@@ -110,9 +108,6 @@ class Server:
                     core_to_wall=time.time() - loop.time(),
                 )
                 opened.callback(store.close)
-                # In a thread: probes are answered meanwhile.
-                stored = await asyncio.to_thread(store.load)
-                removed = await asyncio.to_thread(unknown, registry, owners(stored))
             authenticator = Authenticator(
                 registry,
                 audiences=config.token_audiences,
@@ -123,11 +118,10 @@ class Server:
                 authenticator=authenticator,
                 loop=loop,
                 store=store,
-                stored=stored,
-                removed=removed,
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,
             )
             opened.callback(shell.lag.stop)
+            await shell.take_up(lambda names: unknown(registry, names))
             recorder = None
             if isinstance(registry, Records):
                 recorder = Recorder(
@@ -302,7 +296,14 @@ async def _serve(config: BrokerConfig, path: Path) -> None:
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    server = await Server.start(config)
+    # What a start makes stays: a collector that looked at a million messages again and again would
+    # take as long as all the rest, and stop everybody later on.
+    gc.disable()
+    try:
+        server = await Server.start(config)
+    finally:
+        gc.enable()
+    gc.freeze()
     sys.stdout.write(f"ready {' '.join(server.urls)}\n")
     sys.stdout.flush()
     server.failed.add_done_callback(lambda failed: stopping.set())

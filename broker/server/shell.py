@@ -24,8 +24,8 @@ from broker.config import Listener
 from broker.core.actions import Notice, Turn, Write
 from broker.core.broker import Broker
 from broker.core.connection import Connection
-from broker.core.facts import Stored
 from broker.core.limits import Limits
+from broker.core.restoring import owners
 from broker.server.client import ClientProtocol
 from broker.server.logins import Logins
 from broker.server.logs import about, log_notice
@@ -40,10 +40,9 @@ LOG = logging.getLogger("broker")
 class Shell:
     """Runs the core in an event loop. ``factory`` gives what listeners need.
 
-    ``stored``: what ``store`` holds; it is taken up now. ``removed``: owners of it who are nobody
-    any more. ``commit_delay_seconds``: see ``StoreConfig``. ``hear`` gets every notice of the core,
-    once it is logged. ``failed`` gets the error that ends the broker: nothing is read or written
-    any more.
+    ``take_up`` comes first where there is a ``store``. ``commit_delay_seconds``: see
+    ``StoreConfig``. ``hear`` gets every notice of the core, once it is logged. ``failed`` gets the
+    error that ends the broker: nothing is read or written any more.
     """
 
     def __init__(
@@ -53,8 +52,6 @@ class Shell:
         authenticator: Authenticator,
         loop: asyncio.AbstractEventLoop,
         store: SqliteStore | None = None,
-        stored: Stored | None = None,
-        removed: Collection[str] = (),
         commit_delay_seconds: float = 0.0,
     ) -> None:
         self.core = Broker(
@@ -82,14 +79,27 @@ class Shell:
         self.hear: Callable[[Notice], None] = lambda notice: None
         self._protocols: set[ClientProtocol] = set()
         self._sites: Counter[bytes] = Counter()
-        if store is not None and stored is not None:
-            self.core.restore(stored, loop.time(), removed=removed)
-            LOG.info(
-                "%s: %s",
-                store.path,
-                held_in_words(len(self.core.sessions), len(stored.messages)),
-            )
-            self._flush()
+
+    async def take_up(self, removed: Callable[[Collection[str]], Collection[str]]) -> None:
+        """Takes up what the store holds. By a thread of its own: probes are answered meanwhile.
+
+        ``removed``: asked there who of the owners of sessions and wills is nobody any more.
+
+        Raises:
+          StoreError: the store is damaged.
+        """
+        store, core = self.store, self.core
+        if store is None:
+            return
+        now = self.loop.time()
+
+        def restore() -> int:
+            stored = store.load()
+            return core.restore(stored, now, removed=removed(owners(stored)))
+
+        messages = await asyncio.to_thread(restore)
+        LOG.info("%s: %s", store.path, held_in_words(len(core.sessions), messages))
+        self._flush()
 
     def factory(self, listener: Listener) -> Callable[[Origin | None], ClientProtocol]:
         """What makes the protocol of each new connection of a listener.

@@ -100,5 +100,10 @@ REMOVE_MESSAGES = "DELETE FROM message WHERE row BETWEEN ? AND ?"
 REMOVE_DELIVERIES = "DELETE FROM delivery WHERE row BETWEEN ? AND ?"
 REMOVE_WAITING = "DELETE FROM waiting WHERE row BETWEEN ? AND ?"
 ALL_ROWS = ("SELECT * FROM message", "SELECT * FROM delivery", "SELECT * FROM waiting")
+HIGHEST_ROWS = (
+    "SELECT coalesce(max(row), 0) FROM message",
+    "SELECT coalesce(max(row), 0) FROM delivery",
+    "SELECT coalesce(max(row), 0) FROM waiting",
+)
 KEEP_RETAINED = "INSERT OR REPLACE INTO retained VALUES (?, ?)"
 REMOVE_RETAINED = "DELETE FROM retained WHERE topic = ?"

@@ -12,12 +12,17 @@ import contextlib
 import enum
 import sqlite3
 import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from broker.core.facts import Changes, Stored
 from broker.errors import StoreError
 from broker.store import copying, opening, reading, schema, writing
 from broker.store.log import KEPT_BYTES, Log
+
+T = TypeVar("T")
 
 
 class Synchronous(enum.Enum):
@@ -109,14 +114,24 @@ class SqliteStore:
             self._place.check()
 
     def load(self) -> Stored:
-        """Everything that was committed.
+        """Everything that was committed; rows must be taken before the next commit is made.
 
         Raises:
-          StoreError: the file is damaged.
+          StoreError: the file is damaged; also when rows are taken.
         """
         with opening.told(self.path, "read"):
             self._log = Log(self._database, kept_bytes=self._log_bytes)
-            return reading.read(self._database, self._log, core_to_wall=self._core_to_wall)
+            stored = reading.read(self._database, self._log, core_to_wall=self._core_to_wall)
+        return replace(
+            stored,
+            messages=self._told(stored.messages),
+            deliveries=self._told(stored.deliveries),
+            waiting=self._told(stored.waiting),
+        )
+
+    def _told(self, rows: Iterable[T]) -> Iterator[T]:
+        with opening.told(self.path, "read"):
+            yield from rows
 
     def _prepare(self, synchronous: Synchronous) -> None:
         database = self._database

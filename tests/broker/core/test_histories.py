@@ -188,7 +188,7 @@ def test_the_store_holds_at_every_moment_what_a_crash_would_need(
                 restored = House()
                 restored.core.restore(house.store.load(), house.now)
                 assert durable_state(restored.core) == durable_state(house.core)
-                rows = len(house.store.load().messages)
+                rows = len(list(house.store.load().messages))
                 assert rows == len(messages_held(house.core)), "a message in use, and no other"
                 assert house.core.budget.held_bytes == bytes_waiting(house.core)
                 assert restored.core.budget.held_bytes <= house.core.budget.held_bytes

@@ -70,5 +70,5 @@ def test_they_are_not_stored(tmp_path: Path) -> None:
     house.store.close()
     store = open_store(tmp_path / "broker.db")
     stored = store.load()
-    store.close()
     assert (list(stored.messages), list(stored.retained), len(stored.sessions)) == ([], [], 1)
+    store.close()
