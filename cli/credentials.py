@@ -219,7 +219,7 @@ def rotate(
                 " --ca-certificate and --ca-key for one of a CA, or --self-signed",
                 status=WRONG,
             )
-        issued = make(kind, name, validity, None, signer=signer)
+        issued = make(kind, name, validity, None, signer=signer, instead_of=old)
         until = int(time.time()) + overlap if overlap else None
 
         def change(entry: "Entry | None") -> "Entry":
@@ -241,6 +241,7 @@ def make(
     password_file: str | None,
     *,
     signer: "Signer | None" = None,
+    instead_of: "Credential | None" = None,
 ) -> "Issued":
     """Make a credential; end the program if it can't be made."""
     from broker.registry.issuing import CredentialKind, issue
@@ -255,6 +256,7 @@ def make(
             validity=validity,
             password=password,
             signer=signer,
+            instead_of=instead_of,
         )
     except ValueError as error:
         fail(str(error), status=WRONG)

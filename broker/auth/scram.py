@@ -2,6 +2,8 @@
 
 Who is not known, is blocked or has no secret is challenged like everyone else, by keys that belong
 to no password, and fails at the proof: neither the steps nor the challenge tell who exists.
+
+A challenge has one salt. Secrets that share it, as the two of a rotation do, are tried alike.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from mqtt.scram import METHOD, ScramKeys, ScramServer, client_first, decoy_keys
 __all__ = ["METHOD", "Challenge", "Proved", "ScramAuthenticator", "ScramExchange"]
 
 _NONCE_BYTES = 18
+_MOST_SECRETS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +57,7 @@ class ScramExchange:
     def __init__(self, directory: Directory, secret: bytes) -> None:
         self._directory = directory
         self._secret = secret
-        self._server: ScramServer | None = None
-        self._login: Login | None = None
+        self._servers: list[tuple[ScramServer, Login | None]] = []
         self._why = ""
         self.name = ""
 
@@ -70,50 +72,66 @@ class ScramExchange:
           RegistryError: the directory can't answer now.
         """
         try:
-            if self._server is None:
+            if not self._servers:
                 return self._begin(data or b"", now)
-            server, self._server = self._server, None
-            signed = server.finish(data or b"")
+            servers, self._servers = self._servers, []
+            for server, login in servers:
+                signed = server.finish(data or b"")
+                if signed is not None and login is not None:
+                    return Proved(login=login, data=signed)
         except ScramError:
             tell("its SCRAM message breaks the rules, or is no answer to the challenge")
             return None
-        if signed is None or self._login is None:
-            tell(self._why)
-            return None
-        return Proved(login=self._login, data=signed)
+        tell(self._why)
+        return None
 
     def _begin(self, data: bytes, now: float) -> Challenge:
         first = client_first(data)
         self.name = first.name
         identity = self._directory.find(first.name)
-        secret = _secret(identity, now)
-        if identity is None or secret is None:
+        nonce = secrets.token_urlsafe(_NONCE_BYTES)
+        tried = _secrets(identity, now)
+        if identity is None or not tried:
             keys = decoy_keys(first.name, secret=self._secret)
+            self._servers = [(ScramServer(first, keys, nonce=nonce), None)]
             self._why = lacking(identity, "SCRAM secret")
         else:
-            keys = ScramKeys(
-                salt=secret.salt,
-                iterations=secret.iterations,
-                stored_key=secret.stored_key,
-                server_key=secret.server_key,
-            )
             self._why = f"the password of {identity.principal.name!r} is wrong"
-            self._login = Login(
-                principal=identity.principal,
-                credential=secret.id,
-                until=secret.validity.not_after,
-            )
-        self._server = ScramServer(first, keys, nonce=secrets.token_urlsafe(_NONCE_BYTES))
-        return Challenge(data=self._server.challenge())
+            self._servers = [
+                (
+                    ScramServer(first, _keys(secret), nonce=nonce),
+                    Login(
+                        principal=identity.principal,
+                        credential=secret.id,
+                        until=secret.validity.not_after,
+                    ),
+                )
+                for secret in tried
+            ]
+        return Challenge(data=self._servers[0][0].challenge())
 
 
-def _secret(identity: Identity | None, now: float) -> ScramSecret | None:
-    """The one that holds since last: a challenge has the salt of one only."""
+def _keys(secret: ScramSecret) -> ScramKeys:
+    return ScramKeys(
+        salt=secret.salt,
+        iterations=secret.iterations,
+        stored_key=secret.stored_key,
+        server_key=secret.server_key,
+    )
+
+
+def _secrets(identity: Identity | None, now: float) -> list[ScramSecret]:
+    """The one that holds since last, and those that its challenge is for, too."""
     if identity is None or identity.blocked:
-        return None
+        return []
     found = [
         credential
         for credential in identity.credentials
         if isinstance(credential, ScramSecret) and credential.validity.holds(now)
     ]
-    return max(found, key=lambda each: each.validity.not_before or 0.0, default=None)
+    if not found:
+        return []
+    last = max(found, key=lambda each: each.validity.not_before or 0.0)
+    challenge = (last.salt, last.iterations)
+    same = [each for each in found if (each.salt, each.iterations) == challenge]
+    return same[:_MOST_SECRETS]

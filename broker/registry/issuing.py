@@ -74,10 +74,13 @@ def issue(
     validity: Validity,
     password: str | None = None,
     signer: Signer | None = None,
+    instead_of: Credential | None = None,
 ) -> Issued:
     """Makes a credential for a device or service.
 
     Args:
+      instead_of: what it is to replace. A SCRAM secret has the salt of that, so that one challenge
+        is for both passwords while both hold.
       signer: of a certificate; without one it signs itself, and its fingerprint is all that counts.
       password: one that somebody chose, for the first two kinds; else 192 random bits.
       validity: of the credential; a certificate ends with it, or after
@@ -92,10 +95,11 @@ def issue(
         chosen = secrets.token_urlsafe(_PASSWORD_BYTES) if password is None else password
         if not chosen:
             raise ValueError("the password is empty")
-        make = _password if kind is CredentialKind.PASSWORD else _scram
         # One that somebody chose is no news.
         files = {"password": chosen} if password is None else {}
-        return Issued(credential=make(identifier, validity, chosen), files=files)
+        if kind is CredentialKind.PASSWORD:
+            return Issued(credential=_password(identifier, validity, chosen), files=files)
+        return Issued(credential=_scram(identifier, validity, chosen, instead_of), files=files)
     if password is not None:
         raise ValueError(f"a credential of kind {kind.value} has no password")
     if kind is CredentialKind.CERTIFICATE:
@@ -153,8 +157,13 @@ def _password(identifier: str, validity: Validity, password: str) -> Credential:
     return Password(id=identifier, validity=validity, hash=hashed)
 
 
-def _scram(identifier: str, validity: Validity, password: str) -> Credential:
-    keys = ScramKeys.of(password, salt=secrets.token_bytes(_SALT_BYTES))
+def _scram(
+    identifier: str, validity: Validity, password: str, before: Credential | None
+) -> Credential:
+    if isinstance(before, ScramSecret):
+        keys = ScramKeys.of(password, salt=before.salt, iterations=before.iterations)
+    else:
+        keys = ScramKeys.of(password, salt=secrets.token_bytes(_SALT_BYTES))
     return ScramSecret(
         id=identifier,
         validity=validity,

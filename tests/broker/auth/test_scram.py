@@ -11,8 +11,10 @@ from mqtt.scram import ScramClient, ScramKeys
 from tests.broker.auth.directory import NOW, Names, identity, password
 
 
-def secret(text: str, *, id: str = "s1", validity: Validity | None = None) -> ScramSecret:
-    keys = ScramKeys.of(text, salt=id.encode() * 4, iterations=4_096)
+def secret(
+    text: str, *, id: str = "s1", validity: Validity | None = None, salt: str = ""
+) -> ScramSecret:
+    keys = ScramKeys.of(text, salt=(salt or id).encode() * 4, iterations=4_096)
     return ScramSecret(
         id=id,
         validity=validity or Validity(),
@@ -33,6 +35,12 @@ NAMES = Names(
         secret("new", id="a", validity=Validity(not_before=NOW - 10, not_after=NOW + 10)),
         secret("old", id="b"),
     ),
+    identity(
+        "overlapping",
+        secret("new", id="a", validity=Validity(not_before=NOW - 10), salt="s"),
+        secret("old", id="b", validity=Validity(not_after=NOW + 10), salt="s"),
+        secret("older", id="c", validity=Validity(not_after=NOW), salt="s"),
+    ),
 )
 
 
@@ -47,6 +55,16 @@ def exchange(name: str, text: str = "right") -> tuple[ScramClient, Challenge | P
     again = one.advance(b"c=biws,r=x,p=AAAA", NOW)
     assert again is None
     return client, result
+
+
+def test_while_two_passwords_of_a_rotation_hold_either_proves_itself() -> None:
+    for text, credential, until in (("new", "a", None), ("old", "b", NOW + 10)):
+        client, proved = exchange("overlapping", text)
+        assert isinstance(proved, Proved)
+        assert (proved.login.credential, proved.login.until) == (credential, until)
+        client.verify(proved.data)
+    for text in ("older", "wrong"):
+        assert exchange("overlapping", text)[1] is None
 
 
 def test_a_device_proves_itself_and_so_does_the_server() -> None:

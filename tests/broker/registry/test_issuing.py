@@ -11,7 +11,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from broker.auth.authenticator import Attempt, Authenticator
-from broker.auth.identity import Authority, Certificate, Credential, Login, PublicKey, Validity
+from broker.auth.identity import (
+    Authority,
+    Certificate,
+    Credential,
+    Login,
+    PublicKey,
+    ScramSecret,
+    Validity,
+)
 from broker.registry.content_directory import ContentDirectory
 from broker.registry.entries import Content, Entry
 from broker.registry.issuing import CredentialKind, Signer, from_public, issue, kind_of, rotated
@@ -55,6 +63,19 @@ def test_a_password_that_was_chosen_is_not_told_again() -> None:
     issued = issue(CredentialKind.PASSWORD, "d1", validity=ALWAYS, password="mine")
     assert issued.files == {}
     assert login(attempt(username="d1", password=b"mine"), issued.credential)
+
+
+def test_a_scram_secret_in_the_place_of_another_has_its_salt_and_no_other_has() -> None:
+    def scram(before: Credential | None = None) -> ScramSecret:
+        made = issue(CredentialKind.SCRAM, "d1", validity=ALWAYS, instead_of=before).credential
+        assert isinstance(made, ScramSecret)
+        return made
+
+    old = scram()
+    new = scram(old)
+    assert (new.salt, new.iterations) == (old.salt, old.iterations)
+    assert new.stored_key != old.stored_key
+    assert scram().salt != old.salt
 
 
 @pytest.mark.parametrize("kind", [CredentialKind.RS256, CredentialKind.ES256])
