@@ -1,7 +1,7 @@
 """The device registry in a database: SQLite or PostgreSQL.
 
 Any number of processes read and change it at once. Each change is one transaction, which raises
-the registry's version and says whom it is about; a broker asks for the version twice a second.
+the registry's version and says whom it is about; a broker asks for the version four times a second.
 """
 
 from __future__ import annotations

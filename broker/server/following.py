@@ -1,10 +1,10 @@
 """What changes in the directory takes effect for those who are connected, too, within a second.
 
-Twice a second a thread asks the directory what has changed, by this process or another. Whoever
-that is about, and is connected, is looked up anew: it gets its new rights, or must go. Where a role
-has other rights, it alone is read, and given to all who hold it: ten thousand can. A login that
-was being proved meanwhile may rest on what was before. So for a while after a change, whoever comes
-and is one of those is looked up once more.
+Four times a second a thread asks the directory what has changed, by this process or another.
+Whoever that is about, and is connected, is looked up anew: it gets its new rights, or must go.
+Where a role has other rights, it alone is read, and given to all who hold it: ten thousand can. A
+login that was being proved meanwhile may rest on what was before. So for a while after a change,
+whoever comes and is one of those is looked up once more.
 
 Whoever was removed leaves nothing: sessions of those who are away end, too.
 
@@ -44,7 +44,7 @@ LOG = logging.getLogger("broker")
 
 Thing = TypeVar("Thing")
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 
 SLICE_SECONDS = 0.005
 """After so long the loop is left to others. What a slice has decided is done next, which takes
