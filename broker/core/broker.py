@@ -6,8 +6,7 @@ turn of its loop brought, then calls ``take_turn`` and does what it says, in ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection
 
 from mqtt5 import (
     AuthPacket,
@@ -29,7 +28,7 @@ from broker.core.actions import Turn, Write
 from broker.core.admitting import Admitting
 from broker.core.authenticating import Authenticating
 from broker.core.budget import Budget
-from broker.core.connection import Connection, Received, State
+from broker.core.connection import Connection, Received
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.ending import Ending
@@ -43,6 +42,7 @@ from broker.core.message import Message
 from broker.core.own_topics import OwnTopics
 from broker.core.pacing import Pacing
 from broker.core.publishing import Publishing
+from broker.core.receiving import Handler, Receiving
 from broker.core.restoring import Restoring
 from broker.core.retained import Retained
 from broker.core.session import Session
@@ -53,12 +53,9 @@ from broker.core.subscriptions import Subscriptions
 from broker.core.timers import Timers
 from broker.core.wills import Wills
 from mqtt.codec import Decoder, ProtocolVersion
-from mqtt.errors import ProtocolError
 from mqtt.plain import PlainPublishes
 
 _PINGRESP = b"\xd0\x00"
-_HELD_PACKETS = 1_000
-"""A client need not wait for CONNACK, but then must not go far ahead of it [MQTT-3.1.4-5]."""
 
 
 class Broker:
@@ -117,7 +114,7 @@ class Broker:
             journal=journal,
             budget=budget,
         )
-        acknowledging = self._acknowledging = Acknowledging(self._delivery, journal)
+        acknowledging = Acknowledging(self._delivery, journal)
         self._wills = Wills(
             publishing=publishing,
             timers=self._timers,
@@ -135,7 +132,7 @@ class Broker:
         )
         turn = self._delivery.turn
         self._stalling = Stalling(
-            budget=budget, turn=turn, counters=self.counters, go_on=self._receive_held
+            budget=budget, turn=turn, counters=self.counters, go_on=self._go_on
         )
         self._restoring = Restoring(
             journal=journal,
@@ -189,10 +186,10 @@ class Broker:
             subscribing=subscribing,
             wills=self._wills,
             send_all_again=self._delivery.send_all_again,
-            go_on=self._receive_held,
+            go_on=self._go_on,
         )
         self._plain = PlainPublishes(Message)
-        self._handlers: dict[type[Received], Callable[[Connection, Any, float], None]] = {
+        handlers: dict[type[Received], Handler] = {
             Message: publishing.take_in,
             ConnectPacket: self._connect,
             PublishPacket: publishing.publish,
@@ -206,6 +203,14 @@ class Broker:
             DisconnectPacket: self._ending.disconnected,
             AuthPacket: self._authenticating.answered,
         }
+        self._receiving = Receiving(
+            handlers=handlers,
+            acknowledging=acknowledging,
+            ending=self._ending,
+            memory=memory,
+            pacing=self.pacing,
+            stalling=self._stalling,
+        )
 
     def restore(self, stored: Stored, now: float, *, removed: Collection[str] = ()) -> int:
         """Takes up what an earlier process left; before anything else, and once.
@@ -232,65 +237,7 @@ class Broker:
 
     def feed(self, connection: Connection, data: bytes, now: float) -> None:
         """Bytes came from the client."""
-        try:
-            packets = connection.decoder.feed(data)
-        except ProtocolError as error:
-            self.receive(connection, error.packets, now)
-            self._ending.violated(connection, error, now)
-        else:
-            self.receive(connection, packets, now)
-            pace = connection.pace
-            if pace is not None and pace.spend(len(packets), len(data), now):
-                self.pacing.slow(connection, now)
-        if connection.pubacks:
-            self._receive_pubacks(connection, now)
-        if connection.held:
-            connection.unhandled_bytes += len(data)
-        if connection.charged_buffers or connection.decoder.buffered_bytes or connection.held:
-            self._buffers_changed(connection, now)
-        self._stalling.resume(now)
-
-    def _receive_pubacks(self, connection: Connection, now: float) -> None:
-        """The PUBACKs at the end of what was fed, which stood behind its packets."""
-        identifiers, connection.pubacks[:] = connection.pubacks[:], []
-        if connection.state is not State.CONNECTED:
-            return
-        connection.last_received = now
-        try:
-            self._acknowledging.all_acknowledged(connection, identifiers, now)
-        except ProtocolError as error:
-            self._ending.violated(connection, error, now)
-
-    def _buffers_changed(self, connection: Connection, now: float) -> None:
-        if connection.state is State.CLOSED or self._memory.buffers_changed(connection):
-            return
-        words = "in the midst of a large packet while the server's memory is at its limit"
-        self._ending.close(connection, DisconnectReasonCode.QUOTA_EXCEEDED, words, now)
-
-    def receive(self, connection: Connection, packets: Sequence[Received], now: float) -> None:
-        """Whole packets came from the client. What breaks the protocol ends the connection."""
-        connection.last_received = now
-        handlers = self._handlers
-        for index, packet in enumerate(packets):
-            if connection.stalled or (not connection.v5 and self._stalling.must_wait(packet)):
-                if not connection.stalled:
-                    self._stalling.stall(connection)
-                connection.held += packets[index:]
-                return
-            if type(packet) not in connection.state.takes:
-                if connection.state is State.AUTHENTICATING:
-                    self._hold(connection, packets[index:], now)
-                    return
-                if connection.state is State.CLOSED:
-                    return
-                words = f"{type(packet).__name__} while {connection.state.label}"
-                self._ending.violated(connection, ProtocolError(words), now)
-                return
-            try:
-                handlers[type(packet)](connection, packet, now)
-            except ProtocolError as error:
-                self._ending.violated(connection, error, now)
-                return
+        self._receiving.feed(connection, data, now)
 
     def lost(self, connection: Connection, now: float, reason: str) -> None:
         """The network connection is gone without a DISCONNECT."""
@@ -309,7 +256,7 @@ class Broker:
             unwritten_bytes + connection.leaving_bytes + sum(map(len, connection.out))
         )
         if connection.buffered_bytes or connection.charged_buffers:
-            self._buffers_changed(connection, now)
+            self._receiving.buffers_changed(connection, now)
         if was_full and connection.buffered_bytes < limit and connection.session is not None:
             self._delivery.pump(connection.session, now)
 
@@ -385,16 +332,8 @@ class Broker:
         # [MQTT-3.12.4-1]
         self._delivery.turn.send(connection, _PINGRESP)
 
-    def _hold(self, connection: Connection, packets: Sequence[Received], now: float) -> None:
-        connection.held += packets
-        if len(connection.held) > _HELD_PACKETS:
-            error = ProtocolError(f"more than {_HELD_PACKETS} packets before CONNACK")
-            self._ending.violated(connection, error, now)
-
-    def _receive_held(self, connection: Connection, now: float) -> None:
-        held, connection.held = connection.held, []
-        connection.unhandled_bytes = 0
-        self.receive(connection, held, now)
+    def _go_on(self, connection: Connection, now: float) -> None:
+        self._receiving.go_on(connection, now)
 
 
 __all__ = ["Broker", "Connection", "Session", "Turn"]
