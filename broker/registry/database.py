@@ -87,9 +87,17 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that changes nothing, and sees one state."""
+        """A transaction that changes nothing, and sees one state.
+
+        What another program wrote that makes no sense is a RegistryError, too.
+        """
         with self.told("read"), self.engine.connect() as connection, connection.begin():
-            yield connection
+            try:
+                yield connection
+            except ValueError as problem:
+                raise RegistryError(
+                    f"registry {self.name} holds what makes no sense: {problem}"
+                ) from problem
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

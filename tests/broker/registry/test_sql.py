@@ -251,6 +251,22 @@ def test_changes_at_once_are_one_after_the_other(
     assert registry.changes(begun).names == frozenset({"d1"})
 
 
+def test_what_another_program_wrote_that_makes_no_sense_is_told(
+    registry: SqlRegistry, url: URL
+) -> None:
+    add(registry, "d1", credentials=(password("d/a"),))
+    registry.put_role("meter", Role(publish=Patterns(allow=("a",))))
+    database = Database(url)
+    with database.writing() as connection:
+        connection.execute(text("UPDATE credentials SET not_before = 2, not_after = 1"))
+        connection.execute(text("UPDATE role_filters SET filter = 'a/#/b'"))
+    database.close()
+    with pytest.raises(RegistryError, match="a validity must begin before it ends"):
+        registry.find_many(["d1"])
+    with pytest.raises(RegistryError, match="'#' must be a whole level"):
+        registry.rights()
+
+
 def test_an_error_changes_nothing(registry: SqlRegistry) -> None:
     add(registry, "d1")
     version = registry.changes(0).version
