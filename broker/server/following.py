@@ -70,6 +70,7 @@ class Following:
 
     Args:
       forget: is told by what changes proofs must not be remembered.
+      failed: gets an error that nobody foresaw: changes are not followed any more.
       wake: sees to it that what the core decided is done.
       wall: seconds since the epoch.
     """
@@ -80,6 +81,7 @@ class Following:
         core: Broker,
         *,
         forget: Callable[[DirectoryChanges], None],
+        failed: Callable[[RegistryError], None],
         wake: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         wall: Callable[[], float],
@@ -87,6 +89,7 @@ class Following:
         self._directory = directory
         self._core = core
         self._forget = forget
+        self._failed = failed
         self._wake = wake
         self._loop = loop
         self._wall = wall
@@ -104,6 +107,7 @@ class Following:
         """Begins with what came after that version of the directory."""
         self._version = version
         self._task = self._loop.create_task(self._follow())
+        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Asks no more."""
@@ -111,6 +115,14 @@ class Following:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # Who must go would stay for good.
+            problem = RegistryError(f"changes in the registry can't be followed: {error!r}")
+            problem.__cause__ = error
+            self._failed(problem)
 
     async def _follow(self) -> None:
         while True:

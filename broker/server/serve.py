@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,7 @@ class Server:
                 registry,
                 shell.core,
                 forget=authenticator.forget,
+                failed=partial(shell.fail, event="following_failed"),
                 wake=shell.heed,
                 loop=loop,
                 wall=time.time,

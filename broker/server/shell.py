@@ -202,7 +202,7 @@ class Shell:
         try:
             commit.result()
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing of the turn is durable
-            self._fail(error)
+            self.fail(error)
             return
         self.commit_durations.add(self.loop.time() - began)
         self._act(turn)
@@ -245,12 +245,14 @@ class Shell:
         )
         LOG.warning("%s: refused, %s", peer, reason, extra=extra)
 
-    def _fail(self, error: Exception) -> None:
-        """What the core has decided is not stored, so nobody may hear of it: everybody goes."""
+    def fail(self, error: Exception, *, event: str = "store_failed") -> None:
+        """Everybody goes: what the core has decided is not stored, so nobody may hear of it, or
+        something as bad.
+        """
         LOG.critical(
             "%s: nothing more is acknowledged, the broker ends",
             error,
-            extra=about("store_failed", reason=str(error)),
+            extra=about(event, reason=str(error)),
         )
         self.failed.set_exception(error)
         for protocol in list(self._protocols):

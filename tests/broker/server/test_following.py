@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -308,6 +308,21 @@ def test_a_registry_that_is_away_leaves_everyone_connected(
             time.sleep(1.2)
             assert published(client, "devices/d1/state") == 0x10
         assert goodbye(client).reason_str == "it is blocked"
+
+
+def test_a_defect_that_would_keep_changes_unseen_ends_the_broker(
+    broker: Running, registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(self: SqlRegistry, since: int) -> None:
+        raise ZeroDivisionError
+
+    with connected(broker) as client:
+        monkeypatch.setattr(SqlRegistry, "changes", defect)
+        eventually(broker.server.failed.done)
+        with suppress(ConnectionError):
+            assert client.next() is None
+    with pytest.raises(RegistryError, match="can't be followed: ZeroDivisionError"):
+        broker.server.failed.result()
 
 
 def test_a_registry_file_is_followed_too(start: Callable[..., Running], tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_every_counter_of_the_core_is_told_and_explained(running: Running) -> No
 
 def test_a_store_that_fails_is_no_health(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail() -> None:
-        running.server._shell._fail(StoreError("gone"))
+        running.server._shell.fail(StoreError("gone"))
 
     running.call(fail())
     eventually(lambda: got(running, "/healthz")[0] == 503)
