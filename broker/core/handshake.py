@@ -74,11 +74,13 @@ class Handshake:
         connection.maximum_packet_bytes = packet.max_packet_size
         connection.declines_reasons = not packet.request_problem_info
         connection.client_id = packet.client_id
-        if not packet.client_id and not connection.v5 and not packet.clean_start:
+        may_last = connection.v5 and self.limits.assign_lasting_client_ids
+        if not packet.client_id and not packet.clean_start and not may_last:
             # [MQTT-3.1.3-8]
+            wanted = "Clean Start" if connection.v5 else "clean session"
             raise Refused(
                 ConnAckReasonCode.CLIENT_ID_NOT_VALID,
-                "an empty client identifier needs clean session 1",
+                f"an empty client identifier needs {wanted} 1",
             )
         if "\0" in packet.client_id:
             # [MQTT-1.5.4-2]

@@ -227,6 +227,18 @@ def test_clients_without_an_identifier_get_one_of_their_own(version: ProtocolVer
     assert [client.payloads() for client in clients] == [[b"x"]] * 3
 
 
+@conforms(v5="3.1.3-8", v311="3.1.3-8")
+@both
+def test_an_identifier_is_assigned_to_who_begins_anew(version: ProtocolVersion) -> None:
+    client = answer_to(version, connect(version, 0x00, text(b"")))
+    assert int(client.one(ConnAckPacket).reason_code) == 0x85
+    assert client.closed is not None
+    assert answer_to(version, connect(version, 0x02, text(b""))).closed is None
+    lasting = House(assign_lasting_client_ids=True).open(version)
+    lasting.send_bytes(connect(version, 0x00, text(b"")))
+    assert (lasting.closed is None) == (version is V5)
+
+
 @conforms(
     v5="3.1.3-8 3.1.4-2 3.2.2-6 3.2.2-7 4.13.2-1", v311="3.1.3-7 3.1.3-8 3.1.3-9 3.2.2-4 3.2.2-5"
 )

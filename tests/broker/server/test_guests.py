@@ -47,7 +47,7 @@ def test_clients_without_credentials_are_the_service_that_the_listener_names(
 ) -> None:
     broker = guests(start, tmp_path)
     assert connack(broker, "guest-1") == 0
-    assert connack(broker, "") == 0
+    assert connack(broker, "", clean_start=True) == 0
     # They have its client identifiers, and nobody else's name.
     assert connack(broker, "d1") == 0x85
     assert connack(broker, "guest-1", username="guest") == 0x86
