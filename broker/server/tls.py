@@ -28,6 +28,7 @@ from OpenSSL import SSL
 
 from broker.config import ClientCertificates, Listener
 from broker.errors import ConfigError
+from broker.server.certificate_files import complaint
 from broker.server.layer import Layer
 
 CLIENT_CERTIFICATE = "client_certificate"
@@ -50,7 +51,7 @@ def tls_context(listener: Listener) -> SSL.Context:
     assert listener.certificate_file is not None
     assert listener.key_file is not None
     try:
-        # It says what is wrong in words, and asks for no passphrase at a terminal.
+        # It asks for no passphrase at a terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
             listener.certificate_file, listener.key_file, password=lambda: ""
         )
@@ -58,10 +59,8 @@ def tls_context(listener: Listener) -> SSL.Context:
         context.use_certificate_chain_file(str(listener.certificate_file))
         context.use_privatekey_file(str(listener.key_file))
     except (OSError, ssl.SSLError, SSL.Error) as error:
-        raise ConfigError(
-            f"certificate {listener.certificate_file} with key {listener.key_file} cannot be"
-            f" used: {error}"
-        ) from error
+        why = complaint(listener.certificate_file, listener.key_file) or error
+        raise ConfigError(f"certificate and key cannot be used: {why}") from error
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(_CIPHERS)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
