@@ -65,7 +65,7 @@ _MORE_EXAMPLES = {
     "listeners[].anonymous_beyond_loopback": True,
     "listeners[].ignore_credentials": True,
     "limits.refused_filters": ["#"],
-    "limits.assign_lasting_client_ids": True,
+    "limits.assign_lasting_client_ids": False,
     "limits.service_messages_per_second": 10_000,
     "limits.service_bytes_per_second": 10_485_760,
     "limits.memory_bytes": 1_073_741_824,

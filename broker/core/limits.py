@@ -104,8 +104,9 @@ class Limits:
       refused_filters: topic filters that nobody may subscribe to as they stand, whatever the share
         name; what they match is still to be had by others, as far as a role allows.
       assign_lasting_client_ids: whether a client of 5.0 may leave its identifier to the server
-        without Clean Start. 3.1.1 has no such clients: who forgets the assigned identifier finds
-        nothing again, and leaves another session behind each time.
+        without Clean Start, as the specification lets it. Who forgets the assigned identifier finds
+        nothing again, and leaves another session behind each time, until that expires; 3.1.1 has no
+        such clients.
       response_information: given to clients that ask for it (CONNACK: Response Information), with
         ``%client`` for the client identifier; None gives nothing.
       reveal_reasons: whether clients are told why: by reason strings, and by 0x87 (not authorized)
@@ -148,7 +149,7 @@ class Limits:
     memory_bytes: int | None = None
     queue_full: QueueFull = QueueFull.DROP_NEWEST
     refused_filters: tuple[str, ...] = ()
-    assign_lasting_client_ids: bool = False
+    assign_lasting_client_ids: bool = True
     response_information: str | None = None
     reveal_reasons: bool = True
 

@@ -228,7 +228,7 @@ def test_a_broker_that_does_not_answer_is_left(scripted: ScriptedBroker, publish
     assert peer.expect(AuthPacket).reason_code is AuthReasonCode.RE_AUTHENTICATE
     with pytest.raises(EOFError):
         peer.next()
-    assert publisher.counters["losses"] == 1
+    wait_until(lambda: publisher.counters["losses"] == 1, seconds=5, what="the loss")
 
 
 def test_a_password_that_can_t_be_read_meanwhile_leaves_the_connection_as_it_is(
