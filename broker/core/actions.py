@@ -97,14 +97,8 @@ class Turn:
     reads: list[Read] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(
-            self.dirty
-            or self.eager
-            or self.reads
-            or self.authentications
-            or self.closes
-            or self.notices
-        )
+        """Whether there is something that waits for the changes; what leaves early does not."""
+        return bool(self.dirty or self.reads or self.authentications or self.closes or self.notices)
 
     def send(self, connection: Connection, data: bytes) -> None:
         """Appends to what the connection's client is sent, after the commit."""

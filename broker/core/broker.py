@@ -310,8 +310,13 @@ class Broker:
 
     @property
     def has_work(self) -> bool:
-        """Whether ``take_turn`` has something to give."""
-        return bool(self._delivery.turn) or bool(self._journal)
+        """Whether ``take_turn`` has something to give that somebody waits for."""
+        return bool(self._delivery.turn)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether it may have something for the store, which can wait where nobody does."""
+        return bool(self._journal)
 
     def _connect(self, connection: Connection, packet: ConnectPacket, now: float) -> None:
         connection.v5 = connection.protocol is ProtocolVersion.V5

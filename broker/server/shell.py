@@ -6,7 +6,9 @@ acknowledgement leaves before what it speaks of is durable, and if that fails no
 
 A commit is made by a thread of its own while the loop goes on reading; what the core decides
 meanwhile waits and is the next commit. So the busier the broker, the more is in each. Messages
-that need not wait (see ``broker.core.actions``) are written in each turn of the loop.
+that need not wait (see ``broker.core.actions``) are written in each turn of the loop. What nobody
+waits for, such as that a message has arrived, is committed with what comes next or a little later:
+until then a crash brings the message again.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ from broker.store import SqliteStore
 from broker.store.examining import held_in_words
 
 LOG = logging.getLogger("broker")
+
+UNHURRIED_SECONDS = 0.02
+"""What nobody waits for is committed after so long."""
 
 
 class Shell:
@@ -69,6 +74,7 @@ class Shell:
         )
         self._flush_scheduled = False
         self._early_scheduled = False
+        self._unhurried: asyncio.TimerHandle | None = None
         self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._commit: asyncio.Future[None] | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
@@ -142,13 +148,16 @@ class Shell:
         """Sees to it that what the core decided is done in the next turn of the loop, or when the
         commit that is under way is done.
         """
-        if not self._flush_scheduled and self._commit is None and self.core.has_work:
-            self._flush_scheduled = True
-            if self._commit_delay_seconds:
-                self.loop.call_later(self._commit_delay_seconds, self._flush)
-            else:
-                self.loop.call_soon(self._flush)
-                return
+        if not self._flush_scheduled and self._commit is None:
+            if self.core.has_work:
+                self._flush_scheduled = True
+                if self._commit_delay_seconds:
+                    self.loop.call_later(self._commit_delay_seconds, self._flush)
+                else:
+                    self.loop.call_soon(self._flush)
+                    return
+            elif self._unhurried is None and self.core.has_changes:
+                self._unhurried = self.loop.call_later(UNHURRIED_SECONDS, self._flush)
         if not self._early_scheduled and self.core.has_early:
             self._early_scheduled = True
             self.loop.call_soon(self._write_early)
@@ -178,13 +187,19 @@ class Shell:
 
     async def _settle(self) -> None:
         """Does what the core decided, and what follows from it."""
-        while not self.failed.done() and (self._commit is not None or self.core.has_work):
+        core = self.core
+        while not self.failed.done() and (
+            self._commit is not None or core.has_work or core.has_early or core.has_changes
+        ):
             if self._commit is not None:
                 await asyncio.wait([self._commit])
             self._flush()
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        if self._unhurried is not None:
+            self._unhurried.cancel()
+            self._unhurried = None
         if self._commit is not None or self.failed.done():
             return
         turn = self.core.take_turn()

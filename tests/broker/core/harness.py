@@ -173,7 +173,7 @@ class House:
 
     def settle(self) -> None:
         """Does what the core decided until it has nothing more to say."""
-        while self.core.has_work:
+        while self.core.has_work or self.core.has_early or self.core.has_changes:
             turn = self.core.take_turn()
             if self.store is not None and turn.changes:
                 self.store.commit(turn.changes)

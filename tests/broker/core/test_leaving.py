@@ -105,6 +105,21 @@ def test_messages_leave_while_a_commit_is_under_way(
     assert house.core.has_work
 
 
+def test_nobody_waits_for_what_says_that_a_message_has_arrived(
+    house: House, lasting: Callable[[int], Client]
+) -> None:
+    reader, writer = lasting(1), house.connect("c2")
+    feed(writer, publish())
+    turn = house.core.take_turn()
+    for write in turn.early + turn.writes:
+        house.core.written(write.connection, 0, house.now)
+    feed(reader, PubAckPacket(1))
+    assert not house.core.has_work
+    assert house.core.has_changes
+    assert house.core.take_turn().changes.deliveries_gone == [1]
+    assert not house.core.has_changes
+
+
 def test_what_was_acknowledged_by_the_turn_s_end_is_never_written(
     house: House, lasting: Callable[[int], Client]
 ) -> None:
