@@ -109,6 +109,11 @@ class Following:
         self._task = self._loop.create_task(self._follow())
         self._task.add_done_callback(self._ended)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the directory could be read when it was last asked."""
+        return self._complaint is None
+
     async def stop(self) -> None:
         """Asks no more."""
         if self._task is not None:

@@ -6,7 +6,7 @@ tells of single ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -31,10 +31,11 @@ _DROPPED = "dropped_"
 
 
 class Metrics(Collector):
-    """Collects from a shell and its core."""
+    """Collects from a shell and its core. ``is_registry_readable`` is asked at each scrape."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, *, is_registry_readable: Callable[[], bool]) -> None:
         self._shell = shell
+        self._is_registry_readable = is_registry_readable
         self._core = shell.core
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -48,6 +49,11 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
         yield _gauge("info", "1, with the version.", 1, {"version": program_version()})
+        yield _gauge(
+            "registry_readable",
+            "1 while the registry can be read; 0: changes in it are not seen.",
+            int(self._is_registry_readable()),
+        )
         yield from self._counters()
         yield from self._listeners()
         yield from self._held()

@@ -63,7 +63,7 @@ class Server:
         self._config = config
         self._health = health
         self.health_url: str | None = None
-        health.metrics = Metrics(shell).answer
+        health.metrics = Metrics(shell, is_registry_readable=lambda: following.is_answered).answer
         shell.failed.add_done_callback(self._failed)
         self._system_topics = SystemTopics(shell)
         self._system_topics.tell_every(config.system_topics_seconds)

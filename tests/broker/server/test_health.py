@@ -137,6 +137,18 @@ def test_what_passes_is_counted(running: Running) -> None:
     eventually(lambda: figures(running)["connections", (listener,)] == 0)
 
 
+def test_a_registry_that_can_not_be_read_is_told_until_it_can(
+    running: Running, tmp_path: Path
+) -> None:
+    file = tmp_path / "registry0.yaml"
+    right = file.read_text()
+    assert figures(running)["registry_readable", ()] == 1
+    file.write_text("version: 1\ndevices: nobody\n")
+    eventually(lambda: figures(running)["registry_readable", ()] == 0)
+    file.write_text(right)
+    eventually(lambda: figures(running)["registry_readable", ()] == 1)
+
+
 def test_every_counter_of_the_core_is_told_and_explained(running: Running) -> None:
     _, text = got(running, "/metrics")
     for item in fields(Counters):
