@@ -11,16 +11,25 @@ Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None
 class Conversations:
     """Has ``converse`` speak with each that comes, while there are at most ``most``.
 
-    ``nobodys_fault``: errors that end a conversation without a word in the log.
+    ``nobodys_fault``: errors that end a conversation without a word in the log. ``gave_way``: where
+    it is given, the one that has lasted longest ends for who comes beyond ``most``, and this is told
+    of it; else who comes is sent away.
     """
 
     def __init__(
-        self, converse: Converse, *, most: int, nobodys_fault: tuple[type[Exception], ...]
+        self,
+        converse: Converse,
+        *,
+        most: int,
+        nobodys_fault: tuple[type[Exception], ...],
+        gave_way: Callable[[], None] | None = None,
     ) -> None:
         self._converse = converse
         self._most = most
         self._nobodys_fault = nobodys_fault
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._gave_way = gave_way
+        # The oldest first.
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -29,14 +38,22 @@ class Conversations:
         """Somebody has connected; for asyncio's servers."""
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        if self._gave_way is not None and len(self._tasks) >= self._most:
+            oldest = next(iter(self._tasks))
+            del self._tasks[oldest]
+            oldest.cancel()
+            self._gave_way()
+        self._tasks[task] = None
         try:
             if len(self._tasks) <= self._most:
                 await self._converse(reader, writer)
         except self._nobodys_fault:
             pass
+        except asyncio.CancelledError:
+            # Only from here. It goes no further: asyncio's streams would log it as an error.
+            pass
         finally:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             writer.close()
 
     async def close(self, server: asyncio.Server) -> None:

@@ -3,7 +3,8 @@
 ``/healthz``: 200 while the event loop turns and the store can be written. ``/readyz``: 200 while
 clients are taken; 503 before the listeners are open and from the moment on that the broker is to
 stop, until all clients were said goodbye to. HTTP is spoken by h11, one request a connection; how
-large a request may be, how long it may take and how many there may be at once is bounded.
+large a request may be, how long it may take and how many there may be at once is bounded. Whoever
+connects and asks nothing keeps no probe out: the oldest connection gives way to a new one.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ import h11
 
 from broker.errors import ListenError
 from broker.server.conversations import Conversations
+from broker.server.gathering import Gathered
+from broker.server.logs import about
 
 LOG = logging.getLogger("broker")
 
 LARGEST_REQUEST_BYTES = 8 * 1024
 REQUEST_SECONDS = 5.0
 CONNECTIONS = 32
+
+CROWDED_SECONDS = 60.0
+"""At most so often the log says that connections gave way to others."""
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -44,11 +50,15 @@ class Health:
         self.phase = Phase.STARTING
         self.metrics: Callable[[], tuple[str, bytes]] | None = None
         self._server: asyncio.Server | None = None
+        self._crowded = Gathered(_say_crowded, seconds=CROWDED_SECONDS)
         # Whoever asked has gone, is too slow, or speaks something else.
         self._conversations = Conversations(
             self._answer,
             most=CONNECTIONS,
             nobodys_fault=(ConnectionError, TimeoutError, h11.RemoteProtocolError),
+            # A request that has come whole is answered at once: who is old has sent none. Its
+            # answer, if it is on its way after all, is still written.
+            gave_way=self._crowded.note,
         )
 
     async def open(self, host: str, port: int) -> str:
@@ -69,6 +79,7 @@ class Health:
         if self._server is None:
             return
         await self._conversations.close(self._server)
+        self._crowded.stop()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(REQUEST_SECONDS):
@@ -123,3 +134,13 @@ class Health:
         else:
             return http.HTTPStatus.NOT_FOUND, _TEXT, b"/healthz, /readyz or /metrics\n"
         return (http.HTTPStatus.OK if ok else http.HTTPStatus.SERVICE_UNAVAILABLE), _TEXT, words
+
+
+def _say_crowded(count: int) -> None:
+    LOG.warning(
+        "health: %d connection%s that had asked nothing gave way to others: there were %d at once",
+        count,
+        "s" if count > 1 else "",
+        CONNECTIONS,
+        extra=about("health_crowded"),
+    )

@@ -7,6 +7,7 @@ import http.client
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -188,20 +189,41 @@ def test_what_is_no_request_is_refused(
     assert got(running, "/healthz")[0] == 200
 
 
-def test_those_who_say_nothing_are_few_and_do_not_stay(
+def test_those_who_say_nothing_do_not_stay(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conversations = running.server._health._conversations
-    monkeypatch.setattr(conversations, "_most", 2)
-    monkeypatch.setattr(health, "REQUEST_SECONDS", 3.0)
-    silent = [socket.create_connection(address(running), timeout=10) for _ in range(2)]
-    eventually(lambda: len(conversations) == 2)
-    with socket.create_connection(address(running), timeout=1) as third:
-        assert third.recv(1) == b"", "refused at once"
-    assert [each.recv(1) for each in silent] == [b"", b""], "after three seconds"
-    for each in silent:
-        each.close()
-    assert got(running, "/healthz")[0] == 200
+    monkeypatch.setattr(health, "REQUEST_SECONDS", 1.0)
+    with socket.create_connection(address(running), timeout=10) as silent:
+        assert silent.recv(1) == b""
+
+
+def test_those_who_say_nothing_give_way_to_who_asks_and_are_told_in_one_line(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(address(running), timeout=10))
+            for _ in range(health.CONNECTIONS)
+        ]
+        conversations = running.server._health._conversations
+        eventually(lambda: len(conversations) == health.CONNECTIONS)
+        for _ in range(3):
+            assert got(running, "/healthz") == (200, "ready\n")
+        # The first made room for the first probe; then there was room.
+        assert silent[0].recv(1) == b""
+        more = [
+            stack.enter_context(socket.create_connection(address(running), timeout=10))
+            for _ in range(5)
+        ]
+        assert silent[4].recv(1) == b"", "the oldest ones go"
+        for each in (silent[5], more[-1]):
+            each.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert each.recv(100).startswith(b"HTTP/1.1 200"), "the others stay"
+    told = [line for line in caplog.messages if line.startswith("health: 1 connection ")]
+    assert len(told) == 1
+    running.call(running.server._health.close())
+    assert any(line.startswith("health: 4 connections that") for line in caplog.messages)
+    assert [each.message for each in caplog.records if each.name == "asyncio"] == []
 
 
 def test_an_address_that_is_taken_ends_the_start(start: Callable[..., Running]) -> None:
