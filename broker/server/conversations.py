@@ -12,8 +12,8 @@ class Conversations:
     """Has ``converse`` speak with each that comes, while there are at most ``most``.
 
     ``nobodys_fault``: errors that end a conversation without a word in the log. ``gave_way``: where
-    it is given, the one that has lasted longest ends for who comes beyond ``most``, and this is told
-    of it; else who comes is sent away.
+    it is given, the one that has lasted longest ends for who comes beyond ``most``, and this is
+    told of it; else who comes is sent away.
     """
 
     def __init__(
