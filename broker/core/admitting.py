@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mqtt5 import ConnAckReasonCode, DisconnectReasonCode
 
 from broker.auth.identity import Login
+from broker.auth.principal import Principal
 from broker.core.actions import Notice, Turn
 from broker.core.authenticating import Authenticating, Unproved
 from broker.core.connection import Connection, Exchange, State
@@ -145,8 +146,8 @@ class Admitting:
     ) -> None:
         """A connected client is somebody with other rights from now on; ``until``: as at its login.
 
-        What it may not have any more ends: subscriptions, a will, the connection where not even
-        its client identifier is its own.
+        What it may not have any more ends: a will, the connection where not even its client
+        identifier is its own. Its subscriptions sleep.
         """
         session = connection.session
         if session is None:
@@ -158,10 +159,15 @@ class Admitting:
         connection.login = login
         connection.principal = principal
         self._memory.forget_rights(connection)
-        self._subscribing.drop_forbidden(session, principal)
+        self._subscribing.suit(session, principal, now)
         if connection.will is not None and not principal.may_leave_will(connection.will.topic):
             self._drop_will(connection)
         self._liveness.login_ends(connection, until)
+
+    def suit_away(self, session: Session, principal: Principal, now: float) -> None:
+        """The same of a session whose client is away."""
+        if session.connection is None:
+            self._subscribing.suit(session, principal, now)
 
     def expel(self, connection: Connection, reason: str, now: float) -> None:
         """A client that was let in must go: what it proved proves nothing any more (0x87)."""

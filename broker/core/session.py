@@ -61,6 +61,7 @@ class Outgoing:
 class Session:
     """State kept for one client identifier.
 
+    ``asleep``: subscriptions that its owner may not have now; they get nothing.
     ``unacknowledged``: PUBLISH sent on this connection, by packet identifier, in order of sending.
     ``resend``: PUBLISH sent on an earlier connection and not yet again on this one.
     ``released``: QoS 2, PUBREC received and PUBREL sent, waiting for PUBCOMP.
@@ -72,6 +73,7 @@ class Session:
     """
 
     __slots__ = (
+        "asleep",
         "budget",
         "client_id",
         "connection",
@@ -108,6 +110,7 @@ class Session:
         self.expiry_seconds = 0
         self.expiry_timer: Timer | None = None
         self.subscriptions: dict[str, Subscription] = {}
+        self.asleep: dict[str, Subscription] = {}
         self.groups: dict[str, ShareGroup] = {}
         self.unacknowledged: dict[int, Outgoing] = {}
         self.resend: dict[int, Outgoing] = {}

@@ -69,7 +69,7 @@ class Sessions:
             if session.expiry_timer is not None:
                 session.expiry_timer.cancel()
                 session.expiry_timer = None
-            self._subscribing.drop_forbidden(session, principal)
+            self._subscribing.suit(session, principal, now)
         self._wills.dropped(connection.client_id)
         session.connection = connection
         for group in session.groups.values():

@@ -93,6 +93,9 @@ class Subscribing:
         assert session is not None
         codes = []
         for topic_filter in [_parse(pattern) for pattern in packet.patterns]:
+            if self._forget_asleep(session, str(topic_filter)):
+                codes.append(UnsubAckReasonCode.SUCCESS)
+                continue
             if str(topic_filter) not in session.subscriptions:
                 codes.append(UnsubAckReasonCode.NO_SUBSCRIPTION_EXISTED)
                 continue
@@ -109,29 +112,29 @@ class Subscribing:
         session = subscription.session
         if text not in session.subscriptions:
             self._budget.charge(subscription_bytes(text))
-        session.subscriptions[text] = subscription
-        group = self._subscriptions.add(subscription)
-        if group is not None:
-            session.groups[text] = group
-        return group
+        return self._enter(session, text, subscription)
 
-    def drop_forbidden(self, session: Session, principal: Principal) -> None:
-        """Ends the subscriptions of a resumed session that its owner may no longer have."""
+    def suit(self, session: Session, principal: Principal, now: float) -> None:
+        """Subscriptions that the session's owner may not have fall asleep: they get nothing.
+
+        Should it ever have the right again they are there as before: a client that finds its
+        session has no reason to subscribe anew, and would be deaf after somebody's mistake.
+        """
         for text, subscription in list(session.subscriptions.items()):
             if principal.may_subscribe(subscription.topic_filter):
                 continue
-            _, group = self._remove(session, text)
+            del session.subscriptions[text]
+            session.groups.pop(text, None)
+            session.asleep[text] = subscription
+            group = self._subscriptions.remove(subscription)
             if group is not None and not group.members:
-                self._delivery.abandon(group)
-            words = f"subscription to {text!r} ended: not allowed any more"
-            notice = Notice(
-                client_id=session.client_id,
-                text=words,
-                event="subscription_ended",
-                reason="not allowed any more",
-                warning=True,
-            )
-            self._delivery.turn.notices.append(notice)
+                self._delivery.keep_for(session, group, subscription, now)
+            self._tell(session, f"subscription to {text!r} sleeps: not allowed any more")
+        for text, subscription in list(session.asleep.items()):
+            if principal.may_subscribe(subscription.topic_filter):
+                del session.asleep[text]
+                self._enter(session, text, subscription)
+                self._tell(session, f"subscription to {text!r} holds again: allowed", sleeps=False)
 
     def end(self, session: Session, now: float) -> None:
         """The session ends: its subscriptions go, its shared messages go to other members."""
@@ -140,7 +143,10 @@ class Subscribing:
             group = self._subscriptions.remove(subscription)
             if group is not None and not group.members:
                 self._delivery.abandon(group)
+        for text in list(session.asleep):
+            self._budget.charge(-subscription_bytes(text))
         session.subscriptions.clear()
+        session.asleep.clear()
         session.groups.clear()
         self._delivery.hand_on(session, now)
 
@@ -204,13 +210,16 @@ class Subscribing:
                     warning=True,
                 )
             )
+            # It knows now that it has none.
+            self._forget_asleep(session, text)
             if self.limits.reveal_reasons:
                 return SubAckReasonCode.NOT_AUTHORIZED
             return SubAckReasonCode.UNSPECIFIED_ERROR
         if len(topic_filter.levels) > self.limits.topic_levels:
             return SubAckReasonCode.TOPIC_FILTER_INVALID
         if text not in session.subscriptions and (
-            len(session.subscriptions) >= self.limits.subscriptions_per_session
+            len(session.subscriptions) + len(session.asleep)
+            >= self.limits.subscriptions_per_session
             or self._budget.memory_is_full
         ):
             return SubAckReasonCode.QUOTA_EXCEEDED
@@ -222,9 +231,35 @@ class Subscribing:
             retain_as_published=item.retain_as_published,
             identifier=identifier,
         )
+        self._forget_asleep(session, text)
         self.add(subscription)
         self._journal.subscribed(session, text)
         return SubAckReasonCode(int(item.max_qos))
+
+    def _enter(self, session: Session, text: str, subscription: Subscription) -> ShareGroup | None:
+        session.subscriptions[text] = subscription
+        group = self._subscriptions.add(subscription)
+        if group is not None:
+            session.groups[text] = group
+        return group
+
+    def _forget_asleep(self, session: Session, text: str) -> bool:
+        """Whether there was one."""
+        if session.asleep.pop(text, None) is None:
+            return False
+        self._budget.charge(-subscription_bytes(text))
+        self._journal.unsubscribed(session, text)
+        return True
+
+    def _tell(self, session: Session, text: str, *, sleeps: bool = True) -> None:
+        notice = Notice(
+            client_id=session.client_id,
+            text=text,
+            event="subscription_sleeps" if sleeps else "subscription_holds",
+            reason="not allowed any more" if sleeps else "allowed again",
+            warning=sleeps,
+        )
+        self._delivery.turn.notices.append(notice)
 
     def _remove(self, session: Session, text: str) -> tuple[Subscription, ShareGroup | None]:
         subscription = session.subscriptions.pop(text)

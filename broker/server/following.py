@@ -34,7 +34,7 @@ from broker.auth.identity import (
     Identity,
     Login,
 )
-from broker.auth.principal import Rights
+from broker.auth.principal import Principal, Rights
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.session import Session
@@ -100,6 +100,8 @@ class Following:
         self._looked_up: set[Connection] = set()
         self._to_regrant: set[Connection] = set()
         self._maybe_removed = _NOTHING
+        # What the last process had may have changed while there was none.
+        self._unsuited = DirectoryChanges(version=0, names=None)
         self._complaint: str | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -165,6 +167,8 @@ class Following:
             await self._regrant()
         if self._maybe_removed:
             await self._remove()
+        if self._unsuited:
+            await self._suit_those_away()
 
     async def _look_up_all(self, due: Sequence[Connection]) -> None:
         by_name: dict[str, list[Connection]] = {}
@@ -193,6 +197,30 @@ class Following:
         self._maybe_removed = _NOTHING
         sessions = [each for each in self._core.sessions if each.owner in removed]
         await self._in_slices(sessions, self._end_if_away)
+
+    async def _suit_those_away(self) -> None:
+        """Subscriptions of those who are away, and may have other rights by now."""
+        names = None if self._unsuited.roles else self._unsuited.names
+        sessions: dict[str, list[Session]] = {}
+        for each in self._core.sessions:
+            has_any = each.subscriptions or each.asleep
+            if each.connection is None and has_any and (names is None or each.owner in names):
+                sessions.setdefault(each.owner, []).append(each)
+        left = iter(sorted(sessions))
+        while some := list(islice(left, _NAMES_AT_ONCE)):
+            known = await self._loop.run_in_executor(self._threads, self._ask, some)
+            concerned = [
+                (each, identity.principal)
+                for name, identity in known.identities.items()
+                for each in sessions[name]
+            ]
+            await self._in_slices(concerned, self._suit)
+        self._unsuited = _NOTHING
+
+    def _suit(self, concerned: tuple[Session, Principal]) -> None:
+        session, principal = concerned
+        if self._core.sessions.get(session.client_id) is session:
+            self._core.admitting.suit_away(session, principal, self._loop.time())
 
     def _end_if_away(self, session: Session) -> None:
         if session.connection is None and self._core.sessions.get(session.client_id) is session:
@@ -236,6 +264,7 @@ class Following:
         self._changed |= changes
         if changes.names != frozenset():
             self._maybe_removed |= changes
+        self._unsuited |= changes
 
     def _due(self) -> list[Connection]:
         """Who is connected, is one of those, and wasn't looked up since."""

@@ -250,7 +250,7 @@ def other_bytes(core: Broker) -> int:
     size += sum(400 * len(item.permitted) for item in core.connections)
     for session in core.sessions:
         size += 2_200 + 100 * len(session.received)
-        size += sum(map(subscription_bytes, session.subscriptions))
+        size += sum(map(subscription_bytes, session.subscriptions | session.asleep))
     for message in core.retained.walk(topics.TopicFilter("#")):
         size += message.size + levels_bytes(message.topic)
     holders = [out.message for session in core.sessions for out in waiting_for(session)]

@@ -220,8 +220,8 @@ def test_a_resumed_session_keeps_only_the_subscriptions_that_its_owner_may_still
     assert second.payloads() == [b"allowed"]
     ended = [notice for notice in house.notices if "not allowed any more" in notice]
     assert ended == [
-        "c1: subscription to 'b' ended: not allowed any more",
-        "c1: subscription to '$share/g/b' ended: not allowed any more",
+        "c1: subscription to 'b' sleeps: not allowed any more",
+        "c1: subscription to '$share/g/b' sleeps: not allowed any more",
     ]
 
 

@@ -131,6 +131,41 @@ def test_who_is_removed_must_go(broker: Running, registry: SqlRegistry) -> None:
         assert goodbye(client).reason_str == "it was removed from the registry"
 
 
+def test_a_right_that_is_taken_from_who_is_away_is_gone_and_comes_back_with_the_role(
+    broker: Running, registry: SqlRegistry
+) -> None:
+    wanted = "devices/d1/commands/#"
+    listens, is_deaf = (Role(subscribe=Patterns(allow=(each,))) for each in (wanted, "other/#"))
+    registry.put_role("listener", listens)
+    changed(registry, "d1", role="listener")
+    registry.put_role("writer", Role(publish=Patterns(allow=("devices/#",))))
+    writer = Entry(
+        name="w",
+        kind=PrincipalKind.SERVICE,
+        role="writer",
+        client_id_prefix="w",
+        credentials=(password("w/1"),),
+    )
+    registry.edit("w", lambda _: writer)
+    lasting: dict[str, Any] = {"clean_start": False, "session_expiry_interval": 60}
+    with connected(broker, **lasting) as client:
+        assert subscribed(client, wanted) < NOT_AUTHORIZED
+    with connected(broker, name="w") as client:
+        assert published(client, "devices/d1/commands/before") == 0
+        registry.put_role("listener", is_deaf)
+        time.sleep(SECOND)
+        assert published(client, "devices/d1/commands/meanwhile") == 0x10
+        registry.put_role("listener", listens)
+        time.sleep(SECOND)
+        assert published(client, "devices/d1/commands/after") == 0
+    with connected(broker, **lasting) as client:
+        came = [client.next() for _ in range(2)]
+        assert [packet.topic for packet in came if isinstance(packet, PublishPacket)] == [
+            "devices/d1/commands/before",
+            "devices/d1/commands/after",
+        ]
+
+
 def test_a_credential_that_is_taken_away_ends_its_connection_and_no_other(
     broker: Running, registry: SqlRegistry
 ) -> None:
