@@ -62,7 +62,7 @@ run: $(STAMP) prism
 
 test: $(STAMP) prism
 	@$(BIN)/python -m pytest -m "not faults and not kills and not flink and not image" \
-	  --numprocesses $(JOBS) --dist loadfile $(TESTS)
+	  --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 fuzz: $(STAMP)
 	@for target in codec core; do \
