@@ -287,6 +287,16 @@ def read_validity(
     return validity
 
 
+def text_of(file: Path) -> str:
+    """Read a file; end the program if it can't be read as UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        fail(f"{file} is no text in UTF-8", status=WRONG)
+    except OSError as error:
+        fail(f"{file} can't be read: {error.strerror}", status=WRONG)
+
+
 def _put(
     url: str, name: str, credential: "Credential", issued: "Issued | None", out: Path | None
 ) -> None:
@@ -329,7 +339,7 @@ def _public(file: Path, name: str, validity: "Validity") -> "Credential":
     from broker.registry.issuing import from_public
 
     try:
-        return from_public(_text(file), name, validity=validity)
+        return from_public(text_of(file), name, validity=validity)
     except ValueError as error:
         fail(f"--public {file}: {error}", status=WRONG)
 
@@ -343,10 +353,10 @@ def _signer(certificate: Path | None, key: Path | None) -> "Signer | None":
     if certificate is None or key is None:
         fail("--ca-certificate and --ca-key go together", status=WRONG)
     try:
-        text = check_authority(_text(certificate))
+        text = check_authority(text_of(certificate))
     except ValueError as error:
         fail(f"--ca-certificate: {certificate} {error}", status=WRONG)
-    return Signer(certificate=text, key=_text(key))
+    return Signer(certificate=text, key=text_of(key))
 
 
 def _warn_of_authorities(gone: "Credential", authorities: "Sequence[Authority]") -> None:
@@ -357,7 +367,8 @@ def _warn_of_authorities(gone: "Credential", authorities: "Sequence[Authority]")
         names = " or ".join(sorted(each.id for each in authorities))
         typer.echo(
             f"warning: if the authority {names} has signed {gone.id}, it still connects by that,"
-            " until it is on the authority's revocation list or the device is blocked",
+            " until it is on the authority's revocation list (`mqttbeam devices authorities set`)"
+            " or the device is blocked",
             err=True,
         )
 
@@ -365,16 +376,7 @@ def _warn_of_authorities(gone: "Credential", authorities: "Sequence[Authority]")
 def _password(file: str) -> str:
     try:
         # In bytes: in some locales Python would take what is no UTF-8, too.
-        text = sys.stdin.buffer.read().decode() if file == "-" else _text(Path(file))
+        text = sys.stdin.buffer.read().decode() if file == "-" else text_of(Path(file))
     except UnicodeDecodeError:
         fail("standard input is no text in UTF-8", status=WRONG)
     return text.removesuffix("\n")
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        fail(f"{file} is no text in UTF-8", status=WRONG)
-    except OSError as error:
-        fail(f"{file} can't be read: {error.strerror}", status=WRONG)

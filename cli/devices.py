@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import credentials
+from cli import authorities, credentials
 from cli.credentials import PASSWORD_FILE, Kind, make
 from cli.local import fail
 from cli.output import say
@@ -56,6 +56,7 @@ app = typer.Typer(
     help="Devices and services that may connect, in a registry that is a database.",
 )
 app.add_typer(credentials.app, name="credentials")
+app.add_typer(authorities.app, name="authorities")
 app.command("rotate", epilog=credentials.ROTATE_EXAMPLE)(credentials.rotate)
 
 ROLE = typer.Option(help="What it may do: a standard role, or one of the registry.")

@@ -183,10 +183,15 @@ def _loaded(
     issuer = x509.load_pem_x509_certificate(pem.encode())
     if revocation_list is None:
         return issuer, None
-    revoked = x509.load_pem_x509_crl(revocation_list.encode())
+    return issuer, read_revocation_list(issuer, revocation_list)
+
+
+def read_revocation_list(issuer: x509.Certificate, pem: str) -> x509.CertificateRevocationList:
+    """An authority's list. Raises ValueError: it is none, or not its own."""
+    revoked = x509.load_pem_x509_crl(pem.encode())
     if revoked.issuer != issuer.subject or not revoked.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]  # a key that can't sign lists is False, too
-        raise ValueError("the revocation list is not signed by the authority")
-    return issuer, revoked
+        raise ValueError("is not signed by the authority")
+    return revoked
 
 
 def _is_valid(certificate: x509.Certificate, now: float) -> bool:

@@ -85,6 +85,21 @@ def put_authority(written: Change, name: str, authority: Authority | None) -> No
     written.about(Subject.AUTHORITY, name)
 
 
+def edit_authority(
+    written: Change, name: str, change: Callable[[Authority], Authority]
+) -> Authority:
+    """Writes what ``change`` makes of a CA that is there."""
+    kept = queries.authorities(written.connection)
+    if name not in kept:
+        names = ", ".join(sorted(kept)) or "none at all"
+        raise RegistryError(f"there is no authority {name!r}; the registry has: {names}")
+    after = change(kept[name])
+    if after != kept[name]:
+        write_authorities(written.connection, {name: after})
+        written.about(Subject.AUTHORITY, name)
+    return after
+
+
 def take_in(written: Change, content: Content, *, instead: bool) -> None:
     """Writes a whole registry over what is there, or in place of it."""
     connection = written.connection

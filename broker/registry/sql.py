@@ -174,6 +174,15 @@ class SqlRegistry:
         with self._database.changing() as written:
             editing.put_authority(written, name, authority)
 
+    def edit_authority(self, name: str, change: Callable[[Authority], Authority]) -> Authority:
+        """Changes a CA that is there: nobody changes it at the same time. Returns what it is now.
+
+        Raises:
+          RegistryError: there is none of that name. Also what ``change`` raises.
+        """
+        with self._database.changing() as written:
+            return editing.edit_authority(written, name, change)
+
     def take_in(self, content: Content, *, instead: bool = False) -> None:
         """Adds all of ``content``, in place of what has the same names.
 

@@ -116,7 +116,9 @@ def _registry(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]
         yield found(name, "the registry", f"{count} devices and services")
         with closing(open_registry(file=file, url=url)) as registry:
             yield from _anonymous(config, name, registry)
-            yield from _revocation_lists(name, registry.authorities(), now)
+            yield from _revocation_lists(
+                name, registry.authorities(), now, is_database=url is not None
+            )
 
 
 def _decoys(config: BrokerConfig) -> Iterator[Finding]:
@@ -147,12 +149,14 @@ def _anonymous(config: BrokerConfig, name: str, registry: Directory) -> Iterator
 
 
 def _revocation_lists(
-    name: str, authorities: Sequence[Authority], now: datetime.datetime
+    name: str, authorities: Sequence[Authority], now: datetime.datetime, *, is_database: bool
 ) -> Iterator[Finding]:
     """Whether the lists hold: by one that is out of date nobody of its authority gets in."""
     for authority in authorities:
         if authority.revocation_list is None:
             continue
+        command = f"mqttbeam devices authorities set {authority.id} --revocation-list ca.crl"
+        renewal = command + " --registry URL" if is_database else None
         looked_at = f"revocation list of authority {authority.id!r}"
         try:
             ends = x509.load_pem_x509_crl(authority.revocation_list.encode()).next_update_utc
@@ -167,6 +171,7 @@ def _revocation_lists(
                 looked_at,
                 f"it is out of date since {ends:%Y-%m-%d %H:%M} UTC: all certificates of this"
                 " authority are refused; give its new list",
+                renewal,
             )
         elif ends - now < LIST_ENDS_SOON:
             yield warned(
@@ -174,6 +179,7 @@ def _revocation_lists(
                 looked_at,
                 f"it ends at {ends:%Y-%m-%d %H:%M} UTC, and then all certificates of this"
                 " authority are refused; give its new list",
+                renewal,
             )
         else:
             yield found(name, looked_at, f"until {ends:%Y-%m-%d %H:%M} UTC")

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from broker.auth import identity
 from broker.core.limits import Limits
 from broker.registry import Service, generate
+from broker.registry.registry_url import registry_url
+from broker.registry.sql import SqlRegistry
 from broker.server import open_files
 from broker.server.checking import check
 from localcloud.endpoints import free_ports
@@ -146,6 +149,20 @@ def test_a_revocation_list_that_ends_is_told_with_its_day(tmp_path: Path) -> Non
     assert (soon, words[:12]) == (Outcome.WARNING, "it ends at 2")
     late, words = outcome(NOW + timedelta(hours=2))
     assert (late, words[:24]) == (Outcome.FAILED, "it is out of date since ")
+
+
+def test_the_command_that_gives_a_database_its_new_list_is_named(tmp_path: Path) -> None:
+    issuer = Issuer(now=NOW.replace(microsecond=0))
+    site = identity.Authority(id="site", pem=issuer.pem, revocation_list=issuer.revocation_list())
+    registry = SqlRegistry(registry_url("sqlite:///registry.db", folder=tmp_path))
+    registry.put_authority("site", site)
+    registry.close()
+    text = 'listeners: [{port: 0}]\nregistry: {url: "sqlite:///registry.db"}\n'
+    for now in (NOW, NOW + timedelta(hours=2)):
+        (one,) = [each for each in looked(tmp_path, text, now) if "revocation" in each.asked]
+        assert one.command == (
+            "mqttbeam devices authorities set site --revocation-list ca.crl --registry URL"
+        )
 
 
 def test_what_is_missing_is_warned_of(tmp_path: Path) -> None:
