@@ -169,6 +169,7 @@ class Broker:
             connect_timeout_seconds=limits.connect_timeout_seconds,
             timers=self._timers,
             counters=self.counters,
+            turn=turn,
             end=self._ending.close,
         )
         self.pacing = Pacing(limits=limits, turn=turn, timers=self._timers, counters=self.counters)

@@ -17,6 +17,11 @@ class Counters:
 
     connections_accepted: int = counted("CONNECTs that were answered with success.")
     connections_refused: int = counted("CONNECTs that were answered with a refusal.")
+    connections_over_limit: int = counted(
+        "Connections that were closed at once because as many as limits.connections or"
+        " limits.connections_per_address allows were open."
+    )
+    connect_timeouts: int = counted("Connections that were closed because no CONNECT came in time.")
     sessions_taken_over: int = counted(
         "Connections that ended because another one came with their client identifier."
     )

@@ -6,12 +6,16 @@ from collections.abc import Callable
 
 from mqtt5 import DisconnectReasonCode
 
+from broker.core.actions import Turn
 from broker.core.connection import Connection, State
 from broker.core.counters import Counters
 from broker.core.timers import Timers
 
 _KEEP_ALIVE_GRACE = 1.5
 """[MQTT-3.1.2-22]"""
+
+CONNECT_TIMEOUT = "connect_timeout"
+"""The notice's event; there may be one for each connection that anybody opens."""
 
 EndConnection = Callable[[Connection, DisconnectReasonCode, str, float], None]
 
@@ -25,11 +29,13 @@ class Liveness:
         connect_timeout_seconds: float,
         timers: Timers,
         counters: Counters,
+        turn: Turn,
         end: EndConnection,
     ) -> None:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._timers = timers
         self._counters = counters
+        self._turn = turn
         self._end = end
 
     def await_connect(self, connection: Connection, now: float) -> None:
@@ -88,7 +94,15 @@ class Liveness:
 
     def _connect_timeout(self, connection: Connection, now: float) -> None:
         if connection.state is State.AWAITING_CONNECT:
+            self._counters.connect_timeouts += 1
             reason = f"no CONNECT within {self._connect_timeout_seconds:g} s"
+            self._turn.notice(
+                connection,
+                f"closed, {reason}",
+                event=CONNECT_TIMEOUT,
+                reason=reason,
+                warning=True,
+            )
             self._end(connection, DisconnectReasonCode.MAX_CONNECT_TIME, reason, now)
 
     def _watch(self, connection: Connection) -> None:

@@ -22,14 +22,14 @@ class Conversations:
         *,
         most: int,
         nobodys_fault: tuple[type[Exception], ...],
-        gave_way: Callable[[], None] | None = None,
+        gave_way: Callable[[asyncio.StreamWriter], None] | None = None,
     ) -> None:
         self._converse = converse
         self._most = most
         self._nobodys_fault = nobodys_fault
         self._gave_way = gave_way
         # The oldest first.
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -40,10 +40,9 @@ class Conversations:
         assert task is not None
         if self._gave_way is not None and len(self._tasks) >= self._most:
             oldest = next(iter(self._tasks))
-            del self._tasks[oldest]
+            self._gave_way(self._tasks.pop(oldest))
             oldest.cancel()
-            self._gave_way()
-        self._tasks[task] = None
+        self._tasks[task] = writer
         try:
             if len(self._tasks) <= self._most:
                 await self._converse(reader, writer)

@@ -21,6 +21,7 @@ from broker.errors import ListenError
 from broker.server.conversations import Conversations
 from broker.server.gathering import Gathered
 from broker.server.logs import about
+from broker.server.proxied import origin_of
 
 LOG = logging.getLogger("broker")
 
@@ -58,7 +59,7 @@ class Health:
             nobodys_fault=(ConnectionError, TimeoutError, h11.RemoteProtocolError),
             # A request that has come whole is answered at once: who is old has sent none. Its
             # answer, if it is on its way after all, is still written.
-            gave_way=self._crowded.note,
+            gave_way=lambda writer: self._crowded.note(str(origin_of(writer.transport))),
         )
 
     async def open(self, host: str, port: int) -> str:
@@ -136,11 +137,13 @@ class Health:
         return (http.HTTPStatus.OK if ok else http.HTTPStatus.SERVICE_UNAVAILABLE), _TEXT, words
 
 
-def _say_crowded(count: int) -> None:
+def _say_crowded(count: int, last: str) -> None:
     LOG.warning(
-        "health: %d connection%s that had asked nothing gave way to others: there were %d at once",
+        "health: %d connection%s that had asked nothing gave way to others, the last from %s:"
+        " there were %d at once",
         count,
         "s" if count > 1 else "",
+        last,
         CONNECTIONS,
-        extra=about("health_crowded"),
+        extra=about("health_crowded", peer=last),
     )

@@ -27,8 +27,10 @@ from broker.core.actions import Notice, Turn, Write
 from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
+from broker.core.liveness import CONNECT_TIMEOUT
 from broker.core.restoring import owners
 from broker.server.client import ClientProtocol
+from broker.server.gathering import Doorkeeper, Unwelcome
 from broker.server.logins import Logins
 from broker.server.logs import about, log_notice
 from broker.server.measuring import Durations, LoopLag, Traffic
@@ -91,6 +93,7 @@ class Shell:
         self.hear: Callable[[Notice], None] = lambda notice: None
         self._protocols: set[ClientProtocol] = set()
         self._sites: Counter[bytes] = Counter()
+        self._doorkeeper = Doorkeeper()
 
     async def take_up(self, removed: Callable[[Collection[str]], Collection[str]]) -> None:
         """Takes up what the store holds. By a thread of its own: probes are answered meanwhile.
@@ -126,11 +129,13 @@ class Shell:
         """A connection was made. None where there are as many as are allowed."""
         limits, peer, site = self.core.limits, protocol.origin, site_of(protocol.origin.host)
         if len(self._protocols) >= limits.connections:
-            self._refuse(protocol, f"{len(self._protocols)} connections are open")
+            reason = f"{len(self._protocols)} connections are open"
+            self._refuse(protocol, reason, limit="connections")
             return None
         # This machine's own, or a proxy's that does not say who is behind it, are everybody's.
         if self._sites[site] >= limits.connections_per_address and not is_loopback(peer.host):
-            self._refuse(protocol, f"{self._sites[site]} connections are open from there")
+            reason = f"{self._sites[site]} connections are open from there"
+            self._refuse(protocol, reason, limit="connections_per_address")
             return None
         self._protocols.add(protocol)
         self._sites[site] += 1
@@ -191,6 +196,7 @@ class Shell:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self.lag.stop()
+        self._doorkeeper.stop()
         self._logins.stop()
         self._committing.shutdown()
 
@@ -259,17 +265,38 @@ class Shell:
         for authentication in turn.authentications:
             self._logins.authenticate(authentication)
         for notice in turn.notices:
-            log_notice(LOG, notice)
+            self._log(notice)
             self.hear(notice)
         self._arm()
         self.wake()
 
-    def _refuse(self, protocol: ClientProtocol, reason: str) -> None:
-        peer = str(protocol.origin)
-        extra = about(
-            "connection_refused", peer=peer, listener=protocol.listener_name, reason=reason
+    def _log(self, notice: Notice) -> None:
+        if notice.event != CONNECT_TIMEOUT:
+            log_notice(LOG, notice)
+            return
+        connection = notice.connection
+        assert connection is not None
+        protocol = connection.transport
+        assert isinstance(protocol, ClientProtocol)
+        one = Unwelcome(
+            event=notice.event,
+            peer=connection.peer,
+            listener=protocol.listener_name,
+            text=notice.text,
+            reason=notice.reason,
         )
-        LOG.warning("%s: refused, %s", peer, reason, extra=extra)
+        self._doorkeeper.note(notice.event, one)
+
+    def _refuse(self, protocol: ClientProtocol, reason: str, *, limit: str) -> None:
+        self.core.counters.connections_over_limit += 1
+        one = Unwelcome(
+            event="connection_refused",
+            peer=str(protocol.origin),
+            listener=protocol.listener_name,
+            text=f"refused by limits.{limit}, {reason}",
+            reason=reason,
+        )
+        self._doorkeeper.note(limit, one)
 
     def fail(self, error: Exception, *, event: str = "store_failed") -> None:
         """Everybody goes: what the core has decided is not stored, so nobody may hear of it, or

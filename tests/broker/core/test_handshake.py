@@ -63,6 +63,8 @@ def test_a_client_that_sends_no_connect_is_closed_in_time() -> None:
     assert client.closed is None
     house.wait(0.2)
     assert client.closed == "no CONNECT within 3 s"
+    assert house.core.counters.connect_timeouts == 1
+    assert [line for line in house.notices if line.endswith(": closed, no CONNECT within 3 s")]
 
 
 @pytest.mark.parametrize("protocol", [V311, V5])

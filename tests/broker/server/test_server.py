@@ -179,22 +179,41 @@ def test_without_a_registry_nobody_gets_in(start: Callable[..., Running]) -> Non
             assert client.next() is None
 
 
-def test_a_connection_beyond_the_limit_is_closed(start: Callable[..., Running]) -> None:
+def test_connections_beyond_the_limit_are_closed_counted_and_told_in_few_lines(
+    start: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
     broker = start(limits=Limits(connections=1))
     with raw(broker) as first:
         first.login(broker, "d1", "d1")
-        with raw(broker) as second:
-            assert second.ends()
+        for _ in range(20):
+            with raw(broker) as other:
+                assert other.ends()
         first.send(PingReqPacket())
         assert isinstance(first.next(), PingRespPacket)
+    assert broker.server.core.counters.connections_over_limit == 20
+    broker.call(broker.server.stop())
+    text = "refused by limits.connections, 1 connections are open"
+    told = [line for line in caplog.messages if text in line]
+    assert len(told) == 2
+    assert told[0].startswith("127.0.0.1:")
+    assert told[1].startswith("19 connections, the last from 127.0.0.1:")
 
 
-def test_a_client_that_says_nothing_is_closed_in_time(start: Callable[..., Running]) -> None:
+def test_clients_that_say_nothing_are_closed_in_time_and_told_in_few_lines(
+    start: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
     broker = start(limits=Limits(connect_timeout_seconds=1))
-    with raw(broker) as client:
+    with raw(broker) as client, raw(broker) as another, raw(broker) as third:
         began = time.monotonic()
         assert client.next() is None
         assert 0.9 < time.monotonic() - began < 5
+        peer = client.socket.getsockname()
+        assert (another.next(), third.next()) == (None, None)
+    broker.call(broker.server.stop())
+    told = [line for line in caplog.messages if "no CONNECT within 1 s" in line]
+    assert told[0] == f"127.0.0.1:{peer[1]}: closed, no CONNECT within 1 s"
+    assert len(told) == 2
+    assert told[1].startswith("2 connections, the last from 127.0.0.1:")
 
 
 @pytest.mark.parametrize("tls", [False, True])
