@@ -236,7 +236,7 @@ class EventsConfig:
 
     Attributes:
       topic: what they are published to, with ``%name`` for the device's or service's name; none:
-        nothing is.
+        nothing is. Not below ``$SYS/broker``, where the broker's figures are.
       keep_days: how long rows stay; above 0, at most 36500.
     """
 
@@ -249,6 +249,11 @@ class EventsConfig:
                 check_topic_name(self.topic)
             except TopicError as problem:
                 raise ValueError(f"topic is {self.topic!r}: {problem}") from problem
+            if self.topic.split("/")[:2] == ["$SYS", "broker"]:
+                raise ValueError(
+                    f"topic is {self.topic!r}: the broker's own figures are below $SYS/broker;"
+                    " give another, such as $SYS/events/%name"
+                )
         if not 0 < self.keep_days <= LONGEST_KEEP_DAYS:
             raise ValueError(
                 f"keep_days is {self.keep_days}; it must be above 0, and at most"

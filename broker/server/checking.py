@@ -22,11 +22,14 @@ from cryptography import x509
 from broker.auth.identity import Authority, Directory
 from broker.config import BrokerConfig, Listener, StoreConfig
 from broker.config_file import read_config
+from broker.core.limits import Limits
+from broker.core.memory import CONNECTION_BYTES, SESSION_BYTES
 from broker.errors import AddressTaken, AdministrationError, BrokerError, ListenError
 from broker.registry.opening import count_registered, open_registry
 from broker.server.addresses import listen_for_a_moment
 from broker.server.asking import ask, is_answered
 from broker.server.decoys import decoy_key
+from broker.server.memory_limit import available, with_memory
 from broker.server.open_files import too_few
 from broker.server.tls import tls_context
 from broker.store import examine, schema
@@ -37,6 +40,9 @@ EXPIRES_SOON_DAYS = 30
 
 LIST_ENDS_SOON = datetime.timedelta(days=2)
 """A revocation list that ends sooner is warned of; many are made for a week."""
+
+FEWEST_CLIENTS = 100
+"""A broker with memory for fewer, and for fewer than it may have connections, is a mistake."""
 
 ANSWER_SECONDS = 5.0
 """How long a running broker may take to say which it is."""
@@ -70,6 +76,7 @@ def check(path: Path, now: datetime.datetime) -> list[Finding]:
         *_certificates(config, now),
         *_administration(config, running, is_own=is_own),
         *_open_files(config),
+        *_memory(config),
     ]
 
 
@@ -286,6 +293,38 @@ def _open_files(config: BrokerConfig) -> Iterator[Finding]:
         yield found("open files", "how many limits.connections needs")
     else:
         yield warned("open files", "how many limits.connections needs", few)
+
+
+def _memory(config: BrokerConfig) -> Iterator[Finding]:
+    """Whether what clients may cost fits the machine, and them."""
+    limits, there = config.limits, available()
+    given = with_memory(config).limits.memory_bytes
+    assert given is not None
+    clients = given // (CONNECTION_BYTES + SESSION_BYTES)
+    asked = "what limits.memory_bytes lets clients cost"
+    if clients < min(FEWEST_CLIENTS, limits.connections):
+        yield failed(
+            "memory", asked, f"{given} bytes are enough for {clients} clients alone; raise it"
+        )
+    elif given > there:
+        yield warned(
+            "memory",
+            asked,
+            f"{given} bytes are more than the {there} that this machine or container has: the"
+            " system would end the broker before; lower it, or leave it out for half of that",
+        )
+    else:
+        yield found("memory", asked, f"{given} bytes")
+    own = Limits()
+    is_said = (limits.memory_bytes, limits.queued_bytes) != (own.memory_bytes, own.queued_bytes)
+    # Where neither is said a small machine alone is no mistake of anybody's.
+    if is_said and limits.queued_bytes > given:
+        yield warned(
+            "memory",
+            "what limits.queued_bytes lets wait",
+            f"{limits.queued_bytes} bytes are more than the {given} that clients may cost in all:"
+            " what waits would keep new clients out; lower it",
+        )
 
 
 def _certificates(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from broker.registry.registry_url import registry_url
 from broker.registry.sql import SqlRegistry
 from broker.server import open_files
 from broker.server.checking import check
+from broker.server.memory_limit import available
 from localcloud.endpoints import free_ports
 from schemas.finding import Finding, Outcome
 from tests.broker.auth.issuing import Issuer
@@ -285,3 +286,37 @@ def test_a_service_for_anonymous_clients_that_is_not_there_is_told(tmp_path: Pat
         findings = looked(tmp_path, text.replace("NAME", name))
         (one,) = [each for each in findings if each.asked == f"service {name!r}"]
         assert (one.outcome is Outcome.WARNING) == missing
+
+
+@pytest.mark.parametrize(
+    ("limits", "outcome", "words"),
+    [
+        ("memory_bytes: 5", "failed", "5 bytes are enough for 0 clients alone"),
+        ("memory_bytes: 700000", "failed", "700000 bytes are enough for 97 clients alone"),
+        ("memory_bytes: 700000, connections: 50, queued_bytes: 1000", None, ""),
+        ("memory_bytes: 100000000", "warning", "2147483648 bytes are more than the 100000000 that"),
+        ("queued_bytes: 99999999999999", "warning", "99999999999999 bytes are more than the"),
+        ("memory_bytes: 100000000, queued_bytes: 50000000", None, ""),
+        (
+            f"memory_bytes: {2**50}",
+            "warning",
+            f"{2**50} bytes are more than the {available()} that this machine or container has",
+        ),
+    ],
+)
+def test_memory_that_fits_neither_the_machine_nor_clients_is_told(
+    tmp_path: Path, limits: str, outcome: str | None, words: str
+) -> None:
+    findings = looked(tmp_path, f"listeners: [{{port: 0}}]\nlimits: {{{limits}}}\n")
+    told = [each for each in findings if each.resource == "memory" and each.outcome != "ok"]
+    if outcome is None:
+        assert told == []
+    else:
+        assert words in told[0].words
+        assert told[0].outcome == outcome
+
+
+def test_events_may_not_be_told_where_the_brokers_figures_are(tmp_path: Path) -> None:
+    text = "listeners: [{port: 0}]\nevents: {topic: $SYS/broker/uptime}\n"
+    (problem,) = [each for each in looked(tmp_path, text) if each.outcome == "failed"]
+    assert "the broker's own figures are below $SYS/broker" in problem.words
