@@ -26,7 +26,7 @@ def test_check_ends_with_what_it_found(tmp_path: Path) -> None:
     )
     done = mqttbeam("broker", "check", "broker.yaml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "4 ok, 1 warning"
+    assert done.stdout.splitlines()[-1] == "5 ok, 1 warning"
     assert mqttbeam("broker", "check", "broker.yaml", "--strict", cwd=tmp_path).returncode == 1
 
     config.write_text("listeners: [{port: -1}]\nlimit: {}")
