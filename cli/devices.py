@@ -31,7 +31,8 @@ from cli.registry import (
 )
 
 if TYPE_CHECKING:
-    from broker.registry.entries import Entry
+    from broker.registry.changes import Counts
+    from broker.registry.entries import Content, Entry
 
 ADD_EXAMPLE = """Examples:
 
@@ -242,6 +243,10 @@ def import_(
     instead: Annotated[
         bool, typer.Option("--instead", help="Remove what the file does not have.")
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even if that is more than half of the devices and services."),
+    ] = False,
     url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
 ) -> None:
     """Take in a registry file: devices, services, roles, authorities.
@@ -251,17 +256,31 @@ def import_(
     """
     from broker.errors import BrokerError
     from broker.registry import load_registry
+    from broker.registry.changes import counts
+
+    if force and not instead:
+        fail("--force: without --instead nothing is removed", status=WRONG)
+    told: list[str] = []
+
+    def look(before: "Content", after: "Content") -> None:
+        entries = counts(before.entries, after.entries)
+        if entries.removed * 2 > len(before.entries) and not force:
+            fail(
+                f"{file} has {len(content.entries)} devices and services; --instead would remove"
+                f" {entries.removed} of the {len(before.entries)} that are there, more than half;"
+                " with --force it does"
+            )
+        told.append(_told("devices and services", entries))
+        told.append(_told("roles", counts(before.roles, after.roles)))
+        told.append(_told("authorities", counts(before.authorities, after.authorities)))
 
     try:
         content = load_registry(file).content
     except BrokerError as error:
         fail(str(error), status=WRONG)
     with registry(url, makes=True) as opened:
-        opened.take_in(content, instead=instead)
-    say(
-        f"{len(content.entries)} devices and services, {len(content.roles)} roles,"
-        f" {len(content.authorities)} authorities"
-    )
+        opened.take_in(content, instead=instead, look=look)
+    say("\n".join(told))
 
 
 @app.command("export", epilog=EXPORT_EXAMPLE)
@@ -318,6 +337,13 @@ def _changed(url: str, name: str, **values: Any) -> None:
 
     with registry(url) as opened:
         opened.edit(name, change)
+
+
+def _told(kind: str, counts: "Counts") -> str:
+    return (
+        f"{kind}: {counts.added} added, {counts.replaced} replaced, {counts.kept} kept as they"
+        f" were, {counts.removed} removed"
+    )
 
 
 def _all_of(entry: "Entry") -> dict[str, Any]:

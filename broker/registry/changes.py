@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from broker.auth.identity import DirectoryChanges
@@ -54,6 +54,28 @@ def changes(before: Content, after: Content) -> DirectoryChanges:
         # A standard role of the same name may have come or gone instead.
         roles=_differing(before.roles, after.roles),
         authorities=_differing(before.authorities, after.authorities),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many of one kind are new, are other than before, are as before, and are gone."""
+
+    added: int
+    replaced: int
+    kept: int
+    removed: int
+
+
+def counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> Counts:
+    """What becomes of those that are there, and of those that come."""
+    both = before.keys() & after.keys()
+    kept = sum(before[key] == after[key] for key in both)
+    return Counts(
+        added=len(after) - len(both),
+        replaced=len(both) - kept,
+        kept=kept,
+        removed=len(before) - len(both),
     )
 
 

@@ -100,8 +100,17 @@ def edit_authority(
     return after
 
 
-def take_in(written: Change, content: Content, *, instead: bool) -> None:
-    """Writes a whole registry over what is there, or in place of it."""
+def take_in(
+    written: Change,
+    content: Content,
+    *,
+    instead: bool,
+    look: Callable[[Content, Content], None],
+) -> None:
+    """Writes a whole registry over what is there, or in place of it.
+
+    ``look`` gets what is there and what is to be there, before anything is written.
+    """
     connection = written.connection
     before = queries.content(connection)
     after = content
@@ -113,6 +122,7 @@ def take_in(written: Change, content: Content, *, instead: bool) -> None:
         )
     for key, words in contradictions(after):
         raise RegistryError(f"{key}: {words}")
+    look(before, after)
     write_roles(connection, _changed(before.roles, after.roles))
     write_authorities(connection, _changed(before.authorities, after.authorities))
     names = _changed(before.entries, after.entries)

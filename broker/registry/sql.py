@@ -183,16 +183,24 @@ class SqlRegistry:
         with self._database.changing() as written:
             return editing.edit_authority(written, name, change)
 
-    def take_in(self, content: Content, *, instead: bool = False) -> None:
+    def take_in(
+        self,
+        content: Content,
+        *,
+        instead: bool = False,
+        look: Callable[[Content, Content], None] = lambda before, after: None,
+    ) -> None:
         """Adds all of ``content``, in place of what has the same names.
 
-        ``instead``: in place of everything, so that what isn't in it is removed.
+        ``instead``: in place of everything, so that what isn't in it is removed. ``look`` gets what
+        is there and what is to be there, and may raise.
 
         Raises:
-          RegistryError: what doesn't fit to the rest; nothing is changed then.
+          RegistryError: what doesn't fit to the rest; nothing is changed then. Also what ``look``
+            raises.
         """
         with self._database.changing() as written:
-            editing.take_in(written, content, instead=instead)
+            editing.take_in(written, content, instead=instead, look=look)
 
 
 def count_members(url: URL) -> int | None:

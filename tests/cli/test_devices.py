@@ -274,7 +274,9 @@ def test_a_registry_file_is_taken_in_and_written_again(folder: Path) -> None:
         authorities: {{site: {{pem_file: ca.pem}}}}
         """
     )
-    assert done(folder, "import", "in.yaml") == "1 devices and services, 1 roles, 1 authorities\n"
+    taken = "1 added, 0 replaced, 0 kept as they were, 0 removed\n"
+    said = done(folder, "import", "in.yaml")
+    assert said == f"devices and services: {taken}roles: {taken}authorities: {taken}"
     done(folder, "export", "out.yaml")
     assert stat.S_IMODE((folder / "out.yaml").stat().st_mode) == 0o600
     assert done(folder, "export") == (folder / "out.yaml").read_text()
@@ -284,8 +286,30 @@ def test_a_registry_file_is_taken_in_and_written_again(folder: Path) -> None:
     done(folder, "add", "e")
     done(folder, "import", "out.yaml")
     assert told(folder, "show", "e")
-    done(folder, "import", "out.yaml", "--instead")
+    [first, *_] = done(folder, "import", "out.yaml", "--instead").splitlines()
+    assert first.endswith(": 0 added, 0 replaced, 1 kept as they were, 1 removed")
     assert "'e'" in failed(folder, "show", "e")
+
+
+def test_an_import_that_would_remove_more_than_half_wants_force(folder: Path) -> None:
+    for name in ("a", "b", "c"):
+        done(folder, "add", name, "--credential", "none")
+    (folder / "one.yaml").write_text("version: 1\ndevices: {a: {credentials: []}}\n")
+    (folder / "empty.yaml").write_text("version: 1\n")
+    assert failed(folder, "import", "one.yaml", "--instead") == (
+        "error: one.yaml has 1 devices and services; --instead would remove 2 of the 3 that are"
+        " there, more than half; with --force it does"
+    )
+    assert "3 of the 3" in failed(folder, "import", "empty.yaml", "--instead")
+    assert (
+        done(folder, "import", "empty.yaml")
+        .splitlines()[0]
+        .endswith("3 kept as they were, 0 removed")
+    )
+    assert len(done(folder, "list", "--json").splitlines()) == 3
+    said = done(folder, "import", "one.yaml", "--instead", "--force").splitlines()
+    assert said[0].endswith(": 0 added, 0 replaced, 1 kept as they were, 2 removed")
+    assert len(done(folder, "list", "--json").splitlines()) == 1
 
 
 def test_the_registry_is_named_by_the_environment_too(
@@ -312,6 +336,7 @@ def test_the_registry_is_named_by_the_environment_too(
         (["credentials", "add", "d"], "error: give a KIND to make one, or --public"),
         (["credentials", "add", "d", "es256", "--ca-key", "k"], "error: --ca-certificate and"),
         (["credentials", "add", "d", "scram", "--not-after", "x"], "error: --not-before, --not-"),
+        (["import", "none.yaml", "--force"], "error: --force: without --instead nothing is"),
         (["import", "none.yaml"], "error: none.yaml: cannot be read"),
         (["list", "--registry", "mysql://x/y"], "error: --registry: is of kind 'mysql'"),
         (["list", "--registry", "postgresql://u:p@h/d"], "error: --registry: has its password in"),
