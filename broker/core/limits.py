@@ -61,12 +61,15 @@ class Limits:
         again for each answer of an enhanced authentication. At most 86400.
       pending_authentications: logins waiting to be verified; those from addresses that have most
         of them waiting are told to come later.
-      failed_logins_per_device: in ``failed_logins_seconds``, from one address under one name; more
-        are refused without a look. From other addresses the device itself still gets in.
+      failed_logins_per_device: so many at once, from one address under one name, and then one more
+        each time that a share of ``failed_logins_seconds`` has gone by (10 in 60 s: one each 6 s);
+        beyond that logins are refused without a look. So in the first ``failed_logins_seconds``
+        nearly twice as many may fail. From other addresses the device itself still gets in.
       failed_logins_per_address: the same of passwords, under whatever names: then only those who
         have logged in since the start by the same password do so from there, or by a token or
         certificate, which can't be guessed.
-      failed_logins_seconds: how long a failed login counts; at most 86400.
+      failed_logins_seconds: after how long without a failed login as many may fail at once again;
+        at most 86400.
       connect_packet_bytes: the largest packet that is taken before a client is authenticated.
       maximum_packet_bytes: the largest packet that is taken (CONNACK: Maximum Packet Size).
       receive_maximum: QoS 1 and 2 messages that a client may have unacknowledged.
