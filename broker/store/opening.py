@@ -66,13 +66,18 @@ def told(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"store {path} can't be {what}: {_explained(error)}") from error
+        raise StoreError(f"store {path} can't be {what}: {_explained(path, error)}") from error
 
 
-def _explained(error: sqlite3.Error | OSError) -> str:
+def _explained(path: Path, error: sqlite3.Error | OSError) -> str:
+    with contextlib.suppress(OSError):
+        # SQLite calls it a disk I/O error.
+        if path.is_dir():
+            return "it is a folder; name a file in it"
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     advice = {
-        sqlite3.SQLITE_BUSY: "another broker has it",
+        sqlite3.SQLITE_BUSY: "another broker has it; stop it first, or for a backup ask it by its"
+        " administration socket",
         sqlite3.SQLITE_FULL: "the disk is full; make room and start again",
         sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, or put a copy in its place",
         sqlite3.SQLITE_NOTADB: "it is no SQLite file; move it away, or name another",

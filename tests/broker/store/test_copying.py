@@ -158,7 +158,7 @@ def test_a_running_broker_s_store_is_never_replaced(tmp_path: Path) -> None:
     house = filled(path, [b"1"])
     assert house.store is not None
     house.store.backup(target)
-    with pytest.raises(StoreError, match="another broker has it"):
+    with pytest.raises(StoreError, match="another broker has it; stop it first"):
         restore(path, target, force=True, now=NOW)
     stopped(house)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["backup.db", "broker.db"]

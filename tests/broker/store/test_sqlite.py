@@ -10,6 +10,7 @@ from mqtt5 import DisconnectPacket, PubAckPacket, PublishPacket, QoS, Will
 
 from broker.core.facts import Changes, SessionEnded
 from broker.errors import StoreError
+from broker.store import examine
 from tests.broker.core.harness import CORE_TO_WALL, House, open_store
 
 
@@ -38,6 +39,12 @@ def test_another_program_s_database_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(StoreError, match="tables are another program's"):
         open_store(path)
+
+
+def test_a_folder_in_place_of_the_file_is_called_one(tmp_path: Path) -> None:
+    for meet in (open_store, examine):
+        with pytest.raises(StoreError, match="it is a folder; name a file in it"):
+            meet(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_store_that_a_broker_has_is_not_upgraded(
 ) -> None:
     store = open_store(tmp_path / "broker.db")
     one_version_later(monkeypatch)
-    with pytest.raises(StoreError, match="another broker has it"):
+    with pytest.raises(StoreError, match="another broker has it; stop it first"):
         upgrade(tmp_path / "broker.db")
     store.close()
 
