@@ -95,6 +95,8 @@ def add(
 
     if service and role is None:
         fail("--service needs --role, such as telemetry-pipeline", status=WRONG)
+    if service and client_id_prefix is None:
+        fail(f"--service needs --client-id-prefix, such as {name}-", status=WRONG)
     if credential not in (*Kind, "none"):
         fail(f"--credential {credential}: choose from {', '.join((*Kind, 'none'))}", status=WRONG)
     try:
@@ -287,7 +289,11 @@ def import_(
 def export(
     file: Annotated[
         Path | None,
-        typer.Argument(help="Written with mode 0600.", metavar="FILE", show_default="printed"),
+        typer.Argument(
+            help="Written with mode 0600; - is standard output.",
+            metavar="FILE",
+            show_default="printed",
+        ),
     ] = None,
     url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
 ) -> None:
@@ -299,7 +305,7 @@ def export(
 
     with registry(url) as opened:
         content = opened.content()
-    if file is None:
+    if file is None or str(file) == "-":
         say(content_text(content).rstrip("\n"))
         return
     try:

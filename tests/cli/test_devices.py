@@ -280,6 +280,8 @@ def test_a_registry_file_is_taken_in_and_written_again(folder: Path) -> None:
     done(folder, "export", "out.yaml")
     assert stat.S_IMODE((folder / "out.yaml").stat().st_mode) == 0o600
     assert done(folder, "export") == (folder / "out.yaml").read_text()
+    assert done(folder, "export", "-") == (folder / "out.yaml").read_text()
+    assert not (folder / "-").exists()
     done(folder, "import", "out.yaml", "--registry", "sqlite:///other.db")
     again = done(folder, "export", "--registry", "sqlite:///other.db")
     assert again == (folder / "out.yaml").read_text()
@@ -327,7 +329,7 @@ def test_the_registry_is_named_by_the_environment_too(
     [
         (["add", "a/b"], "error: 'a/b' must be 1 to 128 characters"),
         (["add", "d", "--service"], "error: --service needs --role"),
-        (["add", "d", "--role", "observer", "--service"], "error: 'd': services have a client_id"),
+        (["add", "d", "--role", "observer", "--service"], "error: --service needs --client-"),
         (["add", "d", "--credential", "pin"], "error: --credential pin: choose from password"),
         (["add", "d", "--metadata", "[]"], "error: --metadata: is []; it must be an object"),
         (["add", "d", "--metadata", "{x"], "error: --metadata: is no JSON: "),
