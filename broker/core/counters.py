@@ -21,7 +21,9 @@ class Counters:
         "Connections that were closed at once because as many as limits.connections or"
         " limits.connections_per_address allows were open."
     )
-    connect_timeouts: int = counted("Connections that were closed because no CONNECT came in time.")
+    connect_timeouts: int = counted(
+        "Connections that were closed because no CONNECT, or no AUTH after it, came in time."
+    )
     sessions_taken_over: int = counted(
         "Connections that ended because another one came with their client identifier."
     )

@@ -86,6 +86,8 @@ class Liveness:
 
     def _answer_timeout(self, connection: Connection, now: float) -> None:
         reason = f"no AUTH within {self._connect_timeout_seconds:g} s"
+        if connection.state is not State.CONNECTED:
+            self._note_timeout(connection, reason)
         self._end(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
 
     def _login_ended(self, connection: Connection, now: float) -> None:
@@ -94,16 +96,15 @@ class Liveness:
 
     def _connect_timeout(self, connection: Connection, now: float) -> None:
         if connection.state is State.AWAITING_CONNECT:
-            self._counters.connect_timeouts += 1
             reason = f"no CONNECT within {self._connect_timeout_seconds:g} s"
-            self._turn.notice(
-                connection,
-                f"closed, {reason}",
-                event=CONNECT_TIMEOUT,
-                reason=reason,
-                warning=True,
-            )
+            self._note_timeout(connection, reason)
             self._end(connection, DisconnectReasonCode.MAX_CONNECT_TIME, reason, now)
+
+    def _note_timeout(self, connection: Connection, reason: str) -> None:
+        self._counters.connect_timeouts += 1
+        self._turn.notice(
+            connection, f"closed, {reason}", event=CONNECT_TIMEOUT, reason=reason, warning=True
+        )
 
     def _watch(self, connection: Connection) -> None:
         if connection.keep_alive_seconds:

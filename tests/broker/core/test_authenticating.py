@@ -175,6 +175,8 @@ def test_a_client_that_does_not_answer_a_challenge_is_closed_in_time() -> None:
     assert exchange.client.closed is None
     exchange.house.wait(0.2)
     assert exchange.client.closed == "no AUTH within 10 s"
+    assert exchange.house.core.counters.connect_timeouts == 1
+    assert exchange.house.notices[-1].endswith(": closed, no AUTH within 10 s")
     exchange.decide(service())
     assert len(exchange.house.core.sessions) == 0
 
