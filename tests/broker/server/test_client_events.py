@@ -18,7 +18,7 @@ from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
 from schemas.layout import DEFAULT
 from tests.broker.server.conftest import Running, eventually
-from tests.broker.server.test_following import connected, password, subscribed
+from tests.broker.server.registry_changes import connected, password, put_devices, subscribed
 from tests.broker.server.test_server import Raw, raw
 
 
@@ -26,9 +26,7 @@ from tests.broker.server.test_server import Raw, raw
 def registry(open_registry: Callable[[], SqlRegistry]) -> SqlRegistry:
     registry = open_registry()
     registry.put_role("auditor", Role(subscribe=Patterns(allow=("$SYS/events/#",))))
-    for name, role in (("d1", "device"), ("d2", "auditor"), ("d3", "telemetry-pipeline")):
-        entry = Entry(name=name, role=role, credentials=(password(f"{name}/1"),))
-        registry.edit(name, lambda _, entry=entry: entry)  # type: ignore[misc]  # bound at once
+    put_devices(registry, d1="device", d2="auditor", d3="telemetry-pipeline")
     return registry
 
 

@@ -27,7 +27,7 @@ from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
 from broker.server.open_files import allow_open_files
 from tests.broker.server.conftest import Running
-from tests.broker.server.test_following import NOT_AUTHORIZED, SECOND, password
+from tests.broker.server.registry_changes import NOT_AUTHORIZED, SECOND, password
 from tests.broker.server.test_server import Raw
 
 COUNT = 2_000

@@ -11,16 +11,16 @@ from mqtt5 import DisconnectPacket, PublishPacket, Will
 from sqlalchemy.engine import URL
 
 from broker.config import StoreConfig
-from broker.registry.entries import Content, Entry
+from broker.registry.entries import Content
 from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
 from tests.broker.server.conftest import Running, eventually
-from tests.broker.server.test_following import (
+from tests.broker.server.registry_changes import (
     SECOND,
     changed,
     connected,
     goodbye,
-    password,
+    put_devices,
     subscribed,
 )
 
@@ -31,9 +31,7 @@ LASTING: dict[str, Any] = {"session_expiry_interval": 600, "clean_start": False}
 def registry(open_registry: Callable[[], SqlRegistry]) -> SqlRegistry:
     registry = open_registry()
     registry.put_role("watch", Role(subscribe=Patterns(allow=("#",))))
-    for name, role in (("d1", "device"), ("d2", "device"), ("watcher", "watch")):
-        entry = Entry(name=name, role=role, credentials=(password(f"{name}/1"),))
-        registry.edit(name, lambda _, entry=entry: entry)  # type: ignore[misc]  # bound at once
+    put_devices(registry, d1="device", d2="device", watcher="watch")
     return registry
 
 
