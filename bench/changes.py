@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ import argon2
 import mqtt5
 from mqtt5 import ConnectPacket, PingReqPacket, PublishPacket, QoS, SubscribePacket, TopicFilter
 
+from bench.processes import own_broker
 from broker.auth.identity import Password
 from broker.auth.password_hash import PasswordHash
 from broker.registry.entries import Content, Entry
@@ -196,19 +195,10 @@ def _content(names: list[str], rounds: int) -> Content:
 def _broker(folder: Path) -> Iterator[int]:
     config = folder / "broker.yaml"
     config.write_text(_CONFIG)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "broker.server", "--config", str(config)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        port = urlsplit(process.stdout.readline().split()[1]).port
+    with own_broker(config) as (_, urls):
+        port = urlsplit(urls[0]).port
         assert port is not None
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 if __name__ == "__main__":

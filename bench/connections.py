@@ -12,8 +12,6 @@ import asyncio
 import datetime
 import ipaddress
 import ssl
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from mqtt5 import ConnectPacket, SubscribePacket, TopicFilter
 
+from bench.processes import own_broker
 from broker.registry import generate
 from broker.server.open_files import allow_open_files
 
@@ -181,19 +180,9 @@ def _broker(
     passwords = generate(folder / "registry.yaml", devices=names)
     config = folder / "broker.yaml"
     config.write_text(_CONFIG)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "broker.server", "--config", str(config)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        urls = process.stdout.readline().split()[1:]
+    with own_broker(config) as (pid, urls):
         ports = {url.split(":")[0]: int(url.rsplit(":", 1)[1]) for url in urls}
-        yield psutil.Process(process.pid), ports, passwords
-    finally:
-        process.terminate()
-        process.wait()
+        yield psutil.Process(pid), ports, passwords
 
 
 def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:

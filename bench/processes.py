@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -36,6 +37,22 @@ def start(
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
+
+
+@contextmanager
+def own_broker(config: Path) -> Iterator[tuple[int, list[str]]]:
+    """Runs the embedded broker on a configuration file; its process and its listeners' URLs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "broker.server", "--config", str(config)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process.pid, process.stdout.readline().split()[1:]
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def stop(process: subprocess.Popen[bytes], *, grace_seconds: float = 20.0) -> None:
