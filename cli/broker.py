@@ -9,7 +9,6 @@ import typer
 
 from cli import administration, store
 from cli.findings import lines
-from cli.local import fail
 from cli.output import say
 
 _FAILED = 1
@@ -85,11 +84,13 @@ def serve(
     """
     from broker.errors import BrokerError
     from broker.server import serve as serve_broker
+    from broker.server.logs import tell_end
 
     try:
         serve_broker(config)
     except BrokerError as error:
-        fail(str(error), status=_WRONG)
+        tell_end(error)
+        raise typer.Exit(_WRONG) from error
 
 
 # In the order of the help.

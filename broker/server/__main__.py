@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from broker.errors import BrokerError
+from broker.server.logs import tell_end
 from broker.server.serve import serve
 
 
@@ -17,7 +18,7 @@ def main() -> int:
     try:
         serve(parser.parse_args().config)
     except BrokerError as error:
-        sys.stderr.write(f"error: {error}\n")
+        tell_end(error)
         return 2
     return 0
 

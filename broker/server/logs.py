@@ -15,6 +15,9 @@ from datetime import UTC, datetime
 
 from broker.config import LogFormat, LogLevel
 from broker.core.actions import Notice
+from broker.errors import BrokerError
+
+LOG = logging.getLogger("broker")
 
 LONGEST_CLIENT_ID = 200
 LONGEST_TEXT = 1_000
@@ -32,6 +35,14 @@ def configure(level: LogLevel, form: LogFormat) -> None:
     root.setLevel(level.name)
     # It tells at each start which kind of database it is on.
     logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
+
+
+def tell_end(error: BrokerError) -> None:
+    """Says what has ended the broker, as its last line: ``error: …``, or JSON where the log is."""
+    if any(isinstance(each.formatter, _Json) for each in logging.getLogger().handlers):
+        LOG.critical("%s", error, extra=about("broker_failed", reason=str(error)))
+    else:
+        sys.stderr.write(f"error: {error}\n")
 
 
 def about(event: str, **known: str) -> dict[str, dict[str, str]]:

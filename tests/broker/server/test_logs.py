@@ -7,7 +7,9 @@ import json
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +137,32 @@ def test_what_is_below_the_level_is_left_out(log: io.StringIO) -> None:
     configure(log, LogLevel.WARNING, LogFormat.TEXT)
     logging.getLogger("broker").info("small talk")
     assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    "command", [("broker.server",), ("cli", "broker", "serve")], ids=["module", "command line"]
+)
+def test_what_ends_the_broker_is_a_line_of_the_log_s_form(
+    tmp_path: Path, command: Sequence[str]
+) -> None:
+    path = tmp_path / "broker.yaml"
+
+    def ends_with(form: str) -> str:
+        path.write_text(
+            f"listeners: [{{port: 0}}]\nregistry: {{file: none.yaml}}\nlog: {{format: {form}}}\n"
+        )
+        module, *words = command
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words, "--config", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2
+        return done.stderr.splitlines()[-1]
+
+    words = ends_with("text").removeprefix("error: ")
+    assert "none.yaml" in words
+    line = json.loads(ends_with("json"))
+    assert (line["level"], line["event"], line["message"]) == ("critical", "broker_failed", words)
