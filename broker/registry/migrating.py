@@ -2,31 +2,28 @@
 
 An upgrade is asked for and never done by a broker's start: the other processes on the database are
 to be stopped first, and a copy is to be made.
+
+Alembic takes longer to import than a command takes, and is needed for the upgrade alone.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
 
 from broker.errors import RegistryError
 from broker.registry.database import Database
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+LATEST = "0003"
+"""The version that this program reads and writes: the last of the steps."""
+
 _ADVISORY_LOCK = 0x6D71_7474
 """Of PostgreSQL: one process at a time makes or upgrades the tables."""
-
-
-def latest() -> str:
-    """The version that this program reads and writes."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
 
 
 def require_current(database: Database) -> None:
@@ -39,7 +36,7 @@ def require_current(database: Database) -> None:
         found = _version(connection)
     if found is None:
         upgrade(database)
-    elif found != latest():
+    elif found != LATEST:
         raise RegistryError(_advice(database, found))
 
 
@@ -55,6 +52,9 @@ def upgrade(database: Database, *, to: str = "head") -> tuple[str | None, str]:
     Raises:
       RegistryError: it has a newer version, or isn't a registry's.
     """
+    from alembic import command
+    from alembic.util import CommandError
+
     with database.writing() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
@@ -76,23 +76,32 @@ def upgrade(database: Database, *, to: str = "head") -> tuple[str | None, str]:
 
 
 def _advice(database: Database, found: str) -> str:
+    from alembic.script import ScriptDirectory
+
     known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
     if found in known:
         return (
-            f"registry {database.name}: it is of version {found}, this program needs {latest()};"
+            f"registry {database.name}: it is of version {found}, this program needs {LATEST};"
             " stop what uses it, make a copy, then run `mqttbeam devices upgrade`"
         )
     return (
         f"registry {database.name}: its version {found} is not known here; it was made by a newer"
-        f" program, and this one knows {latest()} at most"
+        f" program, and this one knows {LATEST} at most"
     )
 
 
 def _version(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(
+        text("SELECT version_num FROM alembic_version")
+    ).scalar_one_or_none()
+    return found
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")

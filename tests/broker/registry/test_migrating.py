@@ -38,6 +38,10 @@ def test_the_steps_make_the_tables_that_the_program_knows(database: Database) ->
         assert compare_metadata(context, models.metadata) == []
 
 
+def test_the_version_that_the_program_needs_is_the_last_step_s() -> None:
+    assert VERSIONS[-1] == migrating.LATEST
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_earlier_version_is_upgraded_and_keeps_what_it_holds(
     database: Database, url: URL, version: str
@@ -51,7 +55,7 @@ def test_every_earlier_version_is_upgraded_and_keeps_what_it_holds(
             ),
             {"no": False},
         )
-    assert migrating.upgrade(database) == (version, migrating.latest())
+    assert migrating.upgrade(database) == (version, migrating.LATEST)
     registry = SqlRegistry(url)
     assert list(registry.entries()) == ["d1"]
     registry.close()
