@@ -100,6 +100,8 @@ def served(tmp_path: Path) -> Iterator[Processes]:
         wait_until(lambda: got, seconds=10, what="the retained message")
         yield processes
         for client in (device, slow):
+            # The broker gives who doesn't close five seconds.
+            client.disconnect()
             client.loop_stop()
 
 

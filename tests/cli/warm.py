@@ -1,7 +1,8 @@
 """The program in a process that has imported it, and forks for each command.
 
 What a command does it does in a process of its own, like any other; what it doesn't do again is to
-import Beam, which takes a second. Reads requests and writes exit statuses, one JSON value a line.
+import Beam and SQLAlchemy, which takes a second and a half. Reads requests and writes exit
+statuses, one JSON value a line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any, NoReturn
 _IMPORTED = (
     *("cli.main", "cli.commands", "cli.plan", "cli.templates", "cli.doctor", "cli.create"),
     *("templates.promises", "templates.launching", "templates.preflight", "templates.sending"),
+    *("broker.registry.sql", "broker.store", "broker.server.asking", "broker.server.checking"),
+    *("broker.server.serve", "localcloud.commanding", "localcloud.subscriber", "localcloud.pubsub"),
+    *("alembic.command", "sqlalchemy.dialects.sqlite", "pydantic.type_adapter", "rich.console"),
 )
 
 
