@@ -11,13 +11,13 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable, Sequence
-from typing import Generic, Never, TypeVar, overload
+from typing import Any, Generic, Never, TypeVar, overload
 
 from mqtt5 import Packet, PublishPacket
 
 from mqtt import codec5, codec311, texts5
 from mqtt.errors import MalformedPacket, PacketTooLarge, ProtocolError, UnsupportedProtocol
-from mqtt.plain import V5_FLAG, PlainPublishes
+from mqtt.plain import V5_FLAG, FullPublish, PlainPublishes
 
 LARGEST_PACKET_BYTES = 268_435_460
 """What the fixed header can express: a remaining length of 268,435,455 and five bytes before it."""
@@ -33,6 +33,7 @@ _PUBACK_REST = 2
 _PUBACK_BYTES = 4
 _PUBLISH_FIRST = 0x30
 
+_Read = TypeVar("_Read")
 _Made = TypeVar("_Made")
 
 
@@ -43,8 +44,8 @@ class ProtocolVersion(enum.IntEnum):
     V5 = 5
 
 
-class Decoder(Generic[_Made]):
-    """Cuts a byte stream into packets.
+class Decoder(Generic[_Read]):
+    """Cuts a byte stream into packets, and what else is ``_Read``.
 
     ``protocol``: the version spoken, or None on a server, where the first packet must be CONNECT
     and decides it. ``maximum_packet_bytes``: a packet that announces more is refused before its
@@ -52,7 +53,7 @@ class Decoder(Generic[_Made]):
     (a server takes less from a peer that it does not know yet). ``take_pubacks``: is given the
     packet identifiers of successful PUBACKs that stand in a row, which then are not among the
     packets; a publisher reads little else, and so at a tenth of the cost. ``plain``: what makes
-    something of its own of PUBLISH without properties; see ``mqtt.plain``.
+    something of its own of most PUBLISH; each other is a FullPublish then. See ``mqtt.plain``.
     """
 
     __slots__ = (
@@ -75,7 +76,7 @@ class Decoder(Generic[_Made]):
 
     @overload
     def __init__(
-        self,
+        self: Decoder[FullPublish | _Made],
         *,
         protocol: ProtocolVersion | None = None,
         maximum_packet_bytes: int = LARGEST_PACKET_BYTES,
@@ -87,7 +88,7 @@ class Decoder(Generic[_Made]):
         *,
         protocol: ProtocolVersion | None = None,
         maximum_packet_bytes: int = LARGEST_PACKET_BYTES,
-        plain: PlainPublishes[_Made] | None = None,
+        plain: PlainPublishes[Any] | None = None,
     ) -> None:
         self.protocol = protocol
         self.maximum_packet_bytes = maximum_packet_bytes
@@ -97,7 +98,7 @@ class Decoder(Generic[_Made]):
         self._rest = bytearray()
         self._wanted = 0
 
-    def feed(self, data: bytes) -> list[Packet | _Made]:
+    def feed(self, data: bytes) -> list[Packet | _Read]:
         """Takes what the socket gave and returns the packets that it completes, in order.
 
         Raises:
@@ -111,7 +112,7 @@ class Decoder(Generic[_Made]):
             data = bytes(self._rest)
             self._rest.clear()
         self._wanted = 0
-        packets: list[Packet | _Made] = []
+        packets: list[Packet | _Read] = []
         size = len(data)
         view = memoryview(data)
         position = 0
@@ -158,7 +159,7 @@ class Decoder(Generic[_Made]):
         return len(self._rest)
 
     def _read_plain(
-        self, plain: PlainPublishes[_Made], data: bytes, position: int, into: list[Packet | _Made]
+        self, plain: PlainPublishes[Any], data: bytes, position: int, into: list[Packet | _Read]
     ) -> int:
         """Returns where the first packet begins that is not plain; nothing is before CONNECT."""
         if self.protocol is None:
@@ -166,19 +167,20 @@ class Decoder(Generic[_Made]):
         version = V5_FLAG if self.protocol is ProtocolVersion.V5 else 0
         return plain.read(data, position, version, self.maximum_packet_bytes, into)
 
-    def _read(self, packet: memoryview, header_bytes: int) -> Packet:
+    def _read(self, packet: memoryview, header_bytes: int) -> Any:
         kind = packet[0] >> 4
         if self.protocol is None:
             self.protocol = _protocol_of_connect(packet, header_bytes)
         if self._is_server and kind in _OF_SERVERS:
             raise ProtocolError(f"packet type {kind}, which only a server sends")
+        properties = b""
         if self.protocol is ProtocolVersion.V311:
             result = codec311.read(packet, header_bytes)
         else:
             texts5.check(packet, header_bytes)
             result = codec5.read(packet)
             if isinstance(result, PublishPacket):
-                codec5.check_publish(packet, header_bytes, result)
+                properties = codec5.properties_of(packet, header_bytes, result)
             elif kind == _CONNECT:
                 codec5.check_connect(packet, header_bytes)
             elif kind == _SUBSCRIBE:
@@ -188,7 +190,9 @@ class Decoder(Generic[_Made]):
         if isinstance(result, PublishPacket):
             _check_publish(result)
             if self._plain is not None:
-                self._plain.know(result.topic)
+                full = FullPublish(result, properties)
+                self._plain.know(full)
+                return full
         return result
 
 

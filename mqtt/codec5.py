@@ -6,6 +6,7 @@ import mqtt5
 from mqtt5 import Packet, PublishPacket
 
 from mqtt.errors import MalformedPacket, ProtocolError
+from mqtt.properties import split
 
 # What mqtt5 says of packets that are well formed and forbidden all the same (4.13.1).
 _PROTOCOL_ERRORS = {
@@ -37,20 +38,18 @@ def read(packet: memoryview | bytes | bytearray) -> Packet:
         raise MalformedPacket("malformed packet: the codec failed on it") from None
 
 
-def check_publish(packet: memoryview, header_bytes: int, result: PublishPacket) -> None:
-    """Checks where the properties of a PUBLISH end that ``read`` has taken. Raises MalformedPacket.
-
-    mqtt5 reads a property on behind their end, and takes for the payload what is left.
+def properties_of(packet: memoryview, header_bytes: int, result: PublishPacket) -> bytes:
+    """Returns the properties of a PUBLISH that ``read`` has taken, as they came, without their
+    length. Raises MalformedPacket: mqtt5 reads a property on behind their end, and takes for the
+    payload what is left.
     """
     at = header_bytes + 2 + (packet[header_bytes] << 8 | packet[header_bytes + 1])
     if packet[0] & 0x06:
         at += 2
-    size = packet[at]
-    at += 1
-    if size & 0x80:
-        size, at = _rest_of_number(packet, at, size)
-    if at + size + len(result.payload) != len(packet):
+    start, end = split(packet, at)
+    if end + len(result.payload) != len(packet):
         raise MalformedPacket("malformed packet: a property runs past the properties' end")
+    return bytes(packet[start:end])
 
 
 def check_acknowledgement(packet: memoryview, header_bytes: int) -> None:
@@ -73,8 +72,7 @@ def check_connect(packet: memoryview, header_bytes: int) -> None:
 
 def check_subscribe(packet: memoryview, header_bytes: int) -> None:
     """Checks the options of a SUBSCRIBE that ``read`` has taken. Raises MalformedPacket."""
-    properties, at = _rest_of_number(packet, header_bytes + 3, packet[header_bytes + 2])
-    at += properties
+    _, at = split(packet, header_bytes + 2)
     while at < len(packet):
         at += 2 + int.from_bytes(packet[at : at + 2], "big")
         if at >= len(packet):
@@ -83,17 +81,3 @@ def check_subscribe(packet: memoryview, header_bytes: int) -> None:
             # [MQTT-3.8.3-5]
             raise MalformedPacket(f"SUBSCRIBE with reserved option bits ({packet[at]:#04x})")
         at += 1
-
-
-def _rest_of_number(packet: memoryview, at: int, first: int) -> tuple[int, int]:
-    """Reads the bytes at ``at`` of the variable byte integer that begins with ``first``.
-
-    Returns (the integer, the place behind it).
-    """
-    value, shift, byte = first & 0x7F, 7, first
-    while byte & 0x80:
-        byte = packet[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-    return value, at

@@ -8,6 +8,7 @@ U+0000, which ``mqtt5`` takes, neither.
 from __future__ import annotations
 
 from mqtt.errors import MalformedPacket
+from mqtt.properties import BINARIES, NUMBERS, STRINGS, SUBSCRIPTION_IDENTIFIER
 
 _FIRST_OF_PUBLISH = 0x30
 _CONNECT, _SUBSCRIBE, _UNSUBSCRIBE = 1, 8, 10
@@ -15,19 +16,7 @@ _CONNACK, _SUBACK, _UNSUBACK, _DISCONNECT, _AUTH = 2, 9, 11, 14, 15
 
 _WILL, _PASSWORD, _USER_NAME = 0x04, 0x40, 0x80
 
-# Property identifier -> what follows it (2.2.2.2).
-_SUBSCRIPTION_IDENTIFIER = 0x0B
-_BINARIES = frozenset((0x09, 0x16))
 _SMALL_BYTES = 4_096
-_STRINGS = {
-    **dict.fromkeys((0x03, 0x08, 0x12, 0x15, 0x1A, 0x1C, 0x1F, *_BINARIES), 1),
-    0x26: 2,
-}
-_NUMBERS = {
-    **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 1),
-    **dict.fromkeys((0x13, 0x21, 0x22, 0x23), 2),
-    **dict.fromkeys((0x02, 0x11, 0x18, 0x27), 4),
-}
 
 
 def check(packet: memoryview, header_bytes: int) -> None:
@@ -143,17 +132,17 @@ class _Fields:
         while at < end:
             identifier = packet[at]
             at += 1
-            if identifier in _NUMBERS:
-                at += _NUMBERS[identifier]
-            elif identifier == _SUBSCRIPTION_IDENTIFIER:
+            if identifier in NUMBERS:
+                at += NUMBERS[identifier]
+            elif identifier == SUBSCRIPTION_IDENTIFIER:
                 while packet[at] & 0x80:
                     at += 1
                 at += 1
             else:
-                for _ in range(_STRINGS[identifier]):
+                for _ in range(STRINGS[identifier]):
                     start = at + 2
                     at = start + (packet[at] << 8 | packet[at + 1])
-                    if identifier not in _BINARIES and "\0" in str(packet[start:at], "utf-8"):
+                    if identifier not in BINARIES and "\0" in str(packet[start:at], "utf-8"):
                         raise MalformedPacket("malformed packet: text contains U+0000")
         if at > end:
             # Which mqtt5 reads all the same, and takes what follows for something else than we do.

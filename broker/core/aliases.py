@@ -10,6 +10,7 @@ them take an alias away from where it saves something, and no message costs a se
 from __future__ import annotations
 
 from broker.core.counters import Counters
+from mqtt.properties import TOPIC_ALIAS, split, variable_byte_integer
 
 _USES = 15
 """Of an alias that are remembered: what was in use before can be outlasted by as much."""
@@ -102,21 +103,7 @@ class SentAliases:
         )
 
 
-def variable_byte_integer(value: int) -> bytes:
-    """1.5.5: seven bits a byte, the lowest first."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _with_alias(properties: bytes, alias: int) -> bytes:
-    at = 1
-    while properties[at - 1] & 0x80:
-        at += 1
-    rest = properties[at:]
-    return (
-        variable_byte_integer(len(rest) + _ALIAS_BYTES) + b"\x23" + alias.to_bytes(2, "big") + rest
-    )
+    rest = properties[split(properties, 0)[0] :]
+    length = variable_byte_integer(len(rest) + _ALIAS_BYTES)
+    return length + bytes((TOPIC_ALIAS,)) + alias.to_bytes(2, "big") + rest

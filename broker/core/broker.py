@@ -16,7 +16,6 @@ from mqtt5 import (
     PingReqPacket,
     PubAckPacket,
     PubCompPacket,
-    PublishPacket,
     PubRecPacket,
     PubRelPacket,
     SubscribePacket,
@@ -53,7 +52,7 @@ from broker.core.subscriptions import Subscriptions
 from broker.core.timers import Timers
 from broker.core.wills import Wills
 from mqtt.codec import Decoder, ProtocolVersion
-from mqtt.plain import PlainPublishes
+from mqtt.plain import FullPublish, PlainPublishes
 
 _PINGRESP = b"\xd0\x00"
 
@@ -193,7 +192,7 @@ class Broker:
         handlers: dict[type[Received], Handler] = {
             Message: publishing.take_in,
             ConnectPacket: self._connect,
-            PublishPacket: publishing.publish,
+            FullPublish: publishing.publish,
             PubAckPacket: acknowledging.acknowledged,
             PubRecPacket: acknowledging.received,
             PubRelPacket: publishing.release,

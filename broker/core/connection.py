@@ -13,7 +13,6 @@ from mqtt5 import (
     PingReqPacket,
     PubAckPacket,
     PubCompPacket,
-    PublishPacket,
     PubRecPacket,
     PubRelPacket,
     SubscribePacket,
@@ -27,13 +26,14 @@ from broker.core.aliases import SentAliases
 from broker.core.message import Message
 from broker.core.timers import Timer
 from mqtt.codec import Decoder, ProtocolVersion
+from mqtt.plain import FullPublish
 
 if TYPE_CHECKING:
     from broker.core.pacing import Pace
     from broker.core.session import Session
 
-Received = Packet | Message
-"""What is read from a client: a PUBLISH without properties is a message at once."""
+Received = Packet | FullPublish | Message
+"""What is read from a client: of PUBLISH, most are a message at once."""
 
 _NOTHING: frozenset[type[Received]] = frozenset()
 
@@ -53,7 +53,7 @@ class State(enum.Enum):
         frozenset(
             {
                 Message,
-                PublishPacket,
+                FullPublish,
                 PubAckPacket,
                 PubRecPacket,
                 PubRelPacket,
@@ -145,7 +145,7 @@ class Connection:
         "will",
     )
 
-    def __init__(self, *, peer: str, decoder: Decoder[Message], now: float) -> None:
+    def __init__(self, *, peer: str, decoder: Decoder[FullPublish | Message], now: float) -> None:
         self.peer = peer
         self.decoder = decoder
         self.state = State.AWAITING_CONNECT

@@ -6,10 +6,9 @@ rest, and twice the memory.
 
 from __future__ import annotations
 
-from mqtt5 import PublishPacket
-
-from broker.core.message import Message
-from mqtt import codec5
+from broker.core.message import Message, with_length
+from mqtt.plain import NO_PROPERTIES
+from mqtt.properties import passed_on, split
 
 KEPT_OVERHEAD_BYTES = 450
 """What it costs beside its bytes and its topic, measured on CPython 3.11, while it waits."""
@@ -45,15 +44,15 @@ class KeptMessage(Message):
         self._frames = None
 
     @property
-    def packet(self) -> PublishPacket | None:  # type: ignore[override]  # made when it is asked for
-        """As it came, where it has properties."""
-        return self._read() if self._raw[self._properties_at()] else None
+    def properties(self) -> bytes:  # type: ignore[override]  # read when it is asked for
+        """Those of its bytes: an earlier program stored an alias and an expiry interval, too."""
+        start, end = split(self._raw, self._properties_at())
+        return NO_PROPERTIES if start == end else with_length(passed_on(self._raw[start:end]))
 
     @property
-    def payload(self) -> bytes:  # type: ignore[override]  # made when it is asked for
+    def payload(self) -> bytes:  # type: ignore[override]  # read when it is asked for
         """What it carries."""
-        at = self._properties_at()
-        return self._read().payload if self._raw[at] else self._raw[at + 1 :]
+        return self._raw[split(self._raw, self._properties_at())[1] :]
 
     def stored(self) -> bytes:
         """As the store had it."""
@@ -61,12 +60,5 @@ class KeptMessage(Message):
 
     def _properties_at(self) -> int:
         raw = self._raw
-        at = 1
-        while raw[at] & 0x80:
-            at += 1
-        return at + 3 + (raw[at + 1] << 8 | raw[at + 2]) + (2 if self.qos else 0)
-
-    def _read(self) -> PublishPacket:
-        packet = codec5.read(self._raw)
-        assert isinstance(packet, PublishPacket)
-        return packet
+        at, _ = split(raw, 1)
+        return at + 2 + (raw[at] << 8 | raw[at + 1]) + (2 if self.qos else 0)

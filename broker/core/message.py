@@ -6,9 +6,15 @@ from math import ceil
 
 from mqtt5 import PublishPacket, Will
 
-from broker.core.aliases import variable_byte_integer
+from mqtt import codec5
 from mqtt.errors import TopicError
-from mqtt.plain import V5_FLAG
+from mqtt.plain import NO_PROPERTIES, V5_FLAG, FullPublish
+from mqtt.properties import (
+    MESSAGE_EXPIRY_INTERVAL,
+    SUBSCRIPTION_IDENTIFIER,
+    split,
+    variable_byte_integer,
+)
 from mqtt.topics import check_topic_name
 
 V5 = V5_FLAG
@@ -17,7 +23,7 @@ V5 = V5_FLAG
 OVERHEAD_BYTES = 600
 """What a queued message costs beside its text and payload, measured on CPython 3.11."""
 
-_USER_PROPERTY_OVERHEAD_BYTES = 160
+_PLAIN_BYTES = OVERHEAD_BYTES - len(NO_PROPERTIES)
 _KEPT_FRAMES = 4
 
 _PUBLISH = 0x30
@@ -26,10 +32,11 @@ _PUBLISH = 0x30
 class Message:
     """One message, shared by everyone it goes to.
 
-    Most have no properties; they are made from the packet's bytes (``mqtt.plain``), and what of
-    these goes to subscribers of the same kind is kept as it came. ``of`` makes one of a packet,
-    whose properties are in ``packet`` then.
+    Most are made from the packet's bytes (``mqtt.plain``), and what of these goes to subscribers of
+    the same kind is kept as it came; ``of`` makes one of a packet that the codec has read.
 
+    ``properties``: as every subscriber of 5.0 gets them, with their length before them
+    [MQTT-3.3.2-4], -15, -16, -17, -18, -20; what differs from one to the other is put behind them.
     ``packet_id``: the publisher's, 0 at QoS 0. ``publisher`` is the client identifier (for No
     Local); it and ``arrived_at`` are set by whoever takes the message in. ``arrived_at`` and
     ``expires_at`` are in the core's seconds.
@@ -46,9 +53,9 @@ class Message:
         "expires_at",
         "held",
         "holders",
-        "packet",
         "packet_id",
         "payload",
+        "properties",
         "publisher",
         "qos",
         "retain",
@@ -58,15 +65,21 @@ class Message:
     )
 
     def __init__(
-        self, topic: str, payload: bytes, flags: int, packet_id: int, head: bytes = b""
+        self,
+        topic: str,
+        payload: bytes,
+        flags: int,
+        packet_id: int,
+        head: bytes = b"",
+        properties: bytes = NO_PROPERTIES,
     ) -> None:
         self.topic = topic
         self.payload = payload
         self.qos = flags >> 1 & 3
         self.retain = flags & 1 == 1
         self.packet_id = packet_id
-        self.size = OVERHEAD_BYTES + len(payload) + len(topic)
-        self.packet: PublishPacket | None = None
+        self.properties = properties
+        self.size = _PLAIN_BYTES + len(payload) + len(topic) + len(properties)
         self.publisher = ""
         self.arrived_at = 0.0
         self.expires_at: float | None = None
@@ -76,12 +89,12 @@ class Message:
         self._frames: dict[object, tuple[bytes, bytes]] | None = None
 
     @classmethod
-    def of(cls, packet: PublishPacket, topic: str, publisher: str, now: float) -> Message:
+    def of(cls, publish: FullPublish, topic: str, publisher: str, now: float) -> Message:
         """One with the packet's properties; ``topic`` differs where an alias stands for it."""
+        packet = publish.packet
         flags = int(packet.qos) << 1 | packet.retain
-        message = cls(topic, packet.payload, flags, packet.packet_id or 0)
-        message.packet = packet
-        message.size += _property_bytes(packet)
+        kept = with_length(publish.passed_on)
+        message = cls(topic, packet.payload, flags, packet.packet_id or 0, properties=kept)
         message.publisher = publisher
         message.arrived_at = now
         interval = packet.message_expiry_interval
@@ -103,7 +116,7 @@ class Message:
         same.
         """
         if flags == self._flags and self._head and not subscription_ids:
-            return self._head, b"\0" if flags & V5 else b""
+            return self._head, self.properties if flags & V5 else b""
         key: object = flags
         remaining = None
         if self.expires_at is not None and flags & V5:
@@ -129,7 +142,7 @@ class Message:
         topic = self.topic.encode()
         properties = b""
         if flags & V5:
-            properties = _properties(self.packet, subscription_ids, remaining)
+            properties = self._properties(subscription_ids, remaining)
         length = 2 + len(topic) + len(properties) + len(self.payload)
         if flags & 0b110:
             length += 2
@@ -139,61 +152,30 @@ class Message:
 
     def stored(self) -> bytes:
         """Its PUBLISH in the form of 5.0, with the publisher's identifier, for the store."""
-        if self.packet is not None:
-            return self.packet.write()
-        head, properties = self.frame(self.qos << 1 | self.retain | V5, (), 0.0)
+        flags = self.qos << 1 | self.retain | V5
+        if self.expires_at is None:
+            head, properties = self.frame(flags, (), 0.0)
+        else:
+            # The store keeps the time beside it.
+            head, properties = self._encode(flags, (), None)
         identifier = self.packet_id.to_bytes(2, "big") if self.qos else b""
         return b"".join((head, identifier, properties, self.payload))
 
-
-_NO_PROPERTIES = PublishPacket("t", b"")
-
-
-def _properties(
-    source: PublishPacket | None, subscription_ids: tuple[int, ...], remaining: int | None
-) -> bytes:
-    """The properties as they go to a subscriber, with their length before them.
-
-    [MQTT-3.3.2-4], -15, -16, -17, -20: what the publisher said is passed on unaltered.
-    """
-    if source is None:
-        source = _NO_PROPERTIES
-    if (
-        remaining is None
-        and not subscription_ids
-        and not source.user_properties
-        and source.content_type is None
-        and source.response_topic is None
-        and source.correlation_data is None
-        and not source.payload_format_indicator
-    ):
-        return b"\0"
-    # Written by the codec as a packet of its own: they stand behind the topic 't'.
-    raw = PublishPacket(
-        "t",
-        b"",
-        payload_format_indicator=source.payload_format_indicator,
-        message_expiry_interval=remaining,
-        content_type=source.content_type,
-        response_topic=source.response_topic,
-        correlation_data=source.correlation_data,
-        subscription_ids=list(subscription_ids),
-        user_properties=source.user_properties,
-    ).write()
-    at = 1
-    while raw[at] & 0x80:
-        at += 1
-    return raw[at + 4 :]
+    def _properties(self, subscription_ids: tuple[int, ...], remaining: int | None) -> bytes:
+        kept = self.properties
+        if remaining is None and not subscription_ids:
+            return kept
+        added = b""
+        if remaining is not None:
+            added = bytes((MESSAGE_EXPIRY_INTERVAL,)) + remaining.to_bytes(4, "big")
+        for identifier in subscription_ids:
+            added += bytes((SUBSCRIPTION_IDENTIFIER,)) + variable_byte_integer(identifier)
+        return with_length(kept[split(kept, 0)[0] :] + added)
 
 
-def _property_bytes(packet: PublishPacket) -> int:
-    size = 0
-    for text in (packet.correlation_data, packet.response_topic, packet.content_type):
-        if text is not None:
-            size += len(text)
-    for name, value in packet.user_properties:
-        size += len(name) + len(value) + _USER_PROPERTY_OVERHEAD_BYTES
-    return size
+def with_length(properties: bytes) -> bytes:
+    """Properties with their length before them."""
+    return variable_byte_integer(len(properties)) + properties if properties else NO_PROPERTIES
 
 
 def complaint(message: PublishPacket | Will) -> str | None:
@@ -210,19 +192,28 @@ def complaint(message: PublishPacket | Will) -> str | None:
     return None
 
 
-def will_packet(will: Will) -> PublishPacket:
+def of_the_servers(packet: PublishPacket) -> FullPublish:
+    """A PUBLISH that no client has sent, as one that has come."""
+    raw = memoryview(packet.write())
+    header_bytes, _ = split(raw, 1)
+    return FullPublish(packet, codec5.properties_of(raw, header_bytes, packet))
+
+
+def will_publish(will: Will) -> FullPublish:
     """The PUBLISH that a will stands for [MQTT-3.1.2-8]."""
-    return PublishPacket(
-        will.topic,
-        will.payload or b"",
-        qos=will.qos,
-        # Never sent: each subscriber's copy gets an identifier of its own.
-        packet_id=1 if int(will.qos) else None,
-        retain=will.retain,
-        payload_format_indicator=will.payload_format_indicator,
-        message_expiry_interval=will.message_expiry_interval,
-        content_type=will.content_type,
-        response_topic=will.response_topic,
-        correlation_data=will.correlation_data,
-        user_properties=will.user_properties,
+    return of_the_servers(
+        PublishPacket(
+            will.topic,
+            will.payload or b"",
+            qos=will.qos,
+            # Never sent: each subscriber's copy gets an identifier of its own.
+            packet_id=1 if int(will.qos) else None,
+            retain=will.retain,
+            payload_format_indicator=will.payload_format_indicator,
+            message_expiry_interval=will.message_expiry_interval,
+            content_type=will.content_type,
+            response_topic=will.response_topic,
+            correlation_data=will.correlation_data,
+            user_properties=will.user_properties,
+        )
     )

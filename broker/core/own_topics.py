@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from mqtt5 import PublishPacket, QoS
 
 from broker.core.delivery import Delivery
-from broker.core.message import Message
+from broker.core.message import Message, of_the_servers
 from broker.core.retained import Retained
 
 
@@ -31,7 +31,8 @@ class OwnTopics:
             if self._told.get(topic) == text:
                 continue
             self._told[topic] = text
-            message = Message.of(PublishPacket(topic, text.encode(), retain=True), topic, "", now)
+            packet = PublishPacket(topic, text.encode(), retain=True)
+            message = Message.of(of_the_servers(packet), topic, "", now)
             self._retained.keep(message, stored=False)
             self._delivery.route(message, None, now)
 
@@ -45,4 +46,4 @@ class OwnTopics:
             packet_id=1,
             content_type="application/json",
         )
-        self._delivery.route(Message.of(packet, topic, "", now), None, now)
+        self._delivery.route(Message.of(of_the_servers(packet), topic, "", now), None, now)

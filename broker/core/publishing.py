@@ -26,6 +26,7 @@ from broker.core.retained import Retained
 from broker.core.session import Session
 from mqtt.codec import encode
 from mqtt.errors import ProtocolError
+from mqtt.plain import FullPublish
 
 REMEMBERED_RIGHTS = 1_000
 """Topics of one connection whose right to publish is remembered."""
@@ -69,8 +70,9 @@ class Publishing:
         self._budget = budget
         self._memory = memory
 
-    def publish(self, connection: Connection, packet: PublishPacket, now: float) -> None:
+    def publish(self, connection: Connection, publish: FullPublish, now: float) -> None:
         """Handles a client's PUBLISH. Raises ProtocolError."""
+        packet = publish.packet
         session = connection.session
         assert session is not None
         topic = packet.topic
@@ -85,7 +87,7 @@ class Publishing:
         if packet.duplicate and not int(packet.qos):
             # [MQTT-3.3.1-2]
             raise ProtocolError("PUBLISH with QoS 0 and DUP", reason_code=0x81)
-        self.take_in(connection, Message.of(packet, topic, session.client_id, now), now)
+        self.take_in(connection, Message.of(publish, topic, session.client_id, now), now)
 
     def take_in(self, connection: Connection, message: Message, now: float) -> None:
         """Handles a client's PUBLISH that is a message already. Raises ProtocolError."""

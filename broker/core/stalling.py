@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mqtt5 import PublishPacket
-
 from broker.core.actions import Turn
 from broker.core.budget import Budget
 from broker.core.connection import Connection, Received
 from broker.core.counters import Counters
 from broker.core.message import Message
+from mqtt.plain import FullPublish
 
 
 class Stalling:
@@ -39,7 +38,7 @@ class Stalling:
         """Whether the packet of a client of 3.1.1, and all behind it, must wait."""
         return (
             self._budget.is_full
-            and isinstance(packet, (Message, PublishPacket))
+            and isinstance(packet, (Message, FullPublish))
             and bool(packet.packet_id)
         )
 

@@ -8,7 +8,7 @@ from broker.core.budget import Budget
 from broker.core.counters import Counters
 from broker.core.journal import Journal
 from broker.core.memory import will_bytes
-from broker.core.message import Message, will_packet
+from broker.core.message import Message, will_publish
 from broker.core.publishing import Publishing
 from broker.core.timers import Timer, Timers
 
@@ -78,8 +78,8 @@ class Wills:
     def _publish(self, client_id: str, will: Will, now: float) -> None:
         self._counters.wills_published += 1
         self._journal.will_gone(client_id)
-        packet = will_packet(will)
-        self._publishing.accept(Message.of(packet, packet.topic, client_id, now), None, now)
+        message = Message.of(will_publish(will), will.topic, client_id, now)
+        self._publishing.accept(message, None, now)
 
     def _wait(self, client_id: str, will: Will, publish_at: float) -> None:
         timer = self._timers.at(publish_at, lambda then: self.session_ended(client_id, then))

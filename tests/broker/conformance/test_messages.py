@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from mqtt5 import (
 )
 
 from mqtt.codec import ProtocolVersion
-from tests.broker.conformance.raw import both
-from tests.broker.core.harness import V311, House
+from tests.broker.conformance.raw import Recorded, both, connect, framed, text
+from tests.broker.core.harness import V5, V311, House
 from tests.harness.conformance import conforms
 
 
@@ -110,6 +111,46 @@ def test_what_a_message_bears_is_passed_on_unaltered() -> None:
         assert {name: getattr(got, name) for name in properties} == properties
     crossed = old.one(PublishPacket)
     assert (crossed.topic, crossed.payload) == ("some/topic", b"\xff\0")
+
+
+PASSED_ON = (
+    # A payload format indicator of 0: the same as none, and not the same bytes.
+    b"\x01\0",
+    b"\x01\1\x03" + text(b"text/plain"),
+    b"\x26" + text(b"b") + text(b"1") + b"\x26" + text(b"a") + text(b"") + b"\x01\0",
+    b"\x09" + text(b"\0\xff") + b"\x08" + text(b"answers/\xc3\xa9"),
+)
+
+
+@pytest.mark.parametrize("properties", PASSED_ON)
+@pytest.mark.parametrize("alias", [b"", b"\x23\0\1"])
+@pytest.mark.parametrize("expiry", [b"", b"\x02\0\0\0\x3c"])
+@conforms(v5="3.3.2-4 3.3.2-15 3.3.2-16 3.3.2-17 3.3.2-18 3.3.2-20")
+def test_properties_are_passed_on_byte_for_byte(
+    properties: bytes, alias: bytes, expiry: bytes, tmp_path: Path
+) -> None:
+    """To who is here and who is away, from the store, retained, and with what the server adds."""
+    house = House(store=tmp_path / "store.db")
+    away = house.resume("c1")
+    away.subscribe("#", qos=2)
+    away.drop()
+    here = Recorded(house, V5)
+    here.send_bytes(connect(V5, payload=text(b"c4")))
+    here.subscribe("#", qos=1, identifier=5)
+    writer = house.connect("c2")
+    packet_id, all_of_them = b"\0\1", alias + properties + expiry
+    publish = b"\0\1a" + packet_id + bytes((len(all_of_them),)) + all_of_them + b"x"
+    for _ in range(2):
+        writer.send_bytes(framed(0x33, publish))
+    assert here.raw.count(properties + expiry + b"\x0b\5x") == 2
+    house.crash()
+    later = Recorded(house, V5)
+    later.send_bytes(connect(V5, flags=0, payload=text(b"c1")))
+    assert later.raw.count(properties + expiry + b"x") == 2
+    reader = Recorded(house, V5)
+    reader.send_bytes(connect(V5, payload=text(b"c3")))
+    reader.subscribe("a")
+    assert reader.raw.count(properties + expiry + b"x") == 1
 
 
 @conforms(v5="3.3.2-5 3.3.2-6")

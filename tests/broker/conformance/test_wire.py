@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from mqtt5 import PingReqPacket, PingRespPacket, PublishPacket, SubAckPacket, UnsubAckPacket
 
-from broker.core.aliases import variable_byte_integer
 from mqtt.codec import ProtocolVersion
+from mqtt.properties import variable_byte_integer
 from tests.broker.conformance.raw import (
     both,
     connect,
