@@ -23,7 +23,7 @@ from broker.core.pacing import Pacing
 from broker.core.session import Session
 from broker.core.sessions import Sessions
 from broker.core.subscribing import Subscribing
-from broker.core.wills import Wills
+from broker.core.wills import Wills, may_leave
 
 REMOVED = "it was removed from the registry"
 
@@ -153,6 +153,7 @@ class Admitting:
         if session is None:
             return
         principal = login.principal
+        self._suit_will(connection, principal)
         if principal.own_client_id(connection.client_id) != connection.client_id:
             self.expel(connection, "its client identifier is not its own any more", now)
             return
@@ -160,24 +161,37 @@ class Admitting:
         connection.principal = principal
         self._memory.forget_rights(connection)
         self._subscribing.suit(session, principal, now)
-        if connection.will is not None and not principal.may_leave_will(connection.will.topic):
-            self._drop_will(connection)
         self._liveness.login_ends(connection, until)
 
-    def suit_away(self, session: Session, principal: Principal, now: float) -> None:
-        """The same of a session whose client is away."""
-        if session.connection is None:
+    def rests_on_rights(self, session: Session) -> bool:
+        """Whether ``suit_away`` may change anything of a session whose client is away."""
+        if session.subscriptions or session.asleep:
+            return True
+        return self._wills.waits(session.client_id)
+
+    def suit_away(self, session: Session, principal: Principal | None, now: float) -> None:
+        """The same of a session whose client is away; None: it is nobody's, who has no rights."""
+        if session.connection is not None:
+            return
+        self._wills.suit(session.client_id, principal)
+        if principal is not None:
             self._subscribing.suit(session, principal, now)
 
-    def expel(self, connection: Connection, reason: str, now: float) -> None:
-        """A client that was let in must go: what it proved proves nothing any more (0x87)."""
+    def expel(
+        self, connection: Connection, reason: str, now: float, *, principal: Principal | None = None
+    ) -> None:
+        """A client that was let in must go: what it proved proves nothing any more (0x87).
+
+        ``principal``: who it is by now, and may leave the will or not; None: as it was.
+        """
+        if principal is not None:
+            self._suit_will(connection, principal)
         if connection.state is State.CONNECTED:
             self._ending.close(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
 
     def expel_removed(self, connection: Connection, now: float) -> None:
         """The same of who is nobody any more. Nobody may leave a will, so it has none."""
-        if connection.will is not None:
-            self._drop_will(connection)
+        self._suit_will(connection, None)
         self.expel(connection, REMOVED, now)
 
     def end_session_of_removed(self, session: Session, now: float) -> None:
@@ -196,10 +210,10 @@ class Admitting:
         )
         self._turn.notices.append(notice)
 
-    def _drop_will(self, connection: Connection) -> None:
-        connection.will = None
-        self._wills.discarded(connection.client_id)
-        self._turn.notice(connection, "its will is dropped: not allowed any more", warning=True)
+    def _suit_will(self, connection: Connection, principal: Principal | None) -> None:
+        if connection.will is not None and not may_leave(principal, connection.will):
+            connection.will = None
+            self._wills.forbidden(connection.client_id, connection)
 
     def _authenticated_again(
         self,

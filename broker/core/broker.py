@@ -6,7 +6,7 @@ turn of its loop brought, then calls ``take_turn`` and does what it says, in ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from mqtt5 import (
     AuthPacket,
@@ -22,6 +22,7 @@ from mqtt5 import (
     UnsubscribePacket,
 )
 
+from broker.auth.principal import Principal
 from broker.core.acknowledging import Acknowledging
 from broker.core.actions import Turn, Write
 from broker.core.admitting import Admitting
@@ -120,6 +121,7 @@ class Broker:
             counters=self.counters,
             journal=journal,
             budget=budget,
+            turn=self._delivery.turn,
         )
         self.sessions = Sessions(
             limits=limits,
@@ -212,13 +214,21 @@ class Broker:
             stalling=self._stalling,
         )
 
-    def restore(self, stored: Stored, now: float, *, removed: Collection[str] = ()) -> int:
+    def restore(
+        self,
+        stored: Stored,
+        now: float,
+        *,
+        removed: Collection[str] = (),
+        speakers: Mapping[str, Principal],
+    ) -> int:
         """Takes up what an earlier process left; before anything else, and once.
 
         ``removed``: owners of sessions and wills who are nobody any more, and leave nothing.
+        ``speakers``: by name, owners of wills as they are now; of others no will is published.
         Returns how many messages there were.
         """
-        messages = self._restoring.restore(stored, now, removed)
+        messages = self._restoring.restore(stored, now, removed, speakers)
         for session in [each for each in self.sessions if each.owner in removed]:
             self.admitting.end_session_of_removed(session, now)
         return messages

@@ -6,10 +6,11 @@ its will's delay begin, and its will is published [MQTT-3.1.2-8].
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from mqtt5 import ConnectPacket, Will
 
+from broker.auth.principal import Principal
 from broker.core.budget import Budget
 from broker.core.facts import DeliveryRow, MessageRow, Stored, Subscribed, WillKept
 from broker.core.journal import Journal
@@ -22,7 +23,7 @@ from broker.core.sessions import Sessions
 from broker.core.sharing import ShareGroup
 from broker.core.subscribing import Subscribing
 from broker.core.subscriptions import Subscription
-from broker.core.wills import Wills
+from broker.core.wills import Wills, may_leave
 from mqtt import codec5
 from mqtt.topics import TopicFilter
 
@@ -49,10 +50,17 @@ class Restoring:
         self._messages: dict[int, Message] = {}
         self._groups: dict[str, ShareGroup] = {}
 
-    def restore(self, stored: Stored, now: float, removed: Collection[str]) -> int:
+    def restore(
+        self,
+        stored: Stored,
+        now: float,
+        removed: Collection[str],
+        speakers: Mapping[str, Principal],
+    ) -> int:
         """Builds sessions, queues, retained messages and wills; ends what has expired.
 
-        ``removed``: owners whose wills are not published. Returns how many messages there were.
+        ``removed``: owners whose wills are not published. ``speakers``: owners of wills, as they
+        are now. Returns how many messages there were.
         """
         self._journal.continue_after(stored)
         self._take_messages(stored.messages, now)
@@ -79,6 +87,9 @@ class Restoring:
             owner, left = _will(will)
             if owner in removed:
                 self._wills.discarded(will.client_id)
+                continue
+            if not may_leave(speakers.get(owner), left):
+                self._wills.forbidden(will.client_id)
                 continue
             self._wills.restore(will.client_id, owner, left, will.publish_at, now)
             if self._sessions.get(will.client_id) is None:
@@ -141,9 +152,13 @@ class Restoring:
 
 def owners(stored: Stored) -> frozenset[str]:
     """Whose sessions and wills those are."""
-    of_wills = {_will(will)[0] for will in stored.wills}
+    return frozenset(kept.owner for kept in stored.sessions) | owners_of_wills(stored)
+
+
+def owners_of_wills(stored: Stored) -> frozenset[str]:
+    """Whose wills those are."""
     # An earlier program wrote wills without it.
-    return frozenset({kept.owner for kept in stored.sessions} | of_wills) - {""}
+    return frozenset(_will(will)[0] for will in stored.wills) - {""}
 
 
 def _will(kept: WillKept) -> tuple[str, Will]:

@@ -1,10 +1,18 @@
-"""Wills: published when a connection ends without a normal DISCONNECT [MQTT-3.1.2-8]."""
+"""Wills: published when a connection ends without a normal DISCONNECT [MQTT-3.1.2-8].
+
+A will is judged when it comes, by CONNECT, and again whenever its owner may have other rights: of
+those who are connected, of those who are away, and of what an earlier process has left. So what is
+published is what may be published then.
+"""
 
 from __future__ import annotations
 
 from mqtt5 import Will
 
+from broker.auth.principal import Principal
+from broker.core.actions import Notice, Turn
 from broker.core.budget import Budget
+from broker.core.connection import Connection
 from broker.core.counters import Counters
 from broker.core.journal import Journal
 from broker.core.memory import will_bytes
@@ -24,12 +32,14 @@ class Wills:
         counters: Counters,
         journal: Journal,
         budget: Budget,
+        turn: Turn,
     ) -> None:
         self._publishing = publishing
         self._timers = timers
         self._counters = counters
         self._journal = journal
         self._budget = budget
+        self._turn = turn
         self._waiting: dict[str, tuple[Will, Timer]] = {}
 
     def connection_ended(self, client_id: str, owner: str, will: Will, now: float) -> None:
@@ -68,6 +78,30 @@ class Wills:
             self._let_go(waiting)
             self._journal.will_gone(client_id)
 
+    def waits(self, client_id: str) -> bool:
+        """Whether the client is away and its will's delay has not passed yet."""
+        return client_id in self._waiting
+
+    def forbidden(self, client_id: str, connection: Connection | None = None) -> None:
+        """The client's will, waiting or of its connection, may not be left any more."""
+        waiting = self._waiting.pop(client_id, None)
+        if waiting is not None:
+            self._let_go(waiting)
+        self._journal.will_gone(client_id)
+        notice = Notice(
+            client_id=client_id,
+            text="its will is dropped: not allowed any more",
+            connection=connection,
+            warning=True,
+        )
+        self._turn.notices.append(notice)
+
+    def suit(self, client_id: str, principal: Principal | None) -> None:
+        """What waits is its owner's, who has these rights now; None: nobody's, who has none."""
+        waiting = self._waiting.get(client_id)
+        if waiting is not None and not may_leave(principal, waiting[0]):
+            self.forbidden(client_id)
+
     def session_ended(self, client_id: str, now: float) -> None:
         """The session, or the will's delay, is over: publishes what waits [MQTT-3.1.2-10]."""
         waiting = self._waiting.pop(client_id, None)
@@ -90,3 +124,8 @@ class Wills:
         will, timer = waiting
         timer.cancel()
         self._budget.charge(-will_bytes(will))
+
+
+def may_leave(principal: Principal | None, will: Will) -> bool:
+    """Whether that is a will of somebody who may leave it."""
+    return principal is not None and principal.may_leave_will(will.topic)

@@ -199,25 +199,22 @@ class Following:
         await self._in_slices(sessions, self._end_if_away)
 
     async def _suit_those_away(self) -> None:
-        """Subscriptions of those who are away, and may have other rights by now."""
+        """What those have left who are away, and may have other rights by now."""
         names = None if self._unsuited.roles else self._unsuited.names
         sessions: dict[str, list[Session]] = {}
         for each in self._core.sessions:
-            has_any = each.subscriptions or each.asleep
-            if each.connection is None and has_any and (names is None or each.owner in names):
+            is_concerned = each.connection is None and (names is None or each.owner in names)
+            if is_concerned and self._core.admitting.rests_on_rights(each):
                 sessions.setdefault(each.owner, []).append(each)
         left = iter(sorted(sessions))
         while some := list(islice(left, _NAMES_AT_ONCE)):
             known = await self._loop.run_in_executor(self._threads, self._ask, some)
-            concerned = [
-                (each, identity.principal)
-                for name, identity in known.identities.items()
-                for each in sessions[name]
-            ]
+            principals = {name: each.principal for name, each in known.identities.items()}
+            concerned = [(each, principals.get(name)) for name in some for each in sessions[name]]
             await self._in_slices(concerned, self._suit)
         self._unsuited = _NOTHING
 
-    def _suit(self, concerned: tuple[Session, Principal]) -> None:
+    def _suit(self, concerned: tuple[Session, Principal | None]) -> None:
         session, principal = concerned
         if self._core.sessions.get(session.client_id) is session:
             self._core.admitting.suit_away(session, principal, self._loop.time())
@@ -299,7 +296,7 @@ class Following:
             return
         standing = judge(login, identity, known.authorities, self._wall())
         if isinstance(standing, str):
-            self._core.admitting.expel(connection, standing, now)
+            self._core.admitting.expel(connection, standing, now, principal=identity.principal)
         elif standing != login:
             self._permit(connection, standing)
 
@@ -335,6 +332,19 @@ def unknown(directory: Directory, names: Iterable[str]) -> frozenset[str]:
     left, found = iter(sorted(names)), frozenset[str]()
     while some := list(islice(left, _NAMES_AT_ONCE)):
         found |= directory.unknown(some)
+    return found
+
+
+def speakers(directory: Directory, names: Iterable[str]) -> dict[str, Principal]:
+    """Those of the names that somebody bears, and who that is; may block.
+
+    Raises:
+      RegistryError: the directory can't answer now.
+    """
+    left, found = iter(sorted(names)), dict[str, Principal]()
+    while some := list(islice(left, _NAMES_AT_ONCE)):
+        identities = directory.find_many(some)
+        found.update((name, identity.principal) for name, identity in identities.items())
     return found
 
 

@@ -26,7 +26,7 @@ from broker.server import logs, reloading
 from broker.server.administration import Administration
 from broker.server.client_events import ClientEvents
 from broker.server.decoys import decoy_key
-from broker.server.following import Following, unknown
+from broker.server.following import Following, speakers, unknown
 from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.memory_limit import with_memory
@@ -122,7 +122,9 @@ class Server:
                 commit_delay_seconds=config.store.commit_delay_ms / 1_000 if config.store else 0.0,
             )
             opened.callback(shell.lag.stop)
-            await shell.take_up(lambda names: unknown(registry, names))
+            await shell.take_up(
+                removed=partial(unknown, registry), speakers=partial(speakers, registry)
+            )
             recorder = None
             if isinstance(registry, Records):
                 recorder = Recorder(

@@ -17,10 +17,11 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from broker.auth.authenticator import METHODS, Authenticator
+from broker.auth.principal import Principal
 from broker.auth.site import is_loopback, site_of
 from broker.config import Listener
 from broker.core.actions import Notice, Turn, Write
@@ -28,7 +29,7 @@ from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.limits import Limits
 from broker.core.liveness import CONNECT_TIMEOUT
-from broker.core.restoring import owners
+from broker.core.restoring import owners, owners_of_wills
 from broker.server.client import ClientProtocol
 from broker.server.gathering import Doorkeeper, Unwelcome
 from broker.server.logins import Logins
@@ -95,10 +96,16 @@ class Shell:
         self._sites: Counter[bytes] = Counter()
         self._doorkeeper = Doorkeeper()
 
-    async def take_up(self, removed: Callable[[Collection[str]], Collection[str]]) -> None:
+    async def take_up(
+        self,
+        *,
+        removed: Callable[[Collection[str]], Collection[str]],
+        speakers: Callable[[Collection[str]], Mapping[str, Principal]],
+    ) -> None:
         """Takes up what the store holds. By a thread of its own: probes are answered meanwhile.
 
         ``removed``: asked there who of the owners of sessions and wills is nobody any more.
+        ``speakers``: who the owners of wills are now.
 
         Raises:
           StoreError: the store is damaged.
@@ -110,7 +117,12 @@ class Shell:
 
         def restore() -> int:
             stored = store.load()
-            return core.restore(stored, now, removed=removed(owners(stored)))
+            return core.restore(
+                stored,
+                now,
+                removed=removed(owners(stored)),
+                speakers=speakers(owners_of_wills(stored)),
+            )
 
         messages = await asyncio.to_thread(restore)
         LOG.info("%s: %s", store.path, held_in_words(len(core.sessions), messages))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 from mqtt5 import DisconnectPacket, DisconnectReasonCode, PublishPacket, QoS, Will
 
-from tests.broker.core.harness import V311, Client, House
+from broker.auth.identity import Login
+from broker.auth.principal import Principal, Rights
+from tests.broker.core.harness import ALL, V311, Client, House, device
 from tests.harness.conformance import conforms
 
 
@@ -107,3 +112,90 @@ def test_mqtt_3_1_2_17_a_retained_will_is_retained() -> None:
     house = House()
     house.connect("c1", will=will(retain=True)).drop()
     assert watched(house).payloads() == [b"gone"]
+
+
+SILENCED = device("d1", rights=Rights(publish=ALL, subscribe=ALL))
+"""Who may do all but leave a will."""
+
+
+def left(house: House, **options: Any) -> Client:
+    """d1 with a will that waits for a minute, or for what ``options`` say."""
+    house.principals["d1"] = device("d1")
+    given = {"qos": QoS.AT_LEAST_ONCE, "will_delay_interval": 60} | options
+    return house.resume("d1", username="d1", will=will(**given))
+
+
+@pytest.mark.parametrize("principal", [SILENCED, None], ids=["silenced", "nobody"])
+def test_a_will_that_waits_is_not_published_where_it_is_not_allowed_any_more(
+    principal: Principal | None,
+) -> None:
+    house = House()
+    watcher = watched(house)
+    left(house).drop()
+    session = house.core.sessions.get("d1")
+    assert session is not None
+    assert house.core.admitting.rests_on_rights(session)
+    house.core.admitting.suit_away(session, principal, house.now)
+    house.settle()
+    assert "d1: its will is dropped: not allowed any more" in house.notices
+    assert not house.core.admitting.rests_on_rights(session)
+    house.wait(61)
+    assert watcher.payloads() == []
+
+
+def test_a_will_that_waits_and_is_still_allowed_is_published_once() -> None:
+    house = House()
+    watcher = watched(house)
+    left(house).drop()
+    session = house.core.sessions.get("d1")
+    assert session is not None
+    house.core.admitting.suit_away(session, device("d1"), house.now)
+    house.wait(61)
+    assert watcher.payloads() == [b"gone"]
+
+
+def test_who_must_go_and_may_leave_no_will_any_more_leaves_none() -> None:
+    house = House()
+    watcher = watched(house)
+    client = left(house, will_delay_interval=0)
+    house.core.admitting.expel(client.connection, "it is blocked", house.now, principal=SILENCED)
+    house.settle()
+    assert client.closed is not None
+    assert watcher.payloads() == []
+
+
+def test_who_has_no_right_to_its_client_identifier_and_its_will_any_more_leaves_none() -> None:
+    house = House()
+    watcher = watched(house)
+    client = left(house, will_delay_interval=0)
+    other = Login(principal=replace(SILENCED, client_id="d2"), credential="password")
+    house.core.admitting.permit(client.connection, other, house.now, until=None)
+    house.settle()
+    assert client.closed is not None
+    assert watcher.payloads() == []
+
+
+@pytest.mark.parametrize(("is_connected", "delay"), [(True, 0), (True, 60), (False, 60)])
+@pytest.mark.parametrize("principal", [SILENCED, None], ids=["silenced", "nobody"])
+def test_after_a_start_no_will_is_published_that_is_not_allowed_any_more(
+    tmp_path: Path, principal: Principal | None, is_connected: bool, delay: int
+) -> None:
+    house = House(store=tmp_path / "store.db")
+    house.resume("c-watcher").subscribe("will")
+    client = left(house, will_delay_interval=delay)
+    if not is_connected:
+        client.drop()
+    house.principals["d1"] = principal
+    for _ in range(2):
+        house.crash()
+        house.wait(61)
+        assert house.resume("c-watcher").payloads() == []
+
+
+def test_after_a_start_a_will_that_is_still_allowed_is_published(tmp_path: Path) -> None:
+    house = House(store=tmp_path / "store.db")
+    house.resume("c-watcher").subscribe("will")
+    left(house)
+    house.crash()
+    house.wait(61)
+    assert house.resume("c-watcher").payloads() == [b"gone"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mqtt5 import DisconnectPacket, PublishPacket, Will
+from mqtt5 import DisconnectPacket, PublishPacket, QoS, Will
 from sqlalchemy.engine import URL
 
 from broker.config import StoreConfig
@@ -141,3 +141,24 @@ def test_a_device_that_comes_by_the_name_of_a_removed_one_finds_nothing_of_it(
         assert session is not None
         assert not session.subscriptions
         client.send(DisconnectPacket())
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_will_that_waits_is_published_only_where_it_is_still_allowed(
+    start_one: Callable[[], Running], registry: SqlRegistry, is_running: bool
+) -> None:
+    registry.put_role("mute", Role())
+    broker = start_one()
+    for name in ("d1", "d2"):
+        leave(broker, name, will=will(name, will_delay_interval=3, qos=QoS.AT_LEAST_ONCE))
+    with connected(broker, name="watcher", **LASTING) as watcher:
+        assert subscribed(watcher, "#") < 0x80
+    if not is_running:
+        broker.call(broker.server.stop())
+    changed(registry, "d1", role="mute")
+    changed(registry, "d2", blocked=True)
+    again = broker if is_running else start_one()
+    with connected(again, name="watcher", **LASTING) as watcher:
+        packet = watcher.next()
+        assert isinstance(packet, PublishPacket)
+        assert packet.payload == b"d2", "it is blocked, and may leave one all the same"
