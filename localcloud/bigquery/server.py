@@ -27,6 +27,8 @@ What is mended, and why:
 - It ends connections that are kept alive by pings while a stream idles, which Google's service
   leaves alone. Here they stand.
 - Its load jobs of Avro take columns by position and no maps; see avro.py.
+- A health watch that its client has left holds a thread, and the process would never end.
+  Here a watch is a coroutine.
 """
 
 import argparse
@@ -53,6 +55,7 @@ from bqemulator.jobs import executor
 from bqemulator.storage.engine import DuckDBEngine
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.streaming.write_stream import WriteStream
+from grpc_health.v1 import health
 
 from localcloud.bigquery.avro import load_avro
 
@@ -121,6 +124,14 @@ class _WriteHandler(write_servicer.BigQueryWriteHandler):
         self._ctx.events.publish(TableDataChanged(*table))
 
 
+class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  # has no stubs
+    """Serving from its start on."""
+
+    def set(self, service: str, status: int) -> None:
+        """What the emulator says before it serves is so from the start."""
+        assert self._server_status[service] == status
+
+
 def _grpc_server(
     make: Callable[..., grpc.aio.Server], *, options: list[tuple[str, Any]], **arguments: Any
 ) -> grpc.aio.Server:
@@ -133,6 +144,7 @@ async def serve(data_dir: Path, rest_port: int, grpc_port: int, announce: TextIO
     # The emulator builds these itself and has no other place to put ours in.
     emulator.DuckDBEngine = _Engine  # type: ignore[attr-defined]  # imported there, not exported
     write_servicer.BigQueryWriteHandler = _WriteHandler  # type: ignore[misc]  # replaces a class
+    health.HealthServicer = _Health  # type: ignore[misc]  # replaces a class
     grpc.aio.server = functools.partial(_grpc_server, grpc.aio.server)
     executor._LOAD_FORMAT_HANDLERS["AVRO"] = load_avro
     loop = asyncio.get_running_loop()
