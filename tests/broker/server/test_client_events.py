@@ -140,8 +140,10 @@ def test_they_are_rows_of_the_registry_with_when_it_was_seen_last(
 
 
 def test_a_stop_records_who_was_connected_till_then(
-    start_one: Callable[..., Running], registry: SqlRegistry
+    start_one: Callable[..., Running], registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The client does not close, and is given no time to.
+    monkeypatch.setattr("broker.server.client.LINGER_SECONDS", 0.0)
     broker = start_one()
     with connected(broker):
         broker.call(broker.server.stop())

@@ -46,7 +46,13 @@ def subscribed(reader: paho.Client) -> None:
 
 
 def connected(port: int, name: str, password: str) -> tuple[paho.Client, list[bytes]]:
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{name}-0", protocol=paho.MQTTv5)
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=f"{name}-0",
+        protocol=paho.MQTTv5,
+        # Its thread ends with the broker, and need not be waited for.
+        reconnect_on_failure=False,
+    )
     client.username_pw_set(name, password)
     got: list[bytes] = []
     client.on_message = lambda _client, _data, message: got.append(bytes(message.payload))
@@ -86,10 +92,10 @@ def test_a_store_that_can_not_be_written_ends_the_broker_and_acknowledges_nothin
     try:
         reader, got = connected(port_of(again), "all", passwords["all"])
         wait_until(lambda: got, seconds=10, what="what was acknowledged")
-        reader.loop_stop()
         assert got == [b"kept"]
     finally:
         again.kill()
+    reader.loop_stop()
 
 
 def test_what_was_acknowledged_outlives_ten_kills(tmp_path: Path) -> None:
@@ -110,9 +116,9 @@ def test_what_was_acknowledged_outlives_ten_kills(tmp_path: Path) -> None:
                 sent.wait_for_publish(5)
                 assert sent.is_published()
                 acknowledged.append(payload)
-            writer.loop_stop()
         finally:
             process.kill()
+        writer.loop_stop()
     process = start(tmp_path)
     try:
         port = port_of(process)
@@ -122,7 +128,7 @@ def test_what_was_acknowledged_outlives_ten_kills(tmp_path: Path) -> None:
             seconds=10,
             what=lambda: f"{len(set(acknowledged) - set(got))} are missing",
         )
-        reader.loop_stop()
         assert [payload for payload in got if payload in set(acknowledged)] == acknowledged
     finally:
         process.kill()
+    reader.loop_stop()

@@ -221,7 +221,9 @@ def test_a_stalled_subscriber_costs_a_bounded_amount_and_holds_up_nobody(
     start: Callable[..., Running], tmp_path: Path, tls: bool
 ) -> None:
     limits = Limits(
-        write_buffer_bytes=256 * KIB, service_queue=QueueLimits(messages=10_000, bytes=4 * MIB)
+        write_buffer_bytes=256 * KIB,
+        service_queue=QueueLimits(messages=10_000, bytes=4 * MIB),
+        device_bytes_per_second=None,
     )
     listener, context = tls_listener(tmp_path) if tls else (Listener(port=0), None)
     broker = start(limits=limits, listeners=(listener,))

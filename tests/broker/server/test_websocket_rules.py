@@ -241,7 +241,9 @@ def test_a_stalled_subscriber_costs_a_bounded_amount_and_then_gets_what_was_kept
     served: Callable[..., Running],
 ) -> None:
     limits = Limits(
-        write_buffer_bytes=256 * KIB, service_queue=QueueLimits(messages=10_000, bytes=8 * MIB)
+        write_buffer_bytes=256 * KIB,
+        service_queue=QueueLimits(messages=10_000, bytes=8 * MIB),
+        device_bytes_per_second=None,
     )
     broker = served(limits)
     with upgraded(broker) as stalled, opened(broker) as device:
