@@ -14,6 +14,7 @@ from collections.abc import Callable
 from broker.config import Listener, ListenerType
 from broker.errors import ListenError
 from broker.server.client import ClientProtocol
+from broker.server.gathering import Doorkeeper
 from broker.server.proxied import Origin, ProxiedProtocol
 from broker.server.tls import TlsProtocol, tls_context
 from broker.server.websocket import WebSocketProtocol
@@ -44,12 +45,14 @@ class OpenListener:
         make_client: MakeClient,
         loop: asyncio.AbstractEventLoop,
         *,
+        doorkeeper: Doorkeeper,
         maximum_packet_bytes: int,
         connect_timeout_seconds: float,
     ) -> None:
         self._listener = listener
         self._make_client = make_client
         self._loop = loop
+        self._doorkeeper = doorkeeper
         self._maximum_packet_bytes = maximum_packet_bytes
         self._connect_timeout_seconds = connect_timeout_seconds
         self._context = tls_context(listener) if listener.type.has_tls else None
@@ -92,7 +95,8 @@ class OpenListener:
             return self._above(None)
         return ProxiedProtocol(
             self._above,
-            self._listener.proxies,
+            self._listener,
+            doorkeeper=self._doorkeeper,
             timeout_seconds=self._connect_timeout_seconds,
             loop=self._loop,
         )
@@ -115,6 +119,7 @@ async def open_listener(
     make_client: MakeClient,
     loop: asyncio.AbstractEventLoop,
     *,
+    doorkeeper: Doorkeeper,
     maximum_packet_bytes: int,
     connect_timeout_seconds: float,
 ) -> OpenListener:
@@ -128,6 +133,7 @@ async def open_listener(
         listener,
         make_client,
         loop,
+        doorkeeper=doorkeeper,
         maximum_packet_bytes=maximum_packet_bytes,
         connect_timeout_seconds=connect_timeout_seconds,
     )

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from broker.config import Network
-from broker.server.logs import about
+from broker.config import Listener, Network
+from broker.server.gathering import Doorkeeper, Unwelcome
 from broker.server.proxy_protocol import ProxyProtocolError, read_header
-
-LOG = logging.getLogger("broker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +38,15 @@ class ProxiedProtocol(asyncio.Protocol):
     def __init__(
         self,
         make: Callable[[Origin], asyncio.Protocol],
-        proxies: Sequence[Network],
+        listener: Listener,
         *,
+        doorkeeper: Doorkeeper,
         timeout_seconds: float,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._make = make
-        self._proxies = proxies
+        self._listener = listener
+        self._doorkeeper = doorkeeper
         self._timeout_seconds = timeout_seconds
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
@@ -59,11 +58,9 @@ class ProxiedProtocol(asyncio.Protocol):
         """Who is not listed is sent away before it says anything."""
         self._transport = cast("asyncio.Transport", transport)
         proxy = self._proxy = origin_of(transport)
-        if not is_among(proxy.host, self._proxies):
+        if not is_among(proxy.host, self._listener.proxies):
             reason = "it is not among the listener's proxies"
-            extra = about("connection_refused", peer=str(proxy), reason=reason)
-            LOG.warning("%s: refused, %s", proxy, reason, extra=extra)
-            self._transport.abort()
+            self._send_away("connection_refused", f"refused, {reason}", reason)
             return
         self._timer = self._loop.call_later(self._timeout_seconds, self._refuse, "no header came")
 
@@ -99,10 +96,19 @@ class ProxiedProtocol(asyncio.Protocol):
         self._stop()
 
     def _refuse(self, reason: str) -> None:
-        assert self._transport is not None
-        extra = about("proxy_closed", peer=str(self._proxy), reason=reason)
-        LOG.warning("%s: closed, %s", self._proxy, reason, extra=extra)
         self._stop()
+        self._send_away("proxy_closed", f"closed, {reason}", reason)
+
+    def _send_away(self, event: str, text: str, reason: str) -> None:
+        assert self._transport is not None
+        one = Unwelcome(
+            event=event,
+            peer=str(self._proxy),
+            listener=self._listener.name,
+            text=text,
+            reason=reason,
+        )
+        self._doorkeeper.note(f"proxied: {event}", one)
         self._transport.abort()
 
     def _stop(self) -> None:

@@ -159,6 +159,7 @@ class Server:
                         listener,
                         shell.factory(listener),
                         loop,
+                        doorkeeper=shell.doorkeeper,
                         maximum_packet_bytes=config.limits.maximum_packet_bytes,
                         connect_timeout_seconds=config.limits.connect_timeout_seconds,
                     )

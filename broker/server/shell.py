@@ -94,7 +94,7 @@ class Shell:
         self.hear: Callable[[Notice], None] = lambda notice: None
         self._protocols: set[ClientProtocol] = set()
         self._sites: Counter[bytes] = Counter()
-        self._doorkeeper = Doorkeeper()
+        self.doorkeeper = Doorkeeper()
 
     async def take_up(
         self,
@@ -208,7 +208,7 @@ class Shell:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self.lag.stop()
-        self._doorkeeper.stop()
+        self.doorkeeper.stop()
         self._logins.stop()
         self._committing.shutdown()
 
@@ -297,7 +297,7 @@ class Shell:
             text=notice.text,
             reason=notice.reason,
         )
-        self._doorkeeper.note(notice.event, one)
+        self.doorkeeper.note(notice.event, one)
 
     def _refuse(self, protocol: ClientProtocol, reason: str, *, limit: str) -> None:
         self.core.counters.connections_over_limit += 1
@@ -308,7 +308,7 @@ class Shell:
             text=f"refused by limits.{limit}, {reason}",
             reason=reason,
         )
-        self._doorkeeper.note(limit, one)
+        self.doorkeeper.note(limit, one)
 
     def fail(self, error: Exception, *, event: str = "store_failed") -> None:
         """Everybody goes: what the core has decided is not stored, so nobody may hear of it, or

@@ -99,6 +99,31 @@ def test_anyone_else_is_sent_away(
     assert broker.server.core.counters.connections_accepted == 0
 
 
+@pytest.mark.parametrize(
+    ("listener", "words"),
+    [
+        (behind(proxies=ELSEWHERE), "refused, it is not among the listener's proxies"),
+        (behind(), "closed, no header of the PROXY protocol, version 2"),
+    ],
+    ids=["who is not listed", "a listed one without a header"],
+)
+def test_those_who_are_sent_away_are_told_in_few_lines(
+    start: Callable[..., Running],
+    caplog: pytest.LogCaptureFixture,
+    listener: Listener,
+    words: str,
+) -> None:
+    broker = start(listeners=(listener,))
+    for _ in range(20):
+        with contextlib.suppress(ConnectionError), proxied(broker, b"GET / HTTP/1.1\r\n") as client:
+            assert client.ends()
+    broker.call(broker.server.stop())
+    told = [line for line in caplog.messages if words in line]
+    assert len(told) == 2
+    assert told[0].startswith("127.0.0.1:")
+    assert told[1].startswith("19 connections, the last from 127.0.0.1:")
+
+
 def test_a_header_has_its_time(start: Callable[..., Running]) -> None:
     broker = start(listeners=(behind(),), limits=Limits(connect_timeout_seconds=1))
     with proxied(broker, tcp4()[:20]) as client:
