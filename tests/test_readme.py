@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,8 +138,10 @@ def test_make_run_serves_the_commands_of_the_second_terminal_and_stops_by_ctrl_c
     tries = [each for each in COMMANDS if each.startswith(".venv/bin/mqttbeam ")]
     tries = [each for each in tries if not each.endswith("--help")]
     assert len(tries) == 5
-    for command in tries:
-        done = _run(command, folder)
+    # In two terminals: one of them waits for a dead letter meanwhile.
+    with ThreadPoolExecutor(2) as terminals:
+        answers = list(terminals.map(lambda command: _run(command, folder), tries))
+    for command, done in zip(tries, answers, strict=True):
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         assert done.stdout.strip()
         if " send " in command:
