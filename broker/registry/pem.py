@@ -10,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from broker.auth.certificates import read_revocation_list
 from broker.auth.identity import KeyAlgorithm
 
 MINIMUM_RSA_BITS = 2_048
@@ -56,12 +57,13 @@ def check_authority(pem: str) -> str:
     return pem
 
 
-def check_revocation_list(pem: str) -> str:
-    """Returns the PEM text of a certificate revocation list."""
+def check_revocation_list(authority: str, pem: str) -> str:
+    """Returns the PEM text of a revocation list that the authority, in PEM too, has signed."""
     try:
         x509.load_pem_x509_crl(pem.encode())
     except ValueError as problem:
         raise ValueError("is no revocation list in PEM (BEGIN X509 CRL)") from problem
+    read_revocation_list(x509.load_pem_x509_certificate(authority.encode()), pem)
     return pem
 
 

@@ -19,7 +19,7 @@ def with_revocation_list(authority: Authority, text: str, now: float) -> Authori
       ValueError: it is no list, not this authority's, out of date, or older than the one it has,
         by which what has been revoked since would be good again.
     """
-    check_revocation_list(text)
+    check_revocation_list(authority.pem, text)
     issuer = x509.load_pem_x509_certificate(authority.pem.encode())
     revoked = read_revocation_list(issuer, text)
     ends = revoked.next_update_utc

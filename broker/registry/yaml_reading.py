@@ -160,7 +160,8 @@ def _authority(found: _Named, *, secrets: Secrets) -> Authority:
     has_list = "revocation_list" in section or "revocation_list_file" in section
     revoked = None
     if has_list:
-        revoked = secrets.inline_or_file(section, "revocation_list", pem.check_revocation_list)
+        check = partial(pem.check_revocation_list, text)
+        revoked = secrets.inline_or_file(section, "revocation_list", check)
     validity = read_validity(section)
     if not has_list:
         for key in ("revocation_list", "revocation_list_file"):

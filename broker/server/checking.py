@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from broker.auth.certificates import read_revocation_list
 from broker.auth.identity import Authority, Directory
 from broker.config import BrokerConfig, Listener, StoreConfig
 from broker.config_file import read_config
@@ -166,9 +167,11 @@ def _revocation_lists(
         renewal = command + " --registry URL" if is_database else None
         looked_at = f"revocation list of authority {authority.id!r}"
         try:
-            ends = x509.load_pem_x509_crl(authority.revocation_list.encode()).next_update_utc
+            issuer = x509.load_pem_x509_certificate(authority.pem.encode())
+            ends = read_revocation_list(issuer, authority.revocation_list).next_update_utc
         except ValueError as error:
-            yield failed(name, looked_at, f"it can't be read: {error}")
+            words = f"it can't be used ({error}): all certificates of this authority are refused"
+            yield failed(name, looked_at, words, renewal)
             continue
         if ends is None:
             yield found(name, looked_at, "without an end")

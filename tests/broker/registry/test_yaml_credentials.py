@@ -22,6 +22,7 @@ from broker.auth.identity import (
 from broker.errors import RegistryError
 from broker.registry import YamlRegistry, load_registry
 from broker.registry.yaml_credentials import validity_values
+from tests.broker.auth.issuing import Issuer
 from tests.broker.registry.contents import (
     CA_PEM,
     CRL_PEM,
@@ -42,6 +43,8 @@ def folder(tmp_path: Path) -> Path:
         "leaf.pem": LEAF_PEM,
         "ca.pem": CA_PEM,
         "ca.crl": CRL_PEM,
+        # Of the same name, with another key.
+        "other.crl": Issuer("site").revocation_list(),
     }.items():
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -176,6 +179,10 @@ def test_a_wrong_credential_is_named(folder: Path, credential: str, complaint: s
         ("authorities: {a: {pem_file: leaf.pem}}", "authorities.a.pem_file: is no CA's"),
         ("authorities: {a: {pem_file: ca.pem, pattern: x}}", "must have '{name}' once"),
         ("authorities: {a: {pem_file: ca.pem, revocation_list: x}}", "is no revocation list"),
+        (
+            "authorities: {a: {pem_file: ca.pem, revocation_list_file: other.crl}}",
+            "authorities.a.revocation_list_file: is not signed by the authority",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_named(folder: Path, text: str, complaint: str) -> None:

@@ -166,6 +166,19 @@ def test_the_command_that_gives_a_database_its_new_list_is_named(tmp_path: Path)
         )
 
 
+def test_a_list_in_a_database_that_another_has_signed_is_told(tmp_path: Path) -> None:
+    site = identity.Authority(
+        id="site", pem=Issuer("site").pem, revocation_list=Issuer("site").revocation_list()
+    )
+    registry = SqlRegistry(registry_url("sqlite:///registry.db", folder=tmp_path))
+    registry.put_authority("site", site)
+    registry.close()
+    text = 'listeners: [{port: 0}]\nregistry: {url: "sqlite:///registry.db"}\n'
+    (one,) = [each for each in looked(tmp_path, text, NOW) if "revocation" in each.asked]
+    assert one.outcome is Outcome.FAILED
+    assert "(is not signed by the authority): all certificates" in one.words
+
+
 def test_what_is_missing_is_warned_of(tmp_path: Path) -> None:
     found = wrong(looked(tmp_path, "listeners: [{port: 0}]"))
     assert "nobody can connect" in found["registry warning"]
