@@ -54,6 +54,8 @@ class Decoder(Generic[_Read]):
     packet identifiers of successful PUBACKs that stand in a row, which then are not among the
     packets; a publisher reads little else, and so at a tenth of the cost. ``plain``: what makes
     something of its own of most PUBLISH; each other is a FullPublish then. See ``mqtt.plain``.
+    ``will_properties``: those of the will in the CONNECT that was read, as they came, without their
+    length.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Decoder(Generic[_Read]):
         "maximum_packet_bytes",
         "protocol",
         "take_pubacks",
+        "will_properties",
     )
 
     @overload
@@ -93,6 +96,7 @@ class Decoder(Generic[_Read]):
         self.protocol = protocol
         self.maximum_packet_bytes = maximum_packet_bytes
         self.take_pubacks: Callable[[Sequence[int]], None] | None = None
+        self.will_properties = b""
         self._is_server = protocol is None
         self._plain = plain
         self._rest = bytearray()
@@ -183,6 +187,7 @@ class Decoder(Generic[_Read]):
                 properties = codec5.properties_of(packet, header_bytes, result)
             elif kind == _CONNECT:
                 codec5.check_connect(packet, header_bytes)
+                self.will_properties = codec5.will_properties(packet, header_bytes)
             elif kind == _SUBSCRIBE:
                 codec5.check_subscribe(packet, header_bytes)
             elif kind in _ACKNOWLEDGEMENTS:

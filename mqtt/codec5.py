@@ -70,6 +70,19 @@ def check_connect(packet: memoryview, header_bytes: int) -> None:
         raise MalformedPacket("CONNECT with will QoS or retain and no will")
 
 
+def will_properties(packet: memoryview, header_bytes: int) -> bytes:
+    """Returns the properties of the will in a CONNECT that ``read`` has taken, as they came.
+
+    Without their length; none where there is no will.
+    """
+    if not packet[header_bytes + 7] & 0x04:
+        return b""
+    _, client_id_at = split(packet, header_bytes + 10)
+    size = packet[client_id_at] << 8 | packet[client_id_at + 1]
+    start, end = split(packet, client_id_at + 2 + size)
+    return bytes(packet[start:end])
+
+
 def check_subscribe(packet: memoryview, header_bytes: int) -> None:
     """Checks the options of a SUBSCRIBE that ``read`` has taken. Raises MalformedPacket."""
     _, at = split(packet, header_bytes + 2)

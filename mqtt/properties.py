@@ -8,6 +8,7 @@ from __future__ import annotations
 
 MESSAGE_EXPIRY_INTERVAL = 0x02
 SUBSCRIPTION_IDENTIFIER = 0x0B
+WILL_DELAY_INTERVAL = 0x18
 TOPIC_ALIAS = 0x23
 
 # Property identifier -> what follows it (2.2.2.2).
@@ -19,10 +20,12 @@ STRINGS = {
 NUMBERS = {
     **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 1),
     **dict.fromkeys((0x13, 0x21, 0x22, TOPIC_ALIAS), 2),
-    **dict.fromkeys((MESSAGE_EXPIRY_INTERVAL, 0x11, 0x18, 0x27), 4),
+    **dict.fromkeys((MESSAGE_EXPIRY_INTERVAL, 0x11, WILL_DELAY_INTERVAL, 0x27), 4),
 }
 
-_NOT_PASSED_ON = frozenset((MESSAGE_EXPIRY_INTERVAL, SUBSCRIPTION_IDENTIFIER, TOPIC_ALIAS))
+_NOT_PASSED_ON = frozenset(
+    (MESSAGE_EXPIRY_INTERVAL, SUBSCRIPTION_IDENTIFIER, TOPIC_ALIAS, WILL_DELAY_INTERVAL)
+)
 
 
 def variable_byte_integer(value: int) -> bytes:
@@ -51,8 +54,9 @@ def split(data: bytes | memoryview, at: int) -> tuple[int, int]:
 def passed_on(properties: bytes) -> bytes:
     """Those that every subscriber gets unaltered, in their order; neither has its length before it.
 
-    [MQTT-3.3.2-4], -15, -16, -17, -18, -20. ``properties``: well-formed ones of a PUBLISH. Left out
-    are those that a server reckons anew: expiry interval, topic alias, subscription identifiers.
+    [MQTT-3.3.2-4], -15, -16, -17, -18, -20. ``properties``: well-formed ones of PUBLISH or a will.
+    Left out are those that are for the server, or that it reckons anew: expiry interval, topic
+    alias, subscription identifiers, will delay.
     """
     kept, at = bytearray(), 0
     while at < len(properties):

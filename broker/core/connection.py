@@ -17,12 +17,12 @@ from mqtt5 import (
     PubRelPacket,
     SubscribePacket,
     UnsubscribePacket,
-    Will,
 )
 
 from broker.auth.identity import Login
 from broker.auth.principal import Principal
 from broker.core.aliases import SentAliases
+from broker.core.left_will import LeftWill
 from broker.core.message import Message
 from broker.core.timers import Timer
 from mqtt.codec import Decoder, ProtocolVersion
@@ -174,7 +174,7 @@ class Connection:
         self.session: Session | None = None
         self.client_id = ""
         self.v5 = False
-        self.will: Will | None = None
+        self.will: LeftWill | None = None
         self.maximum_packet_bytes: int | None = None
         self.declines_reasons = False
         self.aliases: dict[int, str] = {}

@@ -18,6 +18,7 @@ from broker.core.budget import Budget
 from broker.core.connection import Connection, State
 from broker.core.counters import Counters
 from broker.core.journal import Journal
+from broker.core.left_will import LeftWill
 from broker.core.limits import Limits
 from broker.core.message import complaint
 from broker.core.reasons import encode_with_reason, fits
@@ -163,12 +164,13 @@ class Handshake:
         limits = self.limits
         session.expiry_seconds = self._expiry_seconds(packet)
         self._journal.session_kept(session, None)
-        self._wills.connected(session.client_id, session.owner, packet.will)
+        if packet.will is not None:
+            connection.will = LeftWill(packet.will, connection.decoder.will_properties)
+        self._wills.connected(session.client_id, session.owner, connection.will)
         session.window = min(packet.receive_max, limits.in_flight_messages)
         connection.session = session
         connection.principal = principal
         connection.login = login
-        connection.will = packet.will
         aliases = min(packet.topic_alias_max, limits.sent_topic_aliases)
         connection.sent_aliases = SentAliases(aliases, self._counters) if aliases else None
         connection.decoder.maximum_packet_bytes = limits.maximum_packet_bytes

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from itertools import count
 
-from mqtt5 import ConnectPacket, Will
-
 from broker.core.facts import (
     Changes,
     Fact,
@@ -27,6 +25,7 @@ from broker.core.facts import (
     WillGone,
     WillKept,
 )
+from broker.core.left_will import LeftWill
 from broker.core.message import Message
 from broker.core.session import Outgoing, Session
 
@@ -132,11 +131,12 @@ class Journal:
         if session.stored:
             self.note(ReleasedIdentifier(session.client_id, packet_id, waits))
 
-    def will_kept(self, client_id: str, owner: str, will: Will, publish_at: float | None) -> None:
+    def will_kept(
+        self, client_id: str, owner: str, will: LeftWill, publish_at: float | None
+    ) -> None:
         """The client has a will; see ``WillKept``."""
         if self.durable:
-            connect = ConnectPacket("w", username=owner, will=will).write()
-            self.note(WillKept(client_id, connect, publish_at))
+            self.note(WillKept(client_id, will.stored(owner), publish_at))
 
     def will_gone(self, client_id: str) -> None:
         """The client's will was published, or never will be."""

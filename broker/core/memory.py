@@ -5,10 +5,9 @@ Measured on CPython 3.11 as what a process grows by, and rounded up.
 
 from __future__ import annotations
 
-from mqtt5 import Will
-
 from broker.core.budget import Budget
 from broker.core.connection import Connection
+from broker.core.left_will import LeftWill
 
 CONNECTION_BYTES = 5_000
 """An open connection, the transport's part of plain TCP with it."""
@@ -42,9 +41,9 @@ def subscription_bytes(topic_filter: str) -> int:
     return _SUBSCRIPTION_BYTES + levels_bytes(topic_filter)
 
 
-def will_bytes(will: Will) -> int:
+def will_bytes(will: LeftWill) -> int:
     """What a will costs while it may yet be published."""
-    return _WILL_BYTES + len(will.topic) + len(will.payload or b"")
+    return _WILL_BYTES + len(will.topic) + len(will.payload) + len(will.properties)
 
 
 class Memory:

@@ -197,23 +197,3 @@ def of_the_servers(packet: PublishPacket) -> FullPublish:
     raw = memoryview(packet.write())
     header_bytes, _ = split(raw, 1)
     return FullPublish(packet, codec5.properties_of(raw, header_bytes, packet))
-
-
-def will_publish(will: Will) -> FullPublish:
-    """The PUBLISH that a will stands for [MQTT-3.1.2-8]."""
-    return of_the_servers(
-        PublishPacket(
-            will.topic,
-            will.payload or b"",
-            qos=will.qos,
-            # Never sent: each subscriber's copy gets an identifier of its own.
-            packet_id=1 if int(will.qos) else None,
-            retain=will.retain,
-            payload_format_indicator=will.payload_format_indicator,
-            message_expiry_interval=will.message_expiry_interval,
-            content_type=will.content_type,
-            response_topic=will.response_topic,
-            correlation_data=will.correlation_data,
-            user_properties=will.user_properties,
-        )
-    )

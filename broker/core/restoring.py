@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from mqtt5 import ConnectPacket, Will
-
 from broker.auth.principal import Principal
 from broker.core.budget import Budget
-from broker.core.facts import DeliveryRow, MessageRow, Stored, Subscribed, WillKept
+from broker.core.facts import DeliveryRow, MessageRow, Stored, Subscribed
 from broker.core.journal import Journal
 from broker.core.kept_message import KeptMessage
+from broker.core.left_will import read
 from broker.core.memory import RECEIVED_BYTES
 from broker.core.message import Message
 from broker.core.retained import Retained
@@ -24,7 +23,6 @@ from broker.core.sharing import ShareGroup
 from broker.core.subscribing import Subscribing
 from broker.core.subscriptions import Subscription
 from broker.core.wills import Wills, may_leave
-from mqtt import codec5
 from mqtt.topics import TopicFilter
 
 
@@ -84,7 +82,7 @@ class Restoring:
             if kept.ended_at is None:
                 self._sessions.detach(sessions[kept.client_id], now)
         for will in stored.wills:
-            owner, left = _will(will)
+            owner, left = read(will.connect)
             if owner in removed:
                 self._wills.discarded(will.client_id)
                 continue
@@ -158,12 +156,4 @@ def owners(stored: Stored) -> frozenset[str]:
 def owners_of_wills(stored: Stored) -> frozenset[str]:
     """Whose wills those are."""
     # An earlier program wrote wills without it.
-    return frozenset(_will(will)[0] for will in stored.wills) - {""}
-
-
-def _will(kept: WillKept) -> tuple[str, Will]:
-    """Whose will it is, and the will."""
-    connect = codec5.read(kept.connect)
-    assert isinstance(connect, ConnectPacket)
-    assert connect.will is not None
-    return connect.username or "", connect.will
+    return frozenset(read(will.connect)[0] for will in stored.wills) - {""}

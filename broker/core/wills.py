@@ -7,16 +7,15 @@ published is what may be published then.
 
 from __future__ import annotations
 
-from mqtt5 import Will
-
 from broker.auth.principal import Principal
 from broker.core.actions import Notice, Turn
 from broker.core.budget import Budget
 from broker.core.connection import Connection
 from broker.core.counters import Counters
 from broker.core.journal import Journal
+from broker.core.left_will import LeftWill
 from broker.core.memory import will_bytes
-from broker.core.message import Message, will_publish
+from broker.core.message import Message
 from broker.core.publishing import Publishing
 from broker.core.timers import Timer, Timers
 
@@ -40,18 +39,18 @@ class Wills:
         self._journal = journal
         self._budget = budget
         self._turn = turn
-        self._waiting: dict[str, tuple[Will, Timer]] = {}
+        self._waiting: dict[str, tuple[LeftWill, Timer]] = {}
 
-    def connection_ended(self, client_id: str, owner: str, will: Will, now: float) -> None:
+    def connection_ended(self, client_id: str, owner: str, will: LeftWill, now: float) -> None:
         """Publishes the will once its delay has passed; ``session_ended`` may come before."""
-        if not will.will_delay_interval:
+        if not will.delay_seconds:
             self._publish(client_id, will, now)
             return
-        publish_at = now + will.will_delay_interval
+        publish_at = now + will.delay_seconds
         self._journal.will_kept(client_id, owner, will, publish_at)
         self._wait(client_id, will, publish_at)
 
-    def connected(self, client_id: str, owner: str, will: Will | None) -> None:
+    def connected(self, client_id: str, owner: str, will: LeftWill | None) -> None:
         """The client is connected, with this will."""
         if will is not None:
             self._journal.will_kept(client_id, owner, will, None)
@@ -61,7 +60,7 @@ class Wills:
         self._journal.will_gone(client_id)
 
     def restore(
-        self, client_id: str, owner: str, will: Will, publish_at: float | None, now: float
+        self, client_id: str, owner: str, will: LeftWill, publish_at: float | None, now: float
     ) -> None:
         """A will of an earlier process; without ``publish_at`` its connection ends now."""
         if publish_at is None:
@@ -109,23 +108,23 @@ class Wills:
             self._let_go(waiting)
             self._publish(client_id, waiting[0], now)
 
-    def _publish(self, client_id: str, will: Will, now: float) -> None:
+    def _publish(self, client_id: str, will: LeftWill, now: float) -> None:
         self._counters.wills_published += 1
         self._journal.will_gone(client_id)
-        message = Message.of(will_publish(will), will.topic, client_id, now)
+        message = Message.of(will.publish(), will.topic, client_id, now)
         self._publishing.accept(message, None, now)
 
-    def _wait(self, client_id: str, will: Will, publish_at: float) -> None:
+    def _wait(self, client_id: str, will: LeftWill, publish_at: float) -> None:
         timer = self._timers.at(publish_at, lambda then: self.session_ended(client_id, then))
         self._waiting[client_id] = (will, timer)
         self._budget.charge(will_bytes(will))
 
-    def _let_go(self, waiting: tuple[Will, Timer]) -> None:
+    def _let_go(self, waiting: tuple[LeftWill, Timer]) -> None:
         will, timer = waiting
         timer.cancel()
         self._budget.charge(-will_bytes(will))
 
 
-def may_leave(principal: Principal | None, will: Will) -> bool:
+def may_leave(principal: Principal | None, will: LeftWill) -> bool:
     """Whether that is a will of somebody who may leave it."""
     return principal is not None and principal.may_leave_will(will.topic)

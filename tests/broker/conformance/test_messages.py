@@ -153,6 +153,30 @@ def test_properties_are_passed_on_byte_for_byte(
     assert reader.raw.count(properties + expiry + b"x") == 1
 
 
+@pytest.mark.parametrize("properties", PASSED_ON)
+@conforms(v5="3.3.2-4 3.3.2-15 3.3.2-16 3.3.2-17 3.3.2-18 3.3.2-20")
+def test_properties_of_a_will_are_passed_on_byte_for_byte(
+    properties: bytes, tmp_path: Path
+) -> None:
+    """At once, and when the broker was killed before its delay had passed."""
+    house = House(store=tmp_path / "store.db")
+    delay, outlasting = b"\x18\0\0\0\5", b"\x05\x11\0\0\0\x3c"
+    for crashes in (False, True):
+        leaver = house.open(V5)
+        will = bytes((len(delay + properties),)) + delay + properties + text(b"w") + text(b"gone")
+        head = text(b"MQTT") + b"\5\x06\0\0" + outlasting
+        leaver.send_bytes(framed(0x10, head + text(b"c1") + will))
+        leaver.drop()
+        if crashes:
+            house.crash()
+        reader = Recorded(house, V5)
+        reader.send_bytes(connect(V5, payload=text(b"c2")))
+        reader.subscribe("w")
+        assert b"gone" not in reader.raw
+        house.wait(10)
+        assert reader.raw.endswith(bytes((len(properties),)) + properties + b"gone")
+
+
 @conforms(v5="3.3.2-5 3.3.2-6")
 def test_a_message_expires_and_says_how_long_it_has_left() -> None:
     house = House()
