@@ -54,7 +54,8 @@ class Limits:
     """Limits of a whole server.
 
     Attributes:
-      connections: open connections, whether their CONNECT was accepted or not.
+      connections: open connections, whether their CONNECT was accepted or not. Who was told to go
+        and is still there gives way where one more comes.
       connections_per_address: the same from one address, of IPv6 from one network of 64 bits; this
         machine's own are not counted.
       connect_timeout_seconds: from accepting a connection to its CONNECT, TLS included; the same

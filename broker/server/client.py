@@ -28,7 +28,7 @@ CLOSE_GRACE_SECONDS = 5.0
 """How long a client that is being closed may take to read what was written before."""
 
 LINGER_SECONDS = 5.0
-"""How long a client has for its own end once it was sent ours."""
+"""How long a client has for its own end once it was sent ours, unless its place is needed."""
 
 _UNREAD_ANSWERS_FACTOR = 4
 
@@ -209,6 +209,7 @@ class ClientProtocol(asyncio.Protocol):
         assert transport is not None
         if self.lingers:
             return
+        self._shell.leaves(self)
         if not transport.is_closing() and not self._linger(transport):
             transport.close()
         if transport.get_write_buffer_size():

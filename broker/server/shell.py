@@ -94,6 +94,8 @@ class Shell:
         self.hear: Callable[[Notice], None] = lambda notice: None
         self._protocols: set[ClientProtocol] = set()
         self._sites: Counter[bytes] = Counter()
+        # Those who were told to go, by site, the first one first.
+        self._leaving: dict[bytes, dict[ClientProtocol, None]] = {}
         self.doorkeeper = Doorkeeper()
 
     async def take_up(
@@ -140,14 +142,16 @@ class Shell:
     def accept(self, protocol: ClientProtocol) -> Connection | None:
         """A connection was made. None where there are as many as are allowed."""
         limits, peer, site = self.core.limits, protocol.origin, site_of(protocol.origin.host)
-        if len(self._protocols) >= limits.connections:
-            reason = f"{len(self._protocols)} connections are open"
-            self._refuse(protocol, reason, limit="connections")
-            return None
         # This machine's own, or a proxy's that does not say who is behind it, are everybody's.
-        if self._sites[site] >= limits.connections_per_address and not is_loopback(peer.host):
+        is_full = self._sites[site] >= limits.connections_per_address and not is_loopback(peer.host)
+        if is_full and not self._give_way(self._leaving.get(site)):
             reason = f"{self._sites[site]} connections are open from there"
             self._refuse(protocol, reason, limit="connections_per_address")
+            return None
+        is_full = len(self._protocols) >= limits.connections
+        if is_full and not self._give_way(next(iter(self._leaving.values()), None)):
+            reason = f"{len(self._protocols)} connections are open"
+            self._refuse(protocol, reason, limit="connections")
             return None
         self._protocols.add(protocol)
         self._sites[site] += 1
@@ -158,6 +162,11 @@ class Shell:
         self._arm()
         return connection
 
+    def leaves(self, protocol: ClientProtocol) -> None:
+        """The client was told to go, and has some time to read it unless its place is needed."""
+        if protocol in self._protocols:
+            self._leaving.setdefault(site_of(protocol.origin.host), {})[protocol] = None
+
     def gone(self, protocol: ClientProtocol) -> None:
         """The protocol's transport is closed for good."""
         if protocol in self._protocols:
@@ -166,6 +175,20 @@ class Shell:
             self._sites[site] -= 1
             if not self._sites[site]:
                 del self._sites[site]
+            leaving = self._leaving.get(site)
+            if leaving is not None:
+                leaving.pop(protocol, None)
+                if not leaving:
+                    del self._leaving[site]
+
+    def _give_way(self, leaving: Mapping[ClientProtocol, None] | None) -> bool:
+        """Closes the first of those who were told to go. False: there is none."""
+        if not leaving:
+            return False
+        first = next(iter(leaving))
+        first.abort()
+        self.gone(first)
+        return True
 
     def wake(self) -> None:
         """Sees to it that what the core decided is done in the next turn of the loop, or when the

@@ -7,7 +7,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-from mqtt5 import DisconnectPacket, PublishPacket, PubRecPacket, PubRelPacket, QoS
+from mqtt5 import (
+    DisconnectPacket,
+    PingReqPacket,
+    PingRespPacket,
+    PublishPacket,
+    PubRecPacket,
+    PubRelPacket,
+    QoS,
+)
 
 from broker.core.limits import Limits
 from broker.server import client as client_module
@@ -65,6 +73,22 @@ def test_a_client_that_never_closes_is_closed_all_the_same(
             return False
 
         eventually(is_reset)
+
+
+def test_who_was_told_to_go_and_stays_gives_its_place_to_who_comes(
+    start: Callable[..., Running],
+) -> None:
+    broker = start(limits=Limits(connections=2, connect_timeout_seconds=1))
+    with raw(broker) as stays, raw(broker) as silent:
+        stays.login(broker, "d1", "d1")
+        assert silent.next() is None, "that is our end, and its own is still open"
+        with raw(broker) as comes:
+            comes.login(broker, "d2", "d2")
+            with raw(broker) as another:
+                assert another.ends(), "there is nobody left to give way"
+            stays.send(PingReqPacket())
+            assert isinstance(stays.next(), PingRespPacket)
+            assert broker.server.core.counters.connections_over_limit == 1
 
 
 def test_the_system_looks_whether_a_silent_client_is_still_there(

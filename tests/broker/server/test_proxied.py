@@ -193,6 +193,22 @@ def test_connections_of_one_address_are_bounded_but_for_this_machine_s(
         Raw(two).login(broker, "d4", "d4")
 
 
+def test_who_was_told_to_go_gives_way_to_one_from_the_same_address_alone(
+    start: Callable[..., Running],
+) -> None:
+    limits = Limits(connections=3, connections_per_address=1, connect_timeout_seconds=1)
+    broker = start(listeners=(behind(),), limits=limits)
+    neighbour = tcp4(host=bytes((192, 0, 2, 8)))
+    with proxied(broker, tcp4()) as silent, proxied(broker, neighbour) as there:
+        there.login(broker, "d2", "d2")
+        assert silent.next() is None
+        with proxied(broker, neighbour) as second:
+            assert second.ends()
+        assert broker.server.core.counters.connections_over_limit == 1
+        with proxied(broker, tcp4()) as again:
+            again.login(broker, "d1", "d1")
+
+
 def test_failed_logins_are_counted_by_the_client_s_address(
     start: Callable[..., Running],
 ) -> None:
