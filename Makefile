@@ -60,6 +60,10 @@ run: $(STAMP) prism
 	  $${DURATION:+--duration "$$DURATION"} $${INPUT:+--input "$$INPUT"} \
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
+# Images of containers often ask for no bytecode, and each of hundreds of processes would compile
+# all of our modules anew.
+test test-faults test-kills test-flink: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(STAMP) prism
 	@$(BIN)/python -m pytest -m "not faults and not kills and not flink and not image" \
 	  --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)

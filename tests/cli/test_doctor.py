@@ -159,7 +159,7 @@ def test_json_holds_the_same_and_a_broker_out_of_reach_fails_only_where_the_work
     broker: brokers.Broker,
 ) -> None:
     nobody = f"mqtt://127.0.0.1:{free_ports(1)[0]}"
-    away = [*parameters(broker, brokerServer=nobody), "--timeout", "1", "--json"]
+    away = [*parameters(broker, brokerServer=nobody), "--timeout", "3", "--json"]
     done = doctor(*away)
     report = found(done)
     assert (done.exit_code, report["outcome"]) == (0, "unknown")
