@@ -1,28 +1,31 @@
 """How soon a change in the registry is in effect for who is connected: ``python -m bench.changes``.
 
-Starts the embedded broker on a registry in SQLite, connects devices that share a role, with a
-subscription to their own commands each, and takes a topic from the role. Some of the devices, the
-first and the last by name among them, publish there all the time: printed is when the last of them
-was still allowed to, counted from the change's commit, and for how long at most a PINGREQ of
-another client waited meanwhile, which is what the change holds up everybody else.
+Starts the embedded broker on a registry, connects devices that share a role, with a subscription to
+their own commands each, and changes the registry in one go. Some of the devices, the first and the
+last by name among them, publish all the time: printed is when the last of them was still allowed
+to, counted from the change's commit (of a file, from when it is in its place); when the last of
+those that must go was told so; and for how long at most a PINGREQ of another client waited
+meanwhile, which is what the change holds up everybody else.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import enum
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import argon2
-import mqtt5
-from mqtt5 import ConnectPacket, PingReqPacket, PublishPacket, QoS, SubscribePacket, TopicFilter
+from mqtt5 import SubscribePacket, TopicFilter
 
+from bench.probing import Device, connected, prober
 from bench.processes import own_broker
 from broker.auth.identity import Password
 from broker.auth.password_hash import PasswordHash
@@ -30,147 +33,152 @@ from broker.registry.entries import Content, Entry
 from broker.registry.registry_url import registry_url
 from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
+from broker.registry.yaml_writing import content_text, write_private
 from broker.server.open_files import allow_open_files
 
 _CONFIG = """\
-listeners: [{port: 0}]
-registry: {url: "sqlite:///registry.db"}
-log: {level: error}
+listeners: [{{port: 0}}]
+registry: {registry}
+log: {{level: warning}}
 """
-_ROLE = "meter"
+_EXAMPLES = """\
+examples:
+  python -m bench.changes --count 9900
+  python -m bench.changes --count 9900 --change blocked --rounds 5
+  python -m bench.changes --count 9900 --change all
+  python -m bench.changes --count 10000 --registry file --change one
+"""
+_ROLE, _LESS = "meter", "meter-with-less"
 _PASSWORD = "of-the-bench"
+_TOPIC = "bench/topic"
 _AT_ONCE = 50
 _PROBED = 50
-_PROBE_SECONDS = 0.05
-_PING_SECONDS = 0.002
 _LONGEST_SECONDS = 30.0
+_HASHED = PasswordHash.of(
+    # Of the lowest cost: logging in is not what is measured.
+    _PASSWORD,
+    hasher=argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
+)
 
 
-class _Client(asyncio.Protocol):
-    """One device; what it awaits is the next packet of a type."""
+class Change(enum.Enum):
+    """What becomes of the devices: each time of all but one, which is served meanwhile."""
 
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._got = bytearray()
-        self._awaited: asyncio.Future[mqtt5.Packet] | None = None
+    ROLE = "role"
+    RIGHTS = "rights"
+    BLOCKED = "blocked"
+    CREDENTIAL = "credential"
+    REMOVED = "removed"
+    ONE = "one"
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self._got += data
-        while self._got:
-            try:
-                packet, consumed = mqtt5.read(memoryview(bytes(self._got)))
-            except IndexError:
-                return
-            del self._got[:consumed]
-            if self._awaited is not None and not self._awaited.done():
-                self._awaited.set_result(packet)
+_SAID = {
+    Change.ROLE: "the role that all share allows less",
+    Change.RIGHTS: "each gets another role",
+    Change.BLOCKED: "all are blocked",
+    Change.CREDENTIAL: "the credentials of all are replaced",
+    Change.REMOVED: "all are removed",
+    Change.ONE: "one is blocked",
+}
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._awaited is not None and not self._awaited.done():
-            self._awaited.set_exception(ConnectionError("the broker ended the connection"))
-
-    async def ask(self, *packets: mqtt5.Packet) -> mqtt5.Packet:
-        """Sends these, and returns the first answer."""
-        assert self._transport is not None
-        self._awaited = asyncio.get_running_loop().create_future()
-        self._transport.write(b"".join(packet.write() for packet in packets))
-        return await self._awaited
-
-    def close(self) -> None:
-        assert self._transport is not None
-        self._transport.abort()
+Put = Callable[[Content], None]
 
 
 def main() -> None:
     """Measures each round, and prints one line for each."""
-    parser = argparse.ArgumentParser(prog="python -m bench.changes", description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000, help="devices that share the role")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.changes",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--count", type=int, default=10_000, help="devices that are connected")
     parser.add_argument("--rounds", type=int, default=3, help="changes, one after another")
+    parser.add_argument(
+        "--registry", choices=("sqlite", "file"), default="sqlite", help="where the devices are"
+    )
+    kinds = "; ".join(f"{change.value}: {said}" for change, said in _SAID.items())
+    parser.add_argument(
+        "--change",
+        choices=[*(change.value for change in Change), "all"],
+        default=Change.ROLE.value,
+        help=f"{kinds}; all: one kind after the other. Default: role",
+    )
     options = parser.parse_args()
+    chosen = list(Change) if options.change == "all" else [Change(options.change)]
     allow_open_files(options.count)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        registry = SqlRegistry(registry_url("sqlite:///registry.db", folder=folder))
-        names = [f"device-{number:06d}" for number in range(options.count)]
-        registry.take_in(_content(names, options.rounds))
-        with _broker(folder) as port:
-            asyncio.run(_rounds(registry, names, port, options.rounds))
-        registry.close()
+    names = [f"device-{number:06d}" for number in range(options.count)]
+    with tempfile.TemporaryDirectory() as name, _registry(options.registry, Path(name)) as put:
+        put(_content(names))
+        with _broker(options.registry, Path(name)) as port:
+            asyncio.run(_rounds(put, names, port, chosen * options.rounds))
 
 
-async def _rounds(registry: SqlRegistry, names: list[str], port: int, rounds: int) -> None:
-    clients = await _connected(names, port)
-    probed = [*random.sample(names[2:-1], min(_PROBED, len(names) - 3)), names[0], names[-1]]
-    for number in range(rounds):
-        # Each round at another moment between two looks at the registry.
-        await asyncio.sleep(1 + random.random() / 2)
-        topic = f"bench/{number}"
-        ping = asyncio.ensure_future(_longest_ping(clients[names[1]]))
-        probes = [asyncio.ensure_future(_last_allowed(clients[n], n, topic)) for n in probed]
-        await asyncio.sleep(0.5)
-        role = _role([f"bench/{later}" for later in range(number + 1, rounds)])
-        await asyncio.to_thread(registry.put_role, _ROLE, role)
-        changed = time.monotonic()
-        last = await asyncio.gather(*probes)
-        ping.cancel()
-        longest = await ping
+async def _rounds(put: Put, names: list[str], port: int, changes: Sequence[Change]) -> None:
+    clients: dict[str, Device] = {}
+    for change in changes:
+        served, *concerned = names
+        if change is Change.ONE:
+            concerned = random.sample(concerned, 1)
+        probed = {concerned[0], concerned[-1]}
+        probed |= set(random.sample(concerned, min(_PROBED, len(concerned))))
+        crowd = [name for name in names if name != served and name not in probed]
+        for name in names:
+            if name not in crowd and name in clients:
+                clients.pop(name).close()
+        await _connect(clients, crowd, port)
+        with prober(
+            port, names=sorted(probed), served=served, password=_PASSWORD, topic=_TOPIC
+        ) as probes:
+            # Each round at another moment between two looks at the registry.
+            await asyncio.sleep(random.random())
+            await asyncio.to_thread(put, _changed(_content(names), change, concerned))
+            changed = time.monotonic()
+            gone = await _last_gone(clients, change, set(concerned))
+            result = await asyncio.to_thread(probes.end)
+        last = sorted(result.last_allowed)
+        told = "" if gone is None else f" all were told after {gone - changed:.2f} s;"
         print(
-            f"{len(names)} devices: the last right ended after {max(last) - changed:.2f} s,"
-            f" the median after {sorted(last)[len(last) // 2] - changed:.2f} s;"
-            f" others waited {longest * 1_000:.0f} ms at most",
+            f"{len(names)} devices, {_SAID[change]}: in effect for the last after"
+            f" {last[-1] - changed:.2f} s, the median after {last[len(last) // 2] - changed:.2f}"
+            f" s;{told} others waited {result.longest_ping_seconds * 1_000:.0f} ms at most",
             flush=True,
         )
+        await asyncio.to_thread(put, _content(names))
+        # Until that is in effect.
+        await asyncio.sleep(2)
+        clients = {name: client for name, client in clients.items() if client.gone_at is None}
     for client in clients.values():
         client.close()
 
 
-async def _last_allowed(client: _Client, name: str, topic: str) -> float:
-    """When a publish was refused first: the time of asking, by which no later one was allowed."""
+async def _last_gone(
+    clients: dict[str, Device], change: Change, concerned: set[str]
+) -> float | None:
+    """When the last was told that its connection ends; None where they stay."""
+    if change in (Change.ROLE, Change.RIGHTS, Change.ONE):
+        return None
+    waiting = [client for name, client in clients.items() if name in concerned]
     deadline = time.monotonic() + _LONGEST_SECONDS
-    while time.monotonic() < deadline:
-        asked = time.monotonic()
-        packet = PublishPacket(f"{topic}/{name}", b"", qos=QoS.AT_LEAST_ONCE, packet_id=1)
-        answer = await client.ask(packet)
-        assert isinstance(answer, mqtt5.PubAckPacket), answer
-        if int(answer.reason_code) >= 0x80:
-            return asked
-        await asyncio.sleep(_PROBE_SECONDS * random.uniform(0.5, 1.5))
-    raise TimeoutError(f"the change was not in effect after {_LONGEST_SECONDS} s")
+    while any(client.gone_at is None for client in waiting):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"somebody is still there after {_LONGEST_SECONDS} s")
+        await asyncio.sleep(0.05)
+    return max(client.gone_at or 0.0 for client in waiting)
 
 
-async def _longest_ping(client: _Client) -> float:
-    """How long the slowest answer took, until this is cancelled."""
-    longest = 0.0
-    try:
-        while True:
-            asked = time.monotonic()
-            await client.ask(PingReqPacket())
-            longest = max(longest, time.monotonic() - asked)
-            await asyncio.sleep(_PING_SECONDS)
-    except asyncio.CancelledError:
-        return longest
-
-
-async def _connected(names: list[str], port: int) -> dict[str, _Client]:
-    clients: dict[str, _Client] = {}
-    loop = asyncio.get_running_loop()
-
+async def _connect(clients: dict[str, Device], names: list[str], port: int) -> None:
     async def connect(name: str) -> None:
-        _, client = await loop.create_connection(_Client, "127.0.0.1", port)
-        await client.ask(ConnectPacket(name, username=name, password=_PASSWORD.encode()))
+        client = await connected(port, name, _PASSWORD)
         await client.ask(SubscribePacket(1, [TopicFilter(f"devices/{name}/commands/#")]))
         clients[name] = client
 
-    for start in range(0, len(names), _AT_ONCE):
-        await asyncio.gather(*(connect(name) for name in names[start : start + _AT_ONCE]))
-    return clients
+    missing = [name for name in names if name not in clients]
+    for start in range(0, len(missing), _AT_ONCE):
+        await asyncio.gather(*(connect(name) for name in missing[start : start + _AT_ONCE]))
 
 
-def _role(topics: list[str]) -> Role:
+def _role(*topics: str) -> Role:
     standard = ("devices/%device/telemetry/#", "devices/%device/state")
     return Role(
         publish=Patterns(allow=(*standard, *(f"{topic}/%device" for topic in topics))),
@@ -179,23 +187,53 @@ def _role(topics: list[str]) -> Role:
     )
 
 
-def _content(names: list[str], rounds: int) -> Content:
-    # One hash for all, of the lowest cost: logging in is not what is measured.
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    hashed = PasswordHash.of(_PASSWORD, hasher=hasher)
-    entries = {
-        name: Entry(name=name, role=_ROLE, credentials=(Password(id=f"{name}/1", hash=hashed),))
-        for name in names
-    }
-    role = _role([f"bench/{number}" for number in range(rounds)])
-    return Content(entries=entries, roles={_ROLE: role})
+def _content(names: Sequence[str]) -> Content:
+    return Content(
+        entries={name: _entry(name) for name in names}, roles={_ROLE: _role(_TOPIC), _LESS: _role()}
+    )
+
+
+def _entry(name: str, *, credential: str = "1") -> Entry:
+    password = Password(id=f"{name}/{credential}", hash=_HASHED)
+    return Entry(name=name, role=_ROLE, credentials=(password,))
+
+
+def _changed(content: Content, change: Change, concerned: Sequence[str]) -> Content:
+    if change is Change.ROLE:
+        return replace(content, roles={**content.roles, _ROLE: _role()})
+    entries = dict(content.entries)
+    for name in concerned:
+        if change is Change.REMOVED:
+            del entries[name]
+        elif change is Change.CREDENTIAL:
+            entries[name] = _entry(name, credential="2")
+        elif change is Change.RIGHTS:
+            entries[name] = replace(entries[name], role=_LESS)
+        else:
+            entries[name] = replace(entries[name], blocked=True)
+    return replace(content, entries=entries)
 
 
 @contextmanager
-def _broker(folder: Path) -> Iterator[int]:
+def _registry(kind: str, folder: Path) -> Iterator[Put]:
+    """What puts a whole content into the registry, all at once."""
+    if kind == "file":
+        yield lambda content: write_private(folder / "registry.yaml", content_text(content))
+        return
+    registry = SqlRegistry(registry_url("sqlite:///registry.db", folder=folder))
+    try:
+        yield lambda content: registry.take_in(content, instead=True)
+    finally:
+        registry.close()
+
+
+@contextmanager
+def _broker(kind: str, folder: Path) -> Iterator[int]:
     config = folder / "broker.yaml"
-    config.write_text(_CONFIG)
-    with own_broker(config) as (_, urls):
+    where = "{file: registry.yaml}" if kind == "file" else '{url: "sqlite:///registry.db"}'
+    config.write_text(_CONFIG.format(registry=where))
+    # Each that goes is a line.
+    with own_broker(config, log=folder / "broker.log") as (_, urls):
         port = urlsplit(urls[0]).port
         assert port is not None
         yield port

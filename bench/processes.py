@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -40,13 +40,18 @@ def start(
 
 
 @contextmanager
-def own_broker(config: Path) -> Iterator[tuple[int, list[str]]]:
-    """Runs the embedded broker on a configuration file; its process and its listeners' URLs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "broker.server", "--config", str(config)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def own_broker(config: Path, *, log: Path | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Runs the embedded broker on a configuration file; its process and its listeners' URLs.
+
+    ``log``: where its log goes, in place of standard error.
+    """
+    with ExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "broker.server", "--config", str(config)],
+            stdout=subprocess.PIPE,
+            stderr=None if log is None else stack.enter_context(log.open("wb")),
+            text=True,
+        )
     try:
         assert process.stdout is not None
         yield process.pid, process.stdout.readline().split()[1:]

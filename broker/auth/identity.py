@@ -148,6 +148,24 @@ class Identity:
     blocked: bool = False
     credentials: tuple[Credential, ...] = ()
 
+    @property
+    def standing(self) -> Standing:
+        """What logins of its rest on."""
+        validities = {each.id: each.validity for each in self.credentials}
+        return Standing(principal=self.principal, blocked=self.blocked, validities=validities)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a login that was proved rests on: whom it is of, and when its credentials hold, by id.
+
+    No more of an ``Identity`` than that, for ten thousand are asked for at once.
+    """
+
+    principal: Principal
+    blocked: bool = False
+    validities: Mapping[str, Validity]
+
 
 def lacking(identity: Identity | None, means: str, named_by: str = "user name") -> str:
     """Why somebody can't log in by a kind of credential that it has none of; see ``Tell``."""
@@ -233,8 +251,8 @@ class Directory(Protocol):
     def find(self, name: str) -> Identity | None:
         """Who bears the name."""
 
-    def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
-        """Those of the names that somebody bears, with who it is: one question for all."""
+    def standings(self, names: Sequence[str]) -> Mapping[str, Standing]:
+        """Of those of the names that somebody bears: as few questions for thousands as for one."""
 
     def unknown(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the names that nobody bears.

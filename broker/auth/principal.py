@@ -40,6 +40,15 @@ class Rights:
     subscribe: Rules = Rules()
     will: Rules = Rules()
 
+    @property
+    def for_devices_only(self) -> bool:
+        """Whether DEVICE stands in a filter."""
+        return any(
+            DEVICE in each.levels
+            for rules in (self.publish, self.subscribe, self.will)
+            for each in rules.allow + rules.deny
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:

@@ -13,7 +13,7 @@ from broker.auth.identity import Login
 from broker.auth.principal import Principal
 from broker.core.actions import Notice, Turn
 from broker.core.authenticating import Authenticating, Unproved
-from broker.core.connection import Connection, Exchange, State
+from broker.core.connection import REMOVED, Connection, Exchange, State
 from broker.core.counters import Counters
 from broker.core.ending import Ending
 from broker.core.handshake import Handshake, Refused
@@ -24,8 +24,6 @@ from broker.core.session import Session
 from broker.core.sessions import Sessions
 from broker.core.subscribing import Subscribing
 from broker.core.wills import Wills, may_leave
-
-REMOVED = "it was removed from the registry"
 
 
 class Admitting:
@@ -101,7 +99,7 @@ class Admitting:
             principal = login.principal
             earlier = self._handshake.admit(connection, principal, data=data)
             if earlier is not None and earlier.connection is not None:
-                self._ending.taken_over(earlier.connection, now)
+                self._take_over(earlier, earlier.connection, now)
             session = self._handshake.complete(connection, login, now, data=data)
         except Refused as refusal:
             self._ending.refuse(connection, refusal, now)
@@ -155,7 +153,9 @@ class Admitting:
         principal = login.principal
         self._suit_will(connection, principal)
         if principal.own_client_id(connection.client_id) != connection.client_id:
-            self.expel(connection, "its client identifier is not its own any more", now)
+            words = "its client identifier is not its own any more"
+            self.expel(connection, words, principal=principal)
+            self.tell_expelled(connection, now)
             return
         connection.login = login
         connection.principal = principal
@@ -177,22 +177,29 @@ class Admitting:
         if principal is not None:
             self._subscribing.suit(session, principal, now)
 
-    def expel(
-        self, connection: Connection, reason: str, now: float, *, principal: Principal | None = None
-    ) -> None:
-        """A client that was let in must go: what it proved proves nothing any more (0x87).
+    def expel(self, connection: Connection, reason: str, *, principal: Principal | None) -> None:
+        """A client that was let in must go: what it proved proves nothing any more.
 
-        ``principal``: who it is by now, and may leave the will or not; None: as it was.
+        Takes two microseconds, and holds at once: what it sends is not handled, and what it would
+        be sent waits as if it were away. ``tell_expelled`` follows in its time. ``principal``: who
+        it is by now, and may leave the will or not; None, with REMOVED: nobody, who may not.
         """
-        if principal is not None:
-            self._suit_will(connection, principal)
-        if connection.state is State.CONNECTED:
-            self._ending.close(connection, DisconnectReasonCode.NOT_AUTHORIZED, reason, now)
+        session = connection.session
+        if connection.state is not State.CONNECTED or session is None:
+            return
+        self._suit_will(connection, principal)
+        connection.state = State.EXPELLED
+        connection.expelled = reason
+        # Whatever it was about to prove.
+        self._liveness.answered(connection)
+        self._authenticating.ended(connection)
+        session.window = 0
 
-    def expel_removed(self, connection: Connection, now: float) -> None:
-        """The same of who is nobody any more. Nobody may leave a will, so it has none."""
-        self._suit_will(connection, None)
-        self.expel(connection, REMOVED, now)
+    def tell_expelled(self, connection: Connection, now: float) -> None:
+        """Ends the connection of one that was expelled (DISCONNECT 0x87), unless it has ended."""
+        if connection.state is State.EXPELLED:
+            code = DisconnectReasonCode.NOT_AUTHORIZED
+            self._ending.close(connection, code, connection.expelled, now)
 
     def end_session_of_removed(self, session: Session, now: float) -> None:
         """A session ends whose client is away, and nobody any more; no will of its is published.
@@ -214,6 +221,13 @@ class Admitting:
         if connection.will is not None and not may_leave(principal, connection.will):
             connection.will = None
             self._wills.forbidden(connection.client_id, connection)
+
+    def _take_over(self, session: Session, connection: Connection, now: float) -> None:
+        self._ending.taken_over(connection, now)
+        is_left = self._sessions.get(session.client_id) is session
+        if connection.expelled == REMOVED and is_left:
+            # It was somebody else's.
+            self.end_session_of_removed(session, now)
 
     def _authenticated_again(
         self,

@@ -37,6 +37,9 @@ Received = Packet | FullPublish | Message
 
 _NOTHING: frozenset[type[Received]] = frozenset()
 
+REMOVED = "it was removed from the registry"
+"""Why somebody is expelled who is nobody any more."""
+
 
 class State(enum.Enum):
     """Where a connection stands, and the packets that it takes there."""
@@ -66,6 +69,8 @@ class State(enum.Enum):
             }
         ),
     )
+    # It has no right to be here any more: its end is decided, and still to be told.
+    EXPELLED = ("expelled", _NOTHING)
     CLOSED = ("closed", _NOTHING)
 
     def __init__(self, label: str, takes: frozenset[type[Received]]) -> None:
@@ -101,10 +106,10 @@ class Connection:
     wait does; ``slowed``: because of its ``pace``, which it has where its rate is limited.
     ``timer``: for its CONNECT, then for its keep alive. The shell may keep what it needs in
     ``transport``. ``connect``: its CONNECT until that is accepted. ``method``: of its enhanced
-    authentication. ``login``: what was proved. ``exchange_timer``: for the client's part of an
-    ``exchange``; ``login_timer``: for the login's end. ``held``: packets that must wait,
-    ``unhandled_bytes``: those of the reads that they came by. ``charged_bytes``,
-    ``charged_buffers``: what the budget counts for it.
+    authentication. ``login``: what was proved. ``expelled``: why it must go, once it must.
+    ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the login's
+    end. ``held``: packets that must wait, ``unhandled_bytes``: those of the reads that they came
+    by. ``charged_bytes``, ``charged_buffers``: what the budget counts for it.
     """
 
     __slots__ = (
@@ -118,6 +123,7 @@ class Connection:
         "decoder",
         "exchange",
         "exchange_timer",
+        "expelled",
         "held",
         "keep_alive_seconds",
         "last_received",
@@ -169,6 +175,7 @@ class Connection:
         self.exchange = Exchange.NONE
         self.exchange_timer: Timer | None = None
         self.login: Login | None = None
+        self.expelled = ""
         self.login_timer: Timer | None = None
         self.principal: Principal | None = None
         self.session: Session | None = None

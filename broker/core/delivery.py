@@ -85,7 +85,11 @@ class Delivery:
             return
         limit = self._write_buffer_bytes
         # Receive Maximum is about QoS 1 and 2; QoS 0 waits for the connection alone.
-        has_room = session.has_room(limit) if outgoing.qos else connection.buffered_bytes < limit
+        has_room = (
+            session.has_room(limit)
+            if outgoing.qos
+            else connection.buffered_bytes < limit and session.window > 0
+        )
         if has_room and not session.queue and not session.resend:
             self._send(session, connection, outgoing, now)
         else:

@@ -100,7 +100,7 @@ class Ending:
 
     def violated(self, connection: Connection, error: ProtocolError, now: float) -> None:
         """The client broke the protocol."""
-        if connection.state is State.CLOSED:
+        if connection.state in (State.CLOSED, State.EXPELLED):
             return
         self._counters.protocol_errors += 1
         if connection.state is State.CONNECTED:
@@ -167,7 +167,7 @@ class Ending:
 
         ``why``: more of it, for the log alone.
         """
-        if connection.state is State.CONNECTED:
+        if connection.state in (State.CONNECTED, State.EXPELLED):
             told = f"{reason}: {why}" if why else reason
             self._turn.notice(
                 connection,

@@ -69,7 +69,8 @@ class Session:
     ``received``: QoS 2 identifiers of the client's own messages between PUBLISH and PUBREL.
     ``losses``: messages that were lost, by reason, and not yet logged.
     ``device``: whether its owner is one. ``stored``: whether its changes go to the store.
-    ``window``: how many identifiers may be in use towards the client at once.
+    ``window``: how many identifiers may be in use towards the client at once; 0: it was expelled,
+    and nothing at all is sent to it any more.
     """
 
     __slots__ = (

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from broker.auth.identity import Authority, Certificate, DirectoryChanges, Identity, Password
+from broker.auth.identity import (
+    Authority,
+    Certificate,
+    DirectoryChanges,
+    Identity,
+    Password,
+    Standing,
+)
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import Rights
 from broker.registry.entries import Content, Entry
@@ -15,8 +22,8 @@ class ContentDirectory:
 
     def __init__(self, content: Content = Content()) -> None:  # noqa: B008  # frozen
         self._content = content
-        self._roles = content.all_roles
-        self._bound = content.bound_to()
+        self._rights = {name: role.rights for name, role in content.all_roles.items()}
+        self._speaks_for = content.speaks_for()
         self._identities: dict[str, Identity] = {}
         self._certificates = {
             credential.fingerprint: entry.name
@@ -35,14 +42,14 @@ class ContentDirectory:
         """Who bears the name."""
         found = self._identities.get(name)
         if found is None and (entry := self._content.entries.get(name)) is not None:
-            found = entry.identity(self._roles, self._bound.get(name, ()))
+            found = entry.identity(self._rights, self._speaks_for.get(name, ()))
             self._identities[name] = found
         return found
 
-    def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
-        """Those of the names that somebody bears, with who it is."""
+    def standings(self, names: Sequence[str]) -> Mapping[str, Standing]:
+        """What logins of those of the names rest on that somebody bears."""
         found = {name: self.find(name) for name in names}
-        return {name: identity for name, identity in found.items() if identity is not None}
+        return {name: identity.standing for name, identity in found.items() if identity is not None}
 
     def unknown(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the names that nobody bears; none of an empty registry."""
@@ -56,7 +63,7 @@ class ContentDirectory:
 
     def rights(self) -> Mapping[str, Rights]:
         """Those of all roles, by name."""
-        return {name: role.rights for name, role in self._roles.items()}
+        return self._rights
 
     def authorities(self) -> Sequence[Authority]:
         """All CAs."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.auth.identity import Authority, Certificate, Credential, Identity
-from broker.auth.principal import Grant, Principal, PrincipalKind
+from broker.auth.principal import Grant, Principal, PrincipalKind, Rights
 from broker.registry.names import check_client_id_prefix, check_credential_id, check_name
 from broker.registry.roles import STANDARD_ROLES, Role
 
@@ -64,21 +64,14 @@ class Entry:
         """A device's client identifier, or the prefix of a service's."""
         return self.name if self.client_id_prefix is None else self.client_id_prefix
 
-    def identity(self, roles: Mapping[str, Role], bound: Iterable[Entry]) -> Identity:
-        """Who this is as a client; ``bound``: the devices that it is a gateway of."""
-        speaks_for = (self, *(device for device in bound if not device.blocked))
-        grants = tuple([entry._grant(roles[entry.role]) for entry in speaks_for])
-        principal = Principal(
-            name=self.name, kind=self.kind, client_id=self.client_id, grants=grants
+    def identity(
+        self, rights: Mapping[str, Rights], speaks_for: Iterable[tuple[str, str]] = ()
+    ) -> Identity:
+        """Who this is as a client; see ``principal_of``."""
+        principal = principal_of(
+            self.name, self.kind, self.client_id, self.role, rights, speaks_for=speaks_for
         )
         return Identity(principal=principal, blocked=self.blocked, credentials=self.credentials)
-
-    def _grant(self, role: Role) -> Grant:
-        if self.kind is PrincipalKind.DEVICE:
-            return Grant(role=self.role, rights=role.rights, device=self.name)
-        if role.for_devices_only:
-            raise ValueError(f"{self.name!r}: its role uses '%device', which only a device has")
-        return Grant(role=self.role, rights=role.rights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +87,38 @@ class Content:
         """The standard roles too."""
         return {**STANDARD_ROLES, **self.roles}
 
-    def bound_to(self) -> dict[str, list[Entry]]:
-        """The devices of each gateway."""
-        bound: dict[str, list[Entry]] = {}
+    def speaks_for(self) -> dict[str, list[tuple[str, str]]]:
+        """Of each gateway, the devices that it speaks for, with their roles."""
+        found: dict[str, list[tuple[str, str]]] = {}
         for entry in self.entries.values():
-            for gateway in entry.gateways:
-                bound.setdefault(gateway, []).append(entry)
-        return bound
+            for gateway in () if entry.blocked else entry.gateways:
+                found.setdefault(gateway, []).append((entry.name, entry.role))
+        return found
+
+
+def principal_of(
+    name: str,
+    kind: PrincipalKind,
+    client_id: str,
+    role: str,
+    rights: Mapping[str, Rights],
+    *,
+    speaks_for: Iterable[tuple[str, str]] = (),
+) -> Principal:
+    """Whom a device or service is as a client.
+
+    ``rights``: those of all roles. ``speaks_for``: of a gateway, its devices that are not blocked,
+    with their roles.
+
+    Raises:
+      ValueError: a service's role is one that only devices may have.
+    """
+    is_device = kind is PrincipalKind.DEVICE
+    if not is_device and rights[role].for_devices_only:
+        raise ValueError(f"{name!r}: its role uses '%device', which only a device has")
+    own = Grant(role=role, rights=rights[role], device=name if is_device else None)
+    others = [Grant(role=held, rights=rights[held], device=device) for device, held in speaks_for]
+    return Principal(name=name, kind=kind, client_id=client_id, grants=(own, *others))
 
 
 def key_of(entry: Entry) -> str:

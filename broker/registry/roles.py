@@ -38,11 +38,6 @@ class Patterns:
             deny=tuple(map(TopicFilter.parse, self.deny)),
         )
 
-    @property
-    def for_devices_only(self) -> bool:
-        """Whether ``%device`` stands in a filter."""
-        return any(DEVICE in pattern for pattern in self.allow + self.deny)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
@@ -63,7 +58,7 @@ class Role:
     @property
     def for_devices_only(self) -> bool:
         """Whether ``%device`` stands in a filter."""
-        return any(item.for_devices_only for item in (self.publish, self.subscribe, self.will))
+        return self.rights.for_devices_only
 
 
 @lru_cache(maxsize=1_024)

@@ -40,6 +40,8 @@ _NO_CREDENTIAL: dict[str, Any] = dict.fromkeys(
     )
 )
 
+_ALWAYS = Validity()
+
 
 def member_values(entry: Entry) -> dict[str, Any]:
     """The row of a device or service in ``members``."""
@@ -175,10 +177,17 @@ def _validity_values(validity: Validity) -> dict[str, Any]:
 
 
 def _validity(row: Row[Any]) -> Validity:
+    return validity_of(row.not_before, row.not_after)
+
+
+def validity_of(not_before: int | None, not_after: int | None) -> Validity:
+    """The bounds of a row."""
+    if not_before is None and not_after is None:
+        return _ALWAYS
     # What another program wrote beyond all years reads as their end, so that it can be shown.
     return Validity(
-        not_before=_within(row.not_before, FIRST_SECOND, LAST_SECOND - 1),
-        not_after=_within(row.not_after, FIRST_SECOND + 1, LAST_SECOND),
+        not_before=_within(not_before, FIRST_SECOND, LAST_SECOND - 1),
+        not_after=_within(not_after, FIRST_SECOND + 1, LAST_SECOND),
     )
 
 

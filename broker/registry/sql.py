@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
-from broker.auth.identity import Authority, DirectoryChanges, Identity
+from broker.auth.identity import Authority, DirectoryChanges, Identity, Standing
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import Rights
 from broker.registry import editing, event_rows, migrating, queries
@@ -53,15 +54,18 @@ class SqlRegistry:
 
     def find(self, name: str) -> Identity | None:
         """Who bears the name."""
-        return self.find_many((name,)).get(name)
-
-    def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
-        """Those of the names that somebody bears, with who it is."""
         with self._database.reading() as connection:
-            found = queries.bare_entries(connection, names)
-            roles = {**STANDARD_ROLES, **queries.roles(connection)}
-            bound = queries.bound_to(connection, tuple(found))
-        return {name: entry.identity(roles, bound.get(name, ())) for name, entry in found.items()}
+            entry = queries.bare_entry(connection, name)
+            if entry is None:
+                return None
+            rights = _rights(connection)
+            speaks_for = queries.speaks_for(connection, (name,)).get(name, ())
+            return entry.identity(rights, speaks_for)
+
+    def standings(self, names: Sequence[str]) -> Mapping[str, Standing]:
+        """What logins of those of the names rest on that somebody bears."""
+        with self._database.reading() as connection:
+            return queries.standings(connection, names, _rights(connection))
 
     def unknown(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the names that nobody bears; none of an empty registry."""
@@ -79,8 +83,7 @@ class SqlRegistry:
     def rights(self) -> Mapping[str, Rights]:
         """Those of all roles, by name."""
         with self._database.reading() as connection:
-            roles = {**STANDARD_ROLES, **queries.roles(connection)}
-        return {name: role.rights for name, role in roles.items()}
+            return _rights(connection)
 
     def authorities(self) -> Sequence[Authority]:
         """All CAs."""
@@ -201,6 +204,11 @@ class SqlRegistry:
         """
         with self._database.changing() as written:
             editing.take_in(written, content, instead=instead, look=look)
+
+
+def _rights(connection: Connection) -> dict[str, Rights]:
+    roles = {**STANDARD_ROLES, **queries.roles(connection)}
+    return {name: role.rights for name, role in roles.items()}
 
 
 def count_members(url: URL) -> int | None:

@@ -39,7 +39,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from broker.auth.identity import Authority, DirectoryChanges, Identity
+from broker.auth.identity import Authority, DirectoryChanges, Identity, Standing
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import Rights
 from broker.errors import RegistryError
@@ -72,9 +72,9 @@ class YamlRegistry:
         """Who bears the name."""
         return self._directory.find(name)
 
-    def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
-        """Those of the names that somebody bears, with who it is."""
-        return self._directory.find_many(names)
+    def standings(self, names: Sequence[str]) -> Mapping[str, Standing]:
+        """What logins of those of the names rest on that somebody bears."""
+        return self._directory.standings(names)
 
     def unknown(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the names that nobody bears; none of an empty registry."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -48,6 +48,14 @@ halves the commits, and takes a third off what a message costs.
 
 UNHURRIED_SECONDS = 0.02
 """What nobody waits for is committed after so long."""
+
+TELLING_SECONDS = 0.002
+"""For so long in a turn notices are logged and heard; the rest comes in the next. Where thousands
+lose a right at once, each says so, and to log that takes longer than to do it.
+"""
+
+MOST_UNTOLD = 20_000
+"""Notices that wait; what is more is told at once, before anything else is done."""
 
 
 class Shell:
@@ -86,6 +94,8 @@ class Shell:
         self._unhurried: asyncio.TimerHandle | None = None
         self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._commit: asyncio.Future[None] | None = None
+        self._untold: deque[Notice] = deque()
+        self._telling_scheduled = False
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_at = float("inf")
         self.traffic: list[Traffic] = []
@@ -228,6 +238,10 @@ class Shell:
         while self._protocols:
             await asyncio.sleep(0)
         await self._settle()
+        while self._untold:
+            # What hears them may have something to say.
+            self._tell(until=float("inf"))
+            await self._settle()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self.lag.stop()
@@ -299,10 +313,25 @@ class Shell:
             protocol.close()
         for authentication in turn.authentications:
             self._logins.authenticate(authentication)
-        for notice in turn.notices:
+        self._untold += turn.notices
+        if not self._telling_scheduled:
+            self._tell(until=self.loop.time() + TELLING_SECONDS)
+        self._arm()
+        self.wake()
+
+    def _tell(self, *, until: float) -> None:
+        untold = self._untold
+        while untold and (self.loop.time() < until or len(untold) > MOST_UNTOLD):
+            notice = untold.popleft()
             self._log(notice)
             self.hear(notice)
-        self._arm()
+        if untold:
+            self._telling_scheduled = True
+            self.loop.call_soon(self._tell_on)
+
+    def _tell_on(self) -> None:
+        self._telling_scheduled = False
+        self._tell(until=self.loop.time() + TELLING_SECONDS)
         self.wake()
 
     def _log(self, notice: Notice) -> None:

@@ -15,6 +15,7 @@ from broker.auth.identity import (
     DirectoryChanges,
     Identity,
     Password,
+    Standing,
     Validity,
 )
 from broker.auth.password_hash import PasswordHash
@@ -34,8 +35,9 @@ class Names:
     def find(self, name: str) -> Identity | None:
         return self.identities.get(name)
 
-    def find_many(self, names: Sequence[str]) -> Mapping[str, Identity]:
-        return {name: self.identities[name] for name in names if name in self.identities}
+    def standings(self, names: Sequence[str]) -> Mapping[str, Standing]:
+        found = {name: self.identities[name] for name in names if name in self.identities}
+        return {name: identity.standing for name, identity in found.items()}
 
     def unknown(self, names: Sequence[str]) -> frozenset[str]:
         return frozenset(names) - self.identities.keys()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mqtt5 import PublishPacket, QoS, Will
 
+from broker.core.connection import REMOVED
 from broker.core.restoring import owners
 from tests.broker.core.harness import Client, House, device, service
 
@@ -90,7 +91,8 @@ def test_a_session_that_ends_with_its_owner_publishes_no_delayed_will(house: Hou
 def test_who_is_expelled_because_it_was_removed_leaves_no_will(house: House) -> None:
     watcher = watched(house)
     one, other = (lasting(house, name, will=will()) for name in ("d1", "d2"))
-    house.core.admitting.expel_removed(one.connection, house.now)
-    house.core.admitting.expel(other.connection, "it is blocked", house.now)
+    for client, reason, who in ((one, REMOVED, None), (other, "it is blocked", device("d2"))):
+        house.core.admitting.expel(client.connection, reason, principal=who)
+        house.core.admitting.tell_expelled(client.connection, house.now)
     house.settle()
     assert watcher.payloads() == [b"gone"], "of who is blocked alone"

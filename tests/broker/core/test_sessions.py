@@ -252,7 +252,8 @@ def test_new_rights_end_what_is_not_allowed_any_more_and_nothing_else() -> None:
 def test_who_is_expelled_is_told_and_its_session_stays() -> None:
     house = House()
     client = house.resume()
-    house.core.admitting.expel(client.connection, "it is blocked", house.now)
+    house.core.admitting.expel(client.connection, "it is blocked", principal=service())
+    house.core.admitting.tell_expelled(client.connection, house.now)
     house.settle()
     packet = client.one(DisconnectPacket)
     assert (int(packet.reason_code), packet.reason_str) == (0x87, "it is blocked")

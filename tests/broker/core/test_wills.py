@@ -158,7 +158,8 @@ def test_who_must_go_and_may_leave_no_will_any_more_leaves_none() -> None:
     house = House()
     watcher = watched(house)
     client = left(house, will_delay_interval=0)
-    house.core.admitting.expel(client.connection, "it is blocked", house.now, principal=SILENCED)
+    house.core.admitting.expel(client.connection, "it is blocked", principal=SILENCED)
+    house.core.admitting.tell_expelled(client.connection, house.now)
     house.settle()
     assert client.closed is not None
     assert watcher.payloads() == []

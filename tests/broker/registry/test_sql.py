@@ -76,7 +76,7 @@ def test_an_identity_has_its_roles_rights_and_its_credentials(registry: SqlRegis
     assert not identity.principal.may_publish("devices/d1/state")
     assert identity.credentials == (password("d/a"),)
     assert registry.find("D1") is None
-    assert registry.find_many(["d1", "d2"]) == {"d1": identity}
+    assert registry.standings(["d1", "d2"]) == {"d1": identity.standing}
 
 
 def test_another_file_in_the_place_of_a_sqlite_file_is_noticed(tmp_path: Path) -> None:
@@ -259,10 +259,12 @@ def test_what_another_program_wrote_that_makes_no_sense_is_told(
     database = Database(url)
     with database.writing() as connection:
         connection.execute(text("UPDATE credentials SET not_before = 2, not_after = 1"))
+    for ask in (registry.find, lambda name: registry.standings([name])):
+        with pytest.raises(RegistryError, match="a validity must begin before it ends"):
+            ask("d1")
+    with database.writing() as connection:
         connection.execute(text("UPDATE role_filters SET filter = 'a/#/b'"))
     database.close()
-    with pytest.raises(RegistryError, match="a validity must begin before it ends"):
-        registry.find_many(["d1"])
     with pytest.raises(RegistryError, match="'#' must be a whole level"):
         registry.rights()
 
