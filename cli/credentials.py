@@ -362,15 +362,11 @@ def _signer(certificate: Path | None, key: Path | None) -> "Signer | None":
 def _warn_of_authorities(gone: "Credential", authorities: "Sequence[Authority]") -> None:
     """Say that a certificate may still be good: the registry doesn't know who signed it."""
     from broker.auth.identity import Certificate
+    from broker.registry.unrevoked import words
 
     if isinstance(gone, Certificate) and authorities:
-        names = " or ".join(sorted(each.id for each in authorities))
-        typer.echo(
-            f"warning: if the authority {names} has signed {gone.id}, it still connects by that,"
-            " until it is on the authority's revocation list (`mqttbeam devices authorities set`)"
-            " or the device is blocked",
-            err=True,
-        )
+        names = sorted(each.id for each in authorities)
+        typer.echo(f"warning: {words([gone.id], names)}", err=True)
 
 
 def _password(file: str) -> str:

@@ -259,10 +259,12 @@ def import_(
     from broker.errors import BrokerError
     from broker.registry import load_registry
     from broker.registry.changes import counts
+    from broker.registry.unrevoked import unrevoked
 
     if force and not instead:
         fail("--force: without --instead nothing is removed", status=WRONG)
     told: list[str] = []
+    warnings: list[str | None] = []
 
     def look(before: "Content", after: "Content") -> None:
         entries = counts(before.entries, after.entries)
@@ -275,6 +277,7 @@ def import_(
         told.append(_told("devices and services", entries))
         told.append(_told("roles", counts(before.roles, after.roles)))
         told.append(_told("authorities", counts(before.authorities, after.authorities)))
+        warnings.append(unrevoked(before, after))
 
     try:
         content = load_registry(file).content
@@ -283,6 +286,8 @@ def import_(
     with registry(url, makes=True) as opened:
         opened.take_in(content, instead=instead, look=look)
     say("\n".join(told))
+    for warning in filter(None, warnings):
+        typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command("export", epilog=EXPORT_EXAMPLE)

@@ -35,6 +35,7 @@ environment variable). A clear password in the file itself is refused.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,8 +46,11 @@ from broker.auth.principal import Rights
 from broker.errors import RegistryError
 from broker.registry.changes import Changelog
 from broker.registry.content_directory import ContentDirectory
+from broker.registry.unrevoked import unrevoked
 from broker.registry.yaml_reading import read_content
 from broker.registry.yaml_secrets import Secrets, stamp
+
+LOG = logging.getLogger("broker")
 
 
 class YamlRegistry:
@@ -118,6 +122,9 @@ class YamlRegistry:
                 raise
             self._wrong = None
             self._log.add(self.content, content)
+            warning = unrevoked(self.content, content)
+            if warning is not None:
+                LOG.warning("%s: %s", self.path, warning)
             self.content, self._directory = content, ContentDirectory(content)
         if self._wrong is not None:
             raise RegistryError(self._wrong)

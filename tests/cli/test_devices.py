@@ -204,6 +204,20 @@ def test_days_are_the_end_of_a_credential_of_every_kind(folder: Path, kind: str)
         assert x509.load_pem_x509_certificate(text.encode()).not_valid_after_utc == end
 
 
+def test_an_import_that_takes_a_certificate_away_warns_of_the_authority(folder: Path) -> None:
+    (folder / "ca.pem").write_text(CA_PEM)
+    (folder / "leaf.pem").write_text(certificate_pem("d", ca=False))
+    (folder / "in.yaml").write_text(
+        "version: 1\nauthorities: {site-ca: {pem_file: ca.pem}}\n"
+        "devices: {d: {credentials: [{type: certificate, certificate_file: leaf.pem}]}}\n"
+    )
+    assert mqttbeam("devices", "import", "in.yaml", cwd=folder).stderr == ""
+    (folder / "in.yaml").write_text("version: 1\ndevices: {d: {credentials: []}}\n")
+    taken = mqttbeam("devices", "import", "in.yaml", cwd=folder)
+    assert taken.returncode == 0
+    assert taken.stderr.startswith("warning: if the authority site-ca has signed d/certificate-")
+
+
 def test_a_certificate_is_rotated_by_a_ca_or_signed_by_itself_as_is_said(folder: Path) -> None:
     (folder / "ca.pem").write_text(CA_PEM)
     (folder / "ca.key.pem").write_text(CA_KEY)

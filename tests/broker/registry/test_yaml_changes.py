@@ -12,7 +12,7 @@ from broker.registry.entries import Content
 from broker.registry.roles import STANDARD_ROLES
 from broker.registry.yaml_reading import read_content
 from broker.registry.yaml_secrets import Secrets
-from tests.broker.registry.contents import HASH
+from tests.broker.registry.contents import CA_PEM, HASH, certificate_pem
 
 
 def text(*devices: str, roles: str = "") -> str:
@@ -63,6 +63,43 @@ def test_a_gateway_changes_with_the_devices_that_it_speaks_for(path: Path) -> No
     assert gateway is not None
     assert gateway.principal.may_publish("devices/g/state")
     assert not gateway.principal.may_publish("devices/d1/state")
+
+
+def test_a_certificate_that_goes_is_warned_of_where_an_authority_may_have_signed_it(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path.parent / "ca.pem").write_text(CA_PEM)
+    for number in range(5):
+        leaf = certificate_pem("leaf", ca=False)
+        (path.parent / f"{number}.pem").write_text(leaf)
+
+    file = "certificate_file"
+
+    def written(*certificates: int, more: str = "", authority: bool = True) -> None:
+        each = [f"{{id: d1/{n}, type: certificate, {file}: {n}.pem}}" for n in certificates]
+        authorities = "authorities: {site: {pem_file: ca.pem}}\n" if authority else ""
+        path.write_text(text(f"d1: {{{more}credentials: [{', '.join(each)}]}}") + authorities)
+        registry.changes(0)
+
+    def told() -> list[str]:
+        lines = [line.partition(": if ")[2] for line in caplog.messages]
+        caplog.clear()
+        return [line.partition(", whoever")[0] for line in lines]
+
+    registry = load_registry(path)
+    written(*range(5))
+    written(1, 2, 3, 4)
+    assert told() == ["the authority site has signed d1/0"]
+    written()
+    assert told() == ["the authority site has signed d1/1 or d1/2 or d1/3 or one of 1 more"]
+    written(1)
+    written(more="blocked: true, ")
+    written(1)
+    written(authority=False)
+    written(1)
+    path.write_text(text("d2: {password_hash: HASH}"))
+    registry.changes(0)
+    assert told() == []
 
 
 def test_a_changed_role_is_named_and_gone_again_is_the_standard_one(path: Path) -> None:
