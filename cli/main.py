@@ -3,6 +3,7 @@
 Half a second goes by before the first command runs: signals of that time are heeded here.
 """
 
+import gc
 import signal
 import sys
 
@@ -20,6 +21,9 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    finally:
+        # What was imported is not looked through for garbage as the interpreter ends.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -77,6 +77,9 @@ def main(
     ``figures``, which says of its metrics what it did. Exit status: 0 ended as asked, 1 failed, 2
     wrong options, 130 interrupted before it ran.
     """
+    # What was imported stays to the end: nobody need look through it for garbage, least of all the
+    # interpreter as it ends, to which Beam's modules are half a second.
+    gc.freeze()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     arguments = sys.argv[1:] if argv is None else argv
     program = f"python -m pipelines.{name}"

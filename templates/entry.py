@@ -5,6 +5,7 @@ It returns when the job is submitted; a launcher that waited for a streaming job
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -33,6 +34,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
 
     Exit status: 0 submitted or ``--help``, 1 failed, 2 wrong parameters.
     """
+    gc.freeze()  # as pipelines.launch.main does
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     template = template_named(name)
     arguments = sys.argv[1:] if argv is None else argv

@@ -34,6 +34,7 @@ What is mended, and why:
 import argparse
 import asyncio
 import functools
+import gc
 import signal
 import socket
 import sys
@@ -190,6 +191,8 @@ def _check_free(port: int) -> None:
 
 def main() -> None:
     """Parse the arguments and serve."""
+    # What was imported stays to the end, and is not looked through for garbage then.
+    gc.freeze()
     parser = argparse.ArgumentParser(prog="python -m localcloud.bigquery", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--data-dir", type=Path, required=True, help="folder that keeps the data")
