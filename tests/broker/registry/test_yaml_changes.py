@@ -137,7 +137,7 @@ def test_a_file_that_became_wrong_is_told_until_it_is_right_and_changes_nothing(
         with pytest.raises(RegistryError, match=r"devices\.d1\.password_hash"):
             registry.changes(version)
     assert registry.find("d2") is not None
-    path.write_text(right.replace("d2", "d3"))
+    path.write_text(right.replace("d2:", "d3:"))
     assert registry.changes(version).names == frozenset({"d2", "d3"})
 
 
