@@ -74,9 +74,10 @@ class Tracer:
 
     def calls(self, pid: int) -> list[Call]:
         """All calls of the process, which has ended, in the order in which they returned."""
-        end = f"{pid} +++ exited"
+        # An id is filled up with spaces, as far as the widest of a thread is wide.
+        end = re.compile(rf"{pid} +\+\+\+ exited")
         wait_until(
-            lambda: any(line.startswith(end) for line in self._lines()),
+            lambda: any(map(end.match, self._lines())),
             seconds=30,
             what=f"the end of {self._trace}",
         )
