@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from broker.yaml_loading import load
 from schemas.times import parse_time
 
 Value = TypeVar("Value")
@@ -30,37 +31,6 @@ _KINDS: dict[type, str] = {
 
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 _LONGEST_WRITTEN = 1e15
-
-
-class _StrictLoader(yaml.CSafeLoader):
-    """Refuses a mapping with the same key twice, where YAML libraries silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} must be text; put it in quotes", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands here twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep=deep)
-        except (ValueError, OverflowError) as problem:
-            # Not repeated: it may be a secret.
-            raise yaml.constructor.ConstructorError(
-                None,
-                None,
-                "a value that looks like a number or a date and is none; put text in quotes",
-                node.start_mark,
-            ) from problem
 
 
 def checked_path(folder: Path, name: str) -> Path:
@@ -88,14 +58,19 @@ class Section:
         self.complaints: list[str] = []
 
     @classmethod
-    def load(cls, path: Path, error: type[Exception]) -> Section:
-        """Reads a whole file; its top level must be a mapping."""
+    def load(
+        cls, path: Path, error: type[Exception], *, parse: Callable[[str], Any] = load
+    ) -> Section:
+        """Reads a whole file; its top level must be a mapping.
+
+        ``parse``: what makes values of its text; may raise YAMLError.
+        """
         try:
             data = path.read_bytes()
         except OSError as problem:
             raise error(f"{path}: cannot be read: {problem.strerror}") from problem
         try:
-            values = yaml.load(data.decode(), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+            values = parse(data.decode())
         except (yaml.YAMLError, UnicodeDecodeError) as problem:
             raise error(f"{path}: {_told(problem, data)}") from problem
         if values is None:
@@ -195,6 +170,8 @@ class Section:
         return inner
 
     def _checked(self, key: str, value: Any, kind: type[Value]) -> Value:
+        if type(value) is kind:
+            return value
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             try:
                 value = float(value)

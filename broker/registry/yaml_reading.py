@@ -21,6 +21,7 @@ from broker.registry.yaml_credentials import (
     read_validity,
 )
 from broker.registry.yaml_secrets import Secrets
+from broker.registry.yaml_splitting import ReadEntries
 from broker.yaml_file import Section
 
 Made = TypeVar("Made")
@@ -31,21 +32,23 @@ TOLD_AT_ONCE = 20
 """Problems of one file; a wrong template of a thousand devices is told of no more often."""
 
 
-def read_content(path: Path, secrets: Secrets) -> Content:
+def read_content(path: Path, secrets: Secrets, before: ReadEntries | None = None) -> Content:
     """Reads and checks a whole registry file.
+
+    ``before``: what was read of it earlier; entries whose text is the same are taken from there.
 
     Raises:
       RegistryError: naming the file, the entry and what would be right, a line for each problem.
     """
-    top = Section.load(path, RegistryError)
+    read = before or ReadEntries()
+    top = Section.load(path, RegistryError, parse=read.parse)
     version = top.take("version", int)
     if version != VERSION:
         raise top.fail("version", f"is {version}; this program reads version {VERSION}")
     entries: dict[str, Entry] = {}
     roles = _each(top, "roles", _role)
     for kind in PrincipalKind:
-        read = partial(_entry, others=frozenset(entries), kind=kind, secrets=secrets)
-        entries |= _each(top, f"{kind.value}s", read)
+        entries |= _entries(top, kind, frozenset(entries), secrets, read)
     authorities = _each(top, "authorities", partial(_authority, secrets=secrets))
     top.attempt(top.finish, None)
     content = Content(entries=entries, roles=roles, authorities=authorities)
@@ -56,6 +59,7 @@ def read_content(path: Path, secrets: Secrets) -> Content:
         more = len(problems) - TOLD_AT_ONCE
         lines = problems[:TOLD_AT_ONCE] + ([f"{path}: {more} more problems"] if more > 0 else [])
         raise RegistryError("\n".join(lines))
+    read.settle()
     return content
 
 
@@ -67,27 +71,38 @@ class _Named:
         self.section = parent.section(name)
 
 
-def _each(top: Section, key: str, read: Callable[[_Named], Made]) -> dict[str, Made]:
+def _each(top: Section, key: str, read: Callable[[Section, str], Made]) -> dict[str, Made]:
     """What is right under the key, by name; what is wrong is among the complaints."""
     made: dict[str, Made] = {}
     section = top.attempt(lambda: top.section(key), None)
     for name in section.names() if section is not None else ():
         assert section is not None
-        found = top.attempt(partial(_read, section, name, read), None)
+        found = top.attempt(partial(read, section, name), None)
         if found is not None:
             made[name] = found
     return made
 
 
-def _read(section: Section, name: str, read: Callable[[_Named], Made]) -> Made:
-    return read(_Named(section, name))
+def _entries(
+    top: Section, kind: PrincipalKind, others: frozenset[str], secrets: Secrets, read: ReadEntries
+) -> dict[str, Entry]:
+    key = f"{kind.value}s"
+
+    def entry(section: Section, name: str) -> Entry:
+        if name in others:
+            raise section.fail(name, "a device has the same name; user names are unique")
+        uses = secrets.uses
+        found = read.known(key, name)
+        if found is None:
+            found = _entry(_Named(section, name), kind=kind, secrets=secrets)
+        if secrets.uses == uses:
+            read.keep(key, found)
+        return found
+
+    return _each(top, key, entry)
 
 
-def _entry(
-    found: _Named, *, others: frozenset[str], kind: PrincipalKind, secrets: Secrets
-) -> Entry:
-    if found.name in others:
-        raise found.parent.fail(found.name, "a device has the same name; user names are unique")
+def _entry(found: _Named, *, kind: PrincipalKind, secrets: Secrets) -> Entry:
     section = found.section
     is_device = kind is PrincipalKind.DEVICE
     role = section.take("role", str, "device" if is_device else None)
@@ -97,7 +112,8 @@ def _entry(
         section.build("client_id_prefix", partial(check_client_id_prefix, prefix))
     blocked = section.take("blocked", bool, False)
     metadata = section.take("metadata", dict, {})
-    section.build("metadata", lambda: Entry(name="any", metadata=metadata))
+    if metadata:
+        section.build("metadata", lambda: Entry(name="any", metadata=metadata))
     gateways = tuple(section.texts("gateways")) if is_device else ()
     credentials = tuple(_credentials(section, found.name, secrets))
     section.finish()
@@ -131,8 +147,8 @@ def _credentials(section: Section, owner: str, secrets: Secrets) -> Iterator[Cre
         yield read_credential(each, owner, secrets)
 
 
-def _role(found: _Named) -> Role:
-    section = found.section
+def _role(parent: Section, name: str) -> Role:
+    section = _Named(parent, name).section
     role = Role(
         publish=_patterns(section, "publish"),
         subscribe=_patterns(section, "subscribe"),
@@ -149,8 +165,8 @@ def _patterns(role: Section, key: str) -> Patterns:
     return role.build(key, lambda: Patterns(allow=allow, deny=deny))
 
 
-def _authority(found: _Named, *, secrets: Secrets) -> Authority:
-    section = found.section
+def _authority(parent: Section, name: str, *, secrets: Secrets) -> Authority:
+    section = _Named(parent, name).section
     text = secrets.inline_or_file(section, "pem", pem.check_authority)
     name_from = section.take("name_from", str, NameFrom.COMMON_NAME.value)
     known = {item.value: item for item in NameFrom}
@@ -170,7 +186,7 @@ def _authority(found: _Named, *, secrets: Secrets) -> Authority:
     return section.build(
         "pattern",
         lambda: Authority(
-            id=found.name,
+            id=name,
             validity=validity,
             pem=text,
             name_from=known[name_from],

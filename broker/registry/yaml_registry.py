@@ -49,6 +49,7 @@ from broker.registry.content_directory import ContentDirectory
 from broker.registry.unrevoked import unrevoked
 from broker.registry.yaml_reading import read_content
 from broker.registry.yaml_secrets import Secrets, stamp
+from broker.registry.yaml_splitting import ReadEntries
 
 LOG = logging.getLogger("broker")
 
@@ -56,8 +57,8 @@ LOG = logging.getLogger("broker")
 class YamlRegistry:
     """The ``Directory`` that a registry file is.
 
-    ``changes`` looks whether the file, or one that it refers to, is another than before. If it can
-    no longer be read, what was read before holds.
+    ``changes`` looks whether the file, or one that it refers to, is another than before, and reads
+    the entries that are. If it can no longer be read, what was read before holds.
 
     Raises:
       RegistryError: naming the file, the entry and what would be right.
@@ -67,9 +68,10 @@ class YamlRegistry:
         self.path = path
         self._secrets = Secrets(path.parent, environment)
         self._log = Changelog()
+        self._entries = ReadEntries()
         self._read_as = stamp(path)
         self._wrong: str | None = None
-        self.content = read_content(path, self._secrets)
+        self.content = read_content(path, self._secrets, self._entries)
         self._directory = ContentDirectory(self.content)
 
     def find(self, name: str) -> Identity | None:
@@ -116,7 +118,7 @@ class YamlRegistry:
             self._read_as = stamp(self.path)
             self._secrets.files = {file: stamp(file) for file in self._secrets.files}
             try:
-                content = read_content(self.path, self._secrets)
+                content = read_content(self.path, self._secrets, self._entries)
             except RegistryError as error:
                 self._wrong = str(error)
                 raise

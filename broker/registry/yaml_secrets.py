@@ -33,11 +33,13 @@ def stamp(path: Path) -> Stamp | None:
 class Secrets:
     """Reads for the registry files of one folder.
 
-    ``files``: every file that was read, with what it was like just before.
+    ``files``: every file that was read, with what it was like just before. ``uses``: how many times
+    something outside of the registry's file was asked for.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.files: dict[Path, Stamp | None] = {}
+        self.uses = 0
         self._folder = folder
         self._environment = environment
         self._key = secrets.token_bytes(32)
@@ -45,6 +47,7 @@ class Secrets:
 
     def text(self, entry: Section, key: str, name: str) -> str:
         """The text of the file that ``key`` names."""
+        self.uses += 1
         path = entry.build(key, partial(checked_path, self._folder, name))
         self.files[path] = stamp(path)
         try:
@@ -54,6 +57,7 @@ class Secrets:
 
     def variable(self, entry: Section, key: str, name: str) -> str:
         """The value of the environment's variable that ``key`` names."""
+        self.uses += 1
         value = self._environment.get(name)
         if value is None:
             raise entry.fail(key, f"the environment has no variable {name!r}")

@@ -12,6 +12,7 @@ from broker.registry.entries import Content
 from broker.registry.roles import STANDARD_ROLES
 from broker.registry.yaml_reading import read_content
 from broker.registry.yaml_secrets import Secrets
+from broker.registry.yaml_splitting import ReadEntries
 from tests.broker.registry.contents import CA_PEM, HASH, certificate_pem
 
 
@@ -151,8 +152,8 @@ def test_what_is_written_while_the_file_is_read_is_seen_the_next_time(
     registry = load_registry(path)
     version = registry.changes(0).version
 
-    def written_meanwhile(file: Path, secrets: Secrets) -> Content:
-        content = read_content(file, secrets)
+    def written_meanwhile(file: Path, secrets: Secrets, before: ReadEntries) -> Content:
+        content = read_content(file, secrets, before)
         path.write_text(text("d4: {password_hash: HASH}"))
         return content
 
