@@ -105,7 +105,7 @@ class Ending:
         self._counters.protocol_errors += 1
         if connection.state is State.CONNECTED:
             # [MQTT-4.13.1-1]
-            self.close(connection, DisconnectReasonCode(error.reason_code), str(error), now)
+            self.close(connection, _disconnect_code(error), str(error), now)
             return
         if isinstance(error, UnsupportedProtocol):
             # [MQTT-3.1.2-1], [MQTT-3.1.2-2]
@@ -115,8 +115,7 @@ class Ending:
             # [MQTT-3.1.4-1], [MQTT-4.12.0-4]
             connection.v5 = connection.protocol is ProtocolVersion.V5
             if connection.v5:
-                code = ConnAckReasonCode(error.reason_code)
-                self._handshake.refuse(connection, Refused(code, str(error)))
+                self._handshake.refuse(connection, Refused(_connack_code(error), str(error)))
         self._turn.notice(
             connection,
             f"closed before CONNACK: {error}",
@@ -212,3 +211,19 @@ class Ending:
             else:
                 self._wills.discarded(session.client_id)
         self._sessions.detach(session, now)
+
+
+def _connack_code(error: ProtocolError) -> ConnAckReasonCode:
+    """Only some codes stand in a CONNACK (3.2.2.2): an invalid topic alias is none of them."""
+    try:
+        return ConnAckReasonCode(error.reason_code)
+    except ValueError:
+        return ConnAckReasonCode.PROTOCOL_ERROR
+
+
+def _disconnect_code(error: ProtocolError) -> DisconnectReasonCode:
+    """And others in a DISCONNECT (3.14.2.1)."""
+    try:
+        return DisconnectReasonCode(error.reason_code)
+    except ValueError:
+        return DisconnectReasonCode.PROTOCOL_ERROR

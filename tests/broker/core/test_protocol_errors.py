@@ -17,7 +17,9 @@ from mqtt5 import (
 
 from broker.auth.principal import Rights, Rules
 from mqtt import topics
-from tests.broker.core.harness import V311, Client, House, device, service
+from mqtt.codec import ProtocolVersion, encode
+from mqtt.errors import ProtocolError
+from tests.broker.core.harness import V5, V311, Client, House, device, service
 
 
 def disconnected(client: Client) -> int:
@@ -48,6 +50,46 @@ def test_bytes_that_break_the_protocol(data: bytes, code: int) -> None:
     client = House().connect()
     client.send_bytes(data)
     assert disconnected(client) == code
+
+
+@pytest.mark.parametrize("protocol", [V5, V311])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(b"\x30\x08\x00\x01a\x03\x23\x00\x00x", id="alias 0"),
+        pytest.param(b"\x30\x05\x00\x03a/#\x00", id="wildcard in a topic"),
+        pytest.param(b"\x30\x03\x00\x00\x00", id="neither topic nor alias"),
+        pytest.param(b"\x20\x03\x00\x00\x00", id="CONNACK from a client"),
+        pytest.param(b"\xff\xff\xff\xff\xff\x01", id="remaining length of five bytes"),
+        pytest.param(b"\x30\xff\xff\xff\x7f", id="too large"),
+    ],
+)
+def test_what_breaks_the_protocol_behind_connect_is_answered_with_a_code_that_connack_has(
+    bad: bytes, protocol: ProtocolVersion
+) -> None:
+    house = House()
+    house.answer_logins = False
+    client = house.open(protocol)
+    client.send_bytes(encode(ConnectPacket("c"), protocol) + bad)
+    if client.closed is None:
+        # On 3.1.1 it is a good packet, which waits.
+        assert protocol is V311
+        assert client.connection.held
+        return
+    if protocol is V5:
+        assert int(client.one(ConnAckPacket).reason_code) in (0x81, 0x82, 0x95)
+    assert client.inbox == []
+    assert not house.core.connections
+
+
+@pytest.mark.parametrize("code", [0x84, 0x85, 0x91])
+def test_a_code_that_disconnect_does_not_have_is_told_as_a_protocol_error(code: int) -> None:
+    client = House().connect()
+    client.house.core._ending.violated(
+        client.connection, ProtocolError("nothing for it", reason_code=code), client.house.now
+    )
+    client.house.settle()
+    assert disconnected(client) == 0x82
 
 
 def test_what_came_before_the_bad_packet_is_still_handled() -> None:
