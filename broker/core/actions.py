@@ -66,7 +66,7 @@ class Notice:
 
     ``event``: its kind, for programs. ``reason``: why, where ``text`` has it among other words.
     ``connection``: by which it came, where it is about one. ``client_id``: what a line begins with,
-    the address where the client has no identifier yet.
+    the address where the client has no identifier yet. ``error``: of the server's own.
     """
 
     client_id: str
@@ -75,6 +75,7 @@ class Notice:
     reason: str = ""
     connection: Connection | None = field(default=None, repr=False)
     warning: bool = False
+    error: Exception | None = None
 
 
 @dataclass(slots=True)

@@ -253,6 +253,10 @@ class Broker:
         """The network connection is gone without a DISCONNECT."""
         self._ending.lost(connection, now, reason)
 
+    def failed(self, connection: Connection, error: Exception, now: float) -> None:
+        """A call that was about this connection raised an error that nobody foresaw: it ends."""
+        self._ending.failed(connection, error, now)
+
     def written(self, connection: Connection, unwritten_bytes: int, now: float) -> None:
         """The shell has done a ``Write``; ``unwritten_bytes`` still wait for the system."""
         connection.leaving_bytes = 0

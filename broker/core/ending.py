@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mqtt5 import ConnAckReasonCode, DisconnectPacket, DisconnectReasonCode
 
-from broker.core.actions import Close, Turn
+from broker.core.actions import Close, Notice, Turn
 from broker.core.authenticating import Unproved
 from broker.core.connection import Connection, Exchange, State
 from broker.core.counters import Counters
@@ -21,6 +21,9 @@ from broker.core.sessions import Sessions
 from broker.core.wills import Wills
 from mqtt.codec import ProtocolVersion
 from mqtt.errors import ProtocolError, UnsupportedProtocol
+
+INTERNAL_ERROR = "internal_error"
+"""The notice's event of what failed; whoever knows how can bring it about again and again."""
 
 _UNSUPPORTED_PROTOCOL = {
     ProtocolVersion.V311: b"\x20\x02\x00\x01",
@@ -181,6 +184,35 @@ class Ending:
         self._turn.closes.append(Close(connection=connection, reason=reason))
         self._end(connection, now, with_will=True)
 
+    def failed(self, connection: Connection, error: Exception, now: float) -> None:
+        """The server itself failed on what a client sent, or is to be sent: that one goes.
+
+        Others are served on, and its session is there for its next connection.
+        """
+        notice = Notice(
+            client_id=connection.client_id or connection.peer,
+            text=f"ended by an error of the broker's own, {type(error).__name__}: {error}",
+            event=INTERNAL_ERROR,
+            reason=str(error),
+            connection=connection,
+            warning=True,
+            error=error,
+        )
+        self._turn.notices.append(notice)
+        if connection.state is State.CLOSED:
+            return
+        session = self._sessions.get(connection.client_id)
+        if session is not None and session.connection is connection:
+            # Where it failed before the connection knew of its session.
+            connection.session = session
+        try:
+            self.close(
+                connection, DisconnectReasonCode.UNSPECIFIED_ERROR, "an error of the broker's", now
+            )
+        except Exception:  # noqa: BLE001 - its end fails as well; what caused it is told
+            connection.state = State.CLOSED
+            self._turn.closes.append(Close(connection=connection, reason="an error"))
+
     def _say_goodbye(self, connection: Connection, code: DisconnectReasonCode, reason: str) -> None:
         data = encode_with_reason(
             connection,
@@ -205,12 +237,14 @@ class Ending:
         # [MQTT-3.14.4-1].
         self._sessions.connection_ended(session)
         will, connection.will = connection.will, None
-        if will is not None:
-            if with_will:
-                self._wills.connection_ended(session.client_id, session.owner, will, now)
-            else:
-                self._wills.discarded(session.client_id)
-        self._sessions.detach(session, now)
+        try:
+            if will is not None:
+                if with_will:
+                    self._wills.connection_ended(session.client_id, session.owner, will, now)
+                else:
+                    self._wills.discarded(session.client_id)
+        finally:
+            self._sessions.detach(session, now)
 
 
 def _connack_code(error: ProtocolError) -> ConnAckReasonCode:

@@ -48,6 +48,29 @@ class Receiving:
     def feed(self, connection: Connection, data: bytes, now: float) -> None:
         """Bytes came from the client."""
         try:
+            self._feed(connection, data, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told and is this client's
+            self._ending.failed(connection, error, now)
+        self._stalling.resume(now)
+
+    def go_on(self, connection: Connection, now: float) -> None:
+        """What had to wait is handled."""
+        held, connection.held = connection.held, []
+        connection.unhandled_bytes = 0
+        try:
+            self._receive(connection, held, now)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._ending.failed(connection, error, now)
+
+    def buffers_changed(self, connection: Connection, now: float) -> None:
+        """Other bytes wait for the client, or from it; too many while the memory is full end it."""
+        if connection.state is State.CLOSED or self._memory.buffers_changed(connection):
+            return
+        words = "in the midst of a large packet while the server's memory is at its limit"
+        self._ending.close(connection, DisconnectReasonCode.QUOTA_EXCEEDED, words, now)
+
+    def _feed(self, connection: Connection, data: bytes, now: float) -> None:
+        try:
             packets = connection.decoder.feed(data)
         except ProtocolError as error:
             self._receive(connection, error.packets, now)
@@ -63,20 +86,6 @@ class Receiving:
             connection.unhandled_bytes += len(data)
         if connection.charged_buffers or connection.decoder.buffered_bytes or connection.held:
             self.buffers_changed(connection, now)
-        self._stalling.resume(now)
-
-    def go_on(self, connection: Connection, now: float) -> None:
-        """What had to wait is handled."""
-        held, connection.held = connection.held, []
-        connection.unhandled_bytes = 0
-        self._receive(connection, held, now)
-
-    def buffers_changed(self, connection: Connection, now: float) -> None:
-        """Other bytes wait for the client, or from it; too many while the memory is full end it."""
-        if connection.state is State.CLOSED or self._memory.buffers_changed(connection):
-            return
-        words = "in the midst of a large packet while the server's memory is at its limit"
-        self._ending.close(connection, DisconnectReasonCode.QUOTA_EXCEEDED, words, now)
 
     def _receive(self, connection: Connection, packets: Sequence[Received], now: float) -> None:
         connection.last_received = now

@@ -114,8 +114,11 @@ class ClientProtocol(asyncio.Protocol):
         self._traffic.open -= 1
         if self._connection is not None:
             reason = "closed by the client" if exc is None else str(exc) or type(exc).__name__
-            self._core.lost(self._connection, self._loop.time(), reason)
-            self._connection = None
+            connection, self._connection = self._connection, None
+            try:
+                self._core.lost(connection, self._loop.time(), reason)
+            except Exception as error:  # noqa: BLE001 - it is told, and others are served on
+                self._core.failed(connection, error, self._loop.time())
             self._shell.wake()
 
     def resume_writing(self) -> None:
@@ -126,7 +129,10 @@ class ClientProtocol(asyncio.Protocol):
             self._paused_for_answers = False
             self._continue_reading()
         unwritten = self._transport.get_write_buffer_size()
-        self._core.passed_on(self._connection, unwritten, self._loop.time())
+        try:
+            self._core.passed_on(self._connection, unwritten, self._loop.time())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._core.failed(self._connection, error, self._loop.time())
         self._shell.wake()
 
     @property

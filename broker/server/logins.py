@@ -116,16 +116,27 @@ class Logins:
         if done.cancelled():
             protocol.abort()
             return
-        error = done.exception()
-        if isinstance(error, RegistryError):
+        try:
+            self._decide(request, protocol, attempt, done.result(), reasons)
+        except RegistryError as error:
             LOG.error("%s: login could not be verified: %s", request.connection.peer, error)
             self._postpone(request, "who may connect is not known at the moment")
-            return
-        if error is not None:
+        except Exception as error:  # noqa: BLE001 - it is told, and others log in all the same
+            self._core.failed(request.connection, error, self._loop.time())
+            self._wake()
+        except BaseException:
+            # Such as the panic of a library.
             protocol.abort()
-            LOG.error("%s: login could not be verified", request.connection.peer)
-            raise error
-        result = done.result()
+            raise
+
+    def _decide(
+        self,
+        request: Authenticate,
+        protocol: ClientProtocol,
+        attempt: Attempt,
+        result: object,
+        reasons: Sequence[str],
+    ) -> None:
         now = self._loop.time()
         name = attempt.name
         exchange = protocol.exchange
@@ -147,6 +158,7 @@ class Logins:
             if isinstance(result, Proved):
                 self._answer(request, result.login, result.data)
             else:
+                assert result is None or isinstance(result, Login)
                 self._answer(request, result, why=reasons[0] if reasons else "")
         protocol.resume_reading()
 

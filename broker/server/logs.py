@@ -64,11 +64,13 @@ def log_notice(log: logging.Logger, notice: Notice) -> None:
         known["listener"] = listener
     if notice.reason:
         known["reason"] = notice.reason[:LONGEST_TEXT]
+    level = logging.WARNING if notice.warning else logging.INFO
     log.log(
-        logging.WARNING if notice.warning else logging.INFO,
+        level if notice.error is None else logging.ERROR,
         f"%.{LONGEST_CLIENT_ID}s: %.{LONGEST_TEXT}s",
         notice.client_id,
         notice.text,
+        exc_info=notice.error,
         extra=about(notice.event, **known),
     )
 

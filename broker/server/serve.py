@@ -141,7 +141,7 @@ class Server:
                 wall=time.time,
             )
             opened.callback(events.pause)
-            shell.hear = events.heard
+            shell.telling.hear = events.heard
             following = Following(
                 registry,
                 shell.core,

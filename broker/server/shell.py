@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,15 +27,16 @@ from broker.config import Listener
 from broker.core.actions import Notice, Turn, Write
 from broker.core.broker import Broker
 from broker.core.connection import Connection
+from broker.core.ending import INTERNAL_ERROR
 from broker.core.limits import Limits
-from broker.core.liveness import CONNECT_TIMEOUT
 from broker.core.restoring import owners, owners_of_wills
 from broker.server.client import ClientProtocol
 from broker.server.gathering import Doorkeeper, Unwelcome
 from broker.server.logins import Logins
-from broker.server.logs import about, log_notice
+from broker.server.logs import about
 from broker.server.measuring import Durations, LoopLag, Traffic
 from broker.server.proxied import Origin
+from broker.server.telling import Telling
 from broker.store import SqliteStore
 from broker.store.examining import held_in_words
 
@@ -49,21 +50,13 @@ halves the commits, and takes a third off what a message costs.
 UNHURRIED_SECONDS = 0.02
 """What nobody waits for is committed after so long."""
 
-TELLING_SECONDS = 0.002
-"""For so long in a turn notices are logged and heard; the rest comes in the next. Where thousands
-lose a right at once, each says so, and to log that takes longer than to do it.
-"""
-
-MOST_UNTOLD = 20_000
-"""Notices that wait; what is more is told at once, before anything else is done."""
-
 
 class Shell:
     """Runs the core in an event loop. ``factory`` gives what listeners need.
 
     ``take_up`` comes first where there is a ``store``. ``commit_delay_seconds``: see
-    ``StoreConfig``. ``hear`` gets every notice of the core, once it is logged. ``failed`` gets the
-    error that ends the broker: nothing is read or written any more.
+    ``StoreConfig``. ``telling``: what the core has to say. ``failed`` gets the error that ends the
+    broker: nothing is read or written any more.
     """
 
     def __init__(
@@ -94,19 +87,17 @@ class Shell:
         self._unhurried: asyncio.TimerHandle | None = None
         self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._commit: asyncio.Future[None] | None = None
-        self._untold: deque[Notice] = deque()
-        self._telling_scheduled = False
         self._tick_handle: asyncio.TimerHandle | None = None
         self._tick_at = float("inf")
         self.traffic: list[Traffic] = []
         self.commit_durations = Durations()
         self.lag = LoopLag(loop)
-        self.hear: Callable[[Notice], None] = lambda notice: None
         self._protocols: set[ClientProtocol] = set()
         self._sites: Counter[bytes] = Counter()
         # Those who were told to go, by site, the first one first.
         self._leaving: dict[bytes, dict[ClientProtocol, None]] = {}
         self.doorkeeper = Doorkeeper()
+        self.telling = Telling(loop=loop, doorkeeper=self.doorkeeper, wake=self.wake)
 
     async def take_up(
         self,
@@ -238,14 +229,15 @@ class Shell:
         while self._protocols:
             await asyncio.sleep(0)
         await self._settle()
-        while self._untold:
+        while self.telling.waits:
             # What hears them may have something to say.
-            self._tell(until=float("inf"))
+            self.telling.tell_all()
             await self._settle()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self.lag.stop()
         self.doorkeeper.stop()
+        self.telling.stop()
         self._logins.stop()
         self._committing.shutdown()
 
@@ -299,7 +291,10 @@ class Shell:
             connection = write.connection
             protocol = connection.transport
             assert isinstance(protocol, ClientProtocol)
-            self.core.written(connection, protocol.write(write.data), self.loop.time())
+            try:
+                self.core.written(connection, protocol.write(write.data), self.loop.time())
+            except Exception as error:  # noqa: BLE001 - it is told, and others get what is theirs
+                self.core.failed(connection, error, self.loop.time())
 
     def _act(self, turn: Turn) -> None:
         self._write(turn.writes)
@@ -312,44 +307,13 @@ class Shell:
             assert isinstance(protocol, ClientProtocol)
             protocol.close()
         for authentication in turn.authentications:
-            self._logins.authenticate(authentication)
-        self._untold += turn.notices
-        if not self._telling_scheduled:
-            self._tell(until=self.loop.time() + TELLING_SECONDS)
+            try:
+                self._logins.authenticate(authentication)
+            except Exception as error:  # noqa: BLE001 - it is told, and others are asked as well
+                self.core.failed(authentication.connection, error, self.loop.time())
+        self.telling.tell(turn.notices)
         self._arm()
         self.wake()
-
-    def _tell(self, *, until: float) -> None:
-        untold = self._untold
-        while untold and (self.loop.time() < until or len(untold) > MOST_UNTOLD):
-            notice = untold.popleft()
-            self._log(notice)
-            self.hear(notice)
-        if untold:
-            self._telling_scheduled = True
-            self.loop.call_soon(self._tell_on)
-
-    def _tell_on(self) -> None:
-        self._telling_scheduled = False
-        self._tell(until=self.loop.time() + TELLING_SECONDS)
-        self.wake()
-
-    def _log(self, notice: Notice) -> None:
-        if notice.event != CONNECT_TIMEOUT:
-            log_notice(LOG, notice)
-            return
-        connection = notice.connection
-        assert connection is not None
-        protocol = connection.transport
-        assert isinstance(protocol, ClientProtocol)
-        one = Unwelcome(
-            event=notice.event,
-            peer=connection.peer,
-            listener=protocol.listener_name,
-            text=notice.text,
-            reason=notice.reason,
-        )
-        self.doorkeeper.note(notice.event, one)
 
     def _refuse(self, protocol: ClientProtocol, reason: str, *, limit: str) -> None:
         self.core.counters.connections_over_limit += 1
@@ -387,6 +351,17 @@ class Shell:
     def _tick(self) -> None:
         self._tick_handle = None
         self._tick_at = float("inf")
-        self.core.tick(self.loop.time())
+        try:
+            self.core.tick(self.loop.time())
+        except Exception as error:  # noqa: BLE001 - what else is due is done in the next tick
+            notice = Notice(
+                client_id="a deadline",
+                text=f"{type(error).__name__}: {error}",
+                event=INTERNAL_ERROR,
+                reason=str(error),
+                warning=True,
+                error=error,
+            )
+            self.telling.failed(notice)
         self._arm()
         self.wake()

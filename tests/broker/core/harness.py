@@ -143,7 +143,10 @@ class Client:
 
 
 class House:
-    """A core, a clock, and principals for the clients that come; ``store``: a file, for one."""
+    """A core, a clock, and principals for the clients that come; ``store``: a file, for one.
+
+    ``may_fail``: an error of the core's own is not the test's.
+    """
 
     def __init__(self, *, store: Path | None = None, **limits: Any) -> None:
         self.now = 1_000.0
@@ -155,6 +158,7 @@ class House:
         self.answer_logins = True
         self.logins: list[Authenticate] = []
         self.notices: list[str] = []
+        self.may_fail = False
 
     def crash(self, *, removed: Collection[str] = ()) -> None:
         """The process is killed, and the next one takes up what the store holds."""
@@ -201,6 +205,9 @@ class House:
                     self.core.admitting.authenticated(
                         request.connection, login(principal), self.now
                     )
+            for notice in turn.notices:
+                if notice.error is not None and not self.may_fail:
+                    raise notice.error
             self.notices += [f"{notice.client_id}: {notice.text}" for notice in turn.notices]
 
     def wait(self, seconds: float) -> None:
