@@ -29,6 +29,9 @@ from mqtt.codec import encode
 from mqtt.errors import TopicError
 from mqtt.topics import check_topic_name
 
+_LONGEST_TEXT_BYTES = 65_535
+"""1.5.4"""
+
 
 class Refused(Exception):
     """CONNECT is answered with a CONNACK that says no [MQTT-3.1.4-2].
@@ -137,15 +140,14 @@ class Handshake:
         if session is None and self._budget.memory_is_full:
             # Who has a session may come, and take what waits for it.
             raise Refused(ConnAckReasonCode.QUOTA_EXCEEDED, "the server's memory is at its limit")
-        largest = packet.max_packet_size
-        if largest is not None:
-            connack = self._connack(connection, packet, present=False, data=data).write()
-            if len(connack) > largest:
-                # [MQTT-3.1.2-24]
-                raise Refused(
-                    ConnAckReasonCode.PACKET_TOO_LARGE,
-                    f"Maximum Packet Size is {largest}; CONNACK takes {len(connack)} bytes",
-                )
+        connack = self._connack(connection, packet, present=False, data=data)
+        if not fits(connection, connack):
+            # [MQTT-3.1.2-24]
+            raise Refused(
+                ConnAckReasonCode.PACKET_TOO_LARGE,
+                f"Maximum Packet Size is {packet.max_packet_size};"
+                f" CONNACK takes {len(connack)} bytes",
+            )
         return session
 
     def complete(
@@ -177,12 +179,7 @@ class Handshake:
         connection.keep_alive_seconds = packet.keep_alive
         connection.state = State.CONNECTED
         connection.decoder.take_pubacks = connection.pubacks.extend
-        self._turn.send(
-            connection,
-            encode(
-                self._connack(connection, packet, present=present, data=data), connection.protocol
-            ),
-        )
+        self._turn.send(connection, self._connack(connection, packet, present=present, data=data))
         return session
 
     def refuse(self, connection: Connection, refusal: Refused) -> None:
@@ -207,7 +204,30 @@ class Handshake:
         *,
         present: bool,
         data: bytes | None,
-    ) -> ConnAckPacket:
+    ) -> bytes:
+        """CONNACK, with Response Information where it was asked for and there is room for it: a
+        server may leave it out (3.1.2.11.6).
+        """
+        information = self.limits.response_information
+        if information is not None and packet.request_response_info:
+            information = information.replace("%client", connection.client_id)
+            if len(information.encode()) <= _LONGEST_TEXT_BYTES:
+                whole = self._encoded(
+                    connection, packet, present=present, data=data, information=information
+                )
+                if fits(connection, whole):
+                    return whole
+        return self._encoded(connection, packet, present=present, data=data, information=None)
+
+    def _encoded(
+        self,
+        connection: Connection,
+        packet: ConnectPacket,
+        *,
+        present: bool,
+        data: bytes | None,
+        information: str | None,
+    ) -> bytes:
         limits = self.limits
         longest = limits.server_keep_alive_seconds
         server_keep_alive = None
@@ -216,8 +236,7 @@ class Handshake:
             server_keep_alive = connection.keep_alive_seconds = longest
         expiry_seconds = self._expiry_seconds(packet)
         shortened = expiry_seconds != packet.session_expiry_interval
-        information = limits.response_information
-        return ConnAckPacket(
+        connack = ConnAckPacket(
             # [MQTT-3.2.2-2], [MQTT-3.2.2-3]
             session_present=present,
             session_expiry_interval=expiry_seconds if shortened else None,
@@ -227,10 +246,9 @@ class Handshake:
             # [MQTT-4.12.0-5]
             authentication_method=packet.authentication_method,
             authentication_data=data,
-            response_info=information.replace("%client", connection.client_id)
-            if information is not None and packet.request_response_info
-            else None,
+            response_info=information,
             receive_max=limits.receive_maximum,
             topic_alias_max=limits.topic_alias_maximum,
             max_packet_size=limits.maximum_packet_bytes,
         )
+        return encode(connack, connection.protocol)

@@ -189,6 +189,25 @@ def test_connack_says_what_this_server_takes() -> None:
     assert answer.response_info == "responses/c1"
 
 
+@pytest.mark.parametrize(
+    ("client_id", "largest"),
+    [
+        pytest.param("c" * 65_530, None, id="longer than a text may be"),
+        pytest.param("c" * 500, 300, id="more than the client takes"),
+        pytest.param("c" + "\u20ac" * 20_000, 40_000, id="more bytes than characters"),
+    ],
+)
+def test_response_information_that_has_no_room_is_left_out(
+    client_id: str, largest: int | None
+) -> None:
+    house = House(response_information="responses/%client")
+    client = house.resume(client_id, request_response_info=True, max_packet_size=largest)
+    assert client.one(ConnAckPacket).response_info is None
+    client.subscribe("a")
+    client.publish("a", b"x")
+    assert client.payloads() == [b"x"]
+
+
 def test_response_information_goes_to_those_who_ask() -> None:
     house = House(response_information="r")
     assert house.connect().one(ConnAckPacket).response_info is None
