@@ -122,6 +122,7 @@ class Broker:
             journal=journal,
             budget=budget,
             turn=self._delivery.turn,
+            session_of=lambda client_id: self.sessions.get(client_id),
         )
         self.sessions = Sessions(
             limits=limits,

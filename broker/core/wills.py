@@ -3,9 +3,15 @@
 A will is judged when it comes, by CONNECT, and again whenever its owner may have other rights: of
 those who are connected, of those who are away, and of what an earlier process has left. So what is
 published is what may be published then.
+
+The server publishes it, but for the client and in its name: the specification's "publishing
+connection" is the client's. So a No Local subscription of its own session does not get it, whether
+it comes at once, from the queue or as a retained message [MQTT-3.8.3-3].
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from broker.auth.principal import Principal
 from broker.core.actions import Notice, Turn
@@ -17,11 +23,15 @@ from broker.core.left_will import LeftWill
 from broker.core.memory import will_bytes
 from broker.core.message import Message
 from broker.core.publishing import Publishing
+from broker.core.session import Session
 from broker.core.timers import Timer, Timers
 
 
 class Wills:
-    """Wills whose connection has ended and whose delay has not passed yet."""
+    """Wills whose connection has ended and whose delay has not passed yet.
+
+    ``session_of``: a client's session, if it has one by now.
+    """
 
     def __init__(
         self,
@@ -32,6 +42,7 @@ class Wills:
         journal: Journal,
         budget: Budget,
         turn: Turn,
+        session_of: Callable[[str], Session | None],
     ) -> None:
         self._publishing = publishing
         self._timers = timers
@@ -39,6 +50,7 @@ class Wills:
         self._journal = journal
         self._budget = budget
         self._turn = turn
+        self._session_of = session_of
         self._waiting: dict[str, tuple[LeftWill, Timer]] = {}
 
     def connection_ended(self, client_id: str, owner: str, will: LeftWill, now: float) -> None:
@@ -112,7 +124,7 @@ class Wills:
         self._counters.wills_published += 1
         self._journal.will_gone(client_id)
         message = Message.of(will.publish(), will.topic, client_id, now)
-        self._publishing.accept(message, None, now)
+        self._publishing.accept(message, self._session_of(client_id), now)
 
     def _wait(self, client_id: str, will: LeftWill, publish_at: float) -> None:
         timer = self._timers.at(publish_at, lambda then: self.session_ended(client_id, then))

@@ -80,11 +80,11 @@ class Model:
         session.next = deque(item for item in session.next if item.qos)
         will, session.will = session.will, None
         if will is not None and with_will:
-            self.publish(None, *will)
+            self.publish(name, *will)
         if not session.lasting:
             del self.sessions[name]
 
-    def publish(self, by: str | None, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    def publish(self, by: str, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         if retain:
             self.retained.pop(topic, None)
             if payload:

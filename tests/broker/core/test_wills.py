@@ -200,3 +200,42 @@ def test_after_a_start_a_will_that_is_still_allowed_is_published(tmp_path: Path)
     house.crash()
     house.wait(61)
     assert house.resume("c-watcher").payloads() == [b"gone"]
+
+
+@pytest.mark.parametrize("delay", [0, 30])
+@pytest.mark.parametrize("retain", [False, True])
+def test_mqtt_3_8_3_3_a_will_is_its_own_clients_message(delay: int, retain: bool) -> None:
+    house = House()
+    mine = will(qos=QoS.AT_LEAST_ONCE, will_delay_interval=delay, retain=retain)
+    client = house.resume("c1", will=mine)
+    client.subscribe("will", no_local=True)
+    other = house.resume("c2")
+    other.subscribe("will", no_local=True)
+    client.drop()
+    house.wait(delay)
+    assert other.payloads() == [b"gone"]
+    client = house.resume("c1")
+    assert client.payloads() == []
+    client.subscribe("will", no_local=True)
+    assert client.payloads() == []
+    client.subscribe("will", no_local=False)
+    assert client.payloads() == [b"gone"] * retain
+
+
+def test_a_will_comes_to_its_own_client_that_did_not_decline_it() -> None:
+    house = House()
+    client = house.resume("c1", will=will(qos=QoS.AT_LEAST_ONCE))
+    client.subscribe("will")
+    client.drop()
+    assert house.resume("c1").payloads() == [b"gone"]
+
+
+def test_a_will_of_an_earlier_process_is_its_own_clients_message(tmp_path: Path) -> None:
+    house = House(store=tmp_path / "store")
+    client = house.resume("c1", will=will(qos=QoS.AT_LEAST_ONCE))
+    client.subscribe("will", no_local=True)
+    other = house.resume("c2")
+    other.subscribe("will")
+    house.crash()
+    assert house.resume("c2").payloads() == [b"gone"]
+    assert house.resume("c1").payloads() == []
