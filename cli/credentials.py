@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from broker.auth.identity import Authority, Credential, Validity
     from broker.registry.entries import Entry
     from broker.registry.issuing import Issued, Signer
+    from broker.registry.sql import SqlRegistry
 
 
 class Kind(StrEnum):
@@ -120,15 +121,19 @@ def add(
     validity = read_validity(not_before, not_after, days)
     if public is not None:
         credential = _public(public, name, validity)
-        _put(url, name, credential, None, None)
+        with registry(url) as opened:
+            _put(opened, name, credential, None, None)
         if as_json:
             say(json.dumps({"name": name, "credential": credential_values(credential)}))
         else:
             say(f"{name}: new credential {credential.id}")
         return
     assert kind is not None
-    issued = make(kind, name, validity, password_file, signer=signer)
-    _put(url, name, issued.credential, issued, out)
+    password = read_password(kind, password_file)
+    with registry(url) as opened:
+        formats = opened.password_formats()
+        issued = make(kind, name, validity, password, formats=formats, signer=signer)
+        _put(opened, name, issued.credential, issued, out)
     hand_over(issued, name, out=out, as_json=as_json)
 
 
@@ -219,7 +224,8 @@ def rotate(
                 " --ca-certificate and --ca-key for one of a CA, or --self-signed",
                 status=WRONG,
             )
-        issued = make(kind, name, validity, None, signer=signer, instead_of=old)
+        formats = opened.password_formats()
+        issued = make(kind, name, validity, None, formats=formats, signer=signer, instead_of=old)
         until = int(time.time()) + overlap if overlap else None
 
         def change(entry: "Entry | None") -> "Entry":
@@ -238,28 +244,48 @@ def make(
     kind: Kind,
     name: str,
     validity: "Validity",
-    password_file: str | None,
+    password: str | None,
     *,
+    formats: Iterable[str],
     signer: "Signer | None" = None,
     instead_of: "Credential | None" = None,
 ) -> "Issued":
-    """Make a credential; end the program if it can't be made."""
+    """Make a credential; end the program if it can't be made.
+
+    `formats`: the registry's, in which a password is hashed, too.
+    """
     from broker.registry.issuing import CredentialKind, issue
 
-    password = None
     try:
-        if password_file is not None:
-            password = _password(password_file)
         return issue(
             CredentialKind(kind.value),
             name,
             validity=validity,
+            formats=formats,
             password=password,
             signer=signer,
             instead_of=instead_of,
         )
     except ValueError as error:
         fail(str(error), status=WRONG)
+
+
+def read_password(kind: Kind, file: str | None) -> str | None:
+    """Read a password that was chosen, if one was; end the program if it can't be had."""
+    from broker.registry.issuing import CredentialKind, check_chosen
+
+    if file is None:
+        return None
+    try:
+        # In bytes: in some locales Python would take what is no UTF-8, too.
+        text = sys.stdin.buffer.read().decode() if file == "-" else text_of(Path(file))
+        password = text.removesuffix("\n")
+        check_chosen(CredentialKind(kind.value), password)
+    except UnicodeDecodeError:
+        fail("standard input is no text in UTF-8", status=WRONG)
+    except ValueError as error:
+        fail(str(error), status=WRONG)
+    return password
 
 
 def read_validity(
@@ -298,13 +324,17 @@ def text_of(file: Path) -> str:
 
 
 def _put(
-    url: str, name: str, credential: "Credential", issued: "Issued | None", out: Path | None
+    opened: "SqlRegistry",
+    name: str,
+    credential: "Credential",
+    issued: "Issued | None",
+    out: Path | None,
 ) -> None:
     def change(entry: "Entry | None") -> "Entry":
         entry = known(entry, name)
         return replace(entry, credentials=(*entry.credentials, credential))
 
-    with registry(url) as opened, written(issued, out):
+    with written(issued, out):
         opened.edit(name, change)
 
 
@@ -367,12 +397,3 @@ def _warn_of_authorities(gone: "Credential", authorities: "Sequence[Authority]")
     if isinstance(gone, Certificate) and authorities:
         names = sorted(each.id for each in authorities)
         typer.echo(f"warning: {words([gone.id], names)}", err=True)
-
-
-def _password(file: str) -> str:
-    try:
-        # In bytes: in some locales Python would take what is no UTF-8, too.
-        text = sys.stdin.buffer.read().decode() if file == "-" else text_of(Path(file))
-    except UnicodeDecodeError:
-        fail("standard input is no text in UTF-8", status=WRONG)
-    return text.removesuffix("\n")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import authorities, credentials
-from cli.credentials import PASSWORD_FILE, Kind, make
+from cli import authorities, credentials, formats
+from cli.credentials import PASSWORD_FILE, Kind, make, read_password
 from cli.local import fail
 from cli.output import say
 from cli.registry import (
@@ -58,6 +58,7 @@ app = typer.Typer(
 )
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(authorities.app, name="authorities")
+app.add_typer(formats.app, name="formats")
 app.command("rotate", epilog=credentials.ROTATE_EXAMPLE)(credentials.rotate)
 
 ROLE = typer.Option(help="What it may do: a standard role, or one of the registry.")
@@ -110,18 +111,21 @@ def add(
         )
     except ValueError as error:
         fail(str(error), status=WRONG)
+    kind = None if credential == "none" else Kind(credential)
+    password = None if kind is None else read_password(kind, password_file)
     issued = None
-    if credential != "none":
-        issued = make(Kind(credential), name, Validity(), password_file)
-        entry = replace(entry, credentials=(issued.credential,))
 
     def change(there: "Entry | None") -> "Entry":
         if there is not None:
             fail(f"{there.kind.value} {name!r} is there already")
-        return entry
+        return entry if issued is None else replace(entry, credentials=(issued.credential,))
 
-    with registry(url, makes=True) as opened, written(issued, out):
-        opened.edit(name, change)
+    with registry(url, makes=True) as opened:
+        if kind is not None:
+            hashed = opened.password_formats()
+            issued = make(kind, name, Validity(), password, formats=hashed)
+        with written(issued, out):
+            opened.edit(name, change)
     if issued is not None:
         hand_over(issued, name, out=out, as_json=as_json)
     else:
@@ -254,8 +258,9 @@ def import_(
     """Take in a registry file: devices, services, roles, authorities.
 
     What has the same name is replaced; all of it is taken in, or nothing. Passwords that the file
-    refers to are hashed.
+    refers to are hashed, also in the `password_formats` of the file and of the registry.
     """
+    from broker.auth.password_formats import format_named, told_cost
     from broker.errors import BrokerError
     from broker.registry import load_registry
     from broker.registry.changes import counts
@@ -265,6 +270,7 @@ def import_(
         fail("--force: without --instead nothing is removed", status=WRONG)
     told: list[str] = []
     warnings: list[str | None] = []
+    added: list[str] = []
 
     def look(before: "Content", after: "Content") -> None:
         entries = counts(before.entries, after.entries)
@@ -277,15 +283,25 @@ def import_(
         told.append(_told("devices and services", entries))
         told.append(_told("roles", counts(before.roles, after.roles)))
         told.append(_told("authorities", counts(before.authorities, after.authorities)))
+        chosen, was = after.password_formats, before.password_formats
+        if chosen | was:
+            counted = counts(dict.fromkeys(was), dict.fromkeys(chosen))
+            told.append(_told("password formats", counted))
+        added.extend(sorted(chosen - was))
         warnings.append(unrevoked(before, after))
 
     try:
-        content = load_registry(file).content
+        loaded = load_registry(file)
     except BrokerError as error:
         fail(str(error), status=WRONG)
+    content = loaded.content
     with registry(url, makes=True) as opened:
+        there = frozenset() if instead else opened.password_formats()
+        if there - content.password_formats:
+            content = loaded.content_with(there)
         opened.take_in(content, instead=instead, look=look)
     say("\n".join(told))
+    warnings.extend(told_cost(format_named(name)) for name in added)
     for warning in filter(None, warnings):
         typer.echo(f"warning: {warning}", err=True)
 

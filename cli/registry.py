@@ -103,7 +103,7 @@ def entry_values(entry: "Entry") -> dict[str, Any]:
 
 def credential_values(credential: "Credential") -> dict[str, Any]:
     """A credential as JSON has it: nothing that would prove anything."""
-    from broker.auth.identity import Certificate
+    from broker.auth.identity import Certificate, Password
     from broker.registry.issuing import kind_of
     from broker.registry.yaml_credentials import validity_values
 
@@ -117,6 +117,9 @@ def credential_values(credential: "Credential") -> dict[str, Any]:
         "fingerprint": credential.fingerprint.hex()
         if isinstance(credential, Certificate)
         else None,
+        "other_hashes": [each.format for each in credential.others]
+        if isinstance(credential, Password)
+        else [],
     }
 
 

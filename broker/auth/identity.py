@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from broker.auth.password_formats import OtherHash
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import Principal, Rights
 
@@ -59,11 +60,22 @@ class Validity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Password:
-    """A password, as its argon2id hash."""
+    """A password, as its argon2id hash, which alone proves it here.
+
+    ``others``: its hashes in the formats of other brokers, sorted; for those brokers only.
+    """
 
     id: str
     validity: Validity = Validity()
     hash: PasswordHash
+    others: tuple[OtherHash, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [each.format for each in self.others]
+        if len(set(names)) < len(names):
+            raise ValueError(f"credential {self.id!r} has two hashes in one format")
+        in_order = sorted(self.others, key=lambda each: each.format)
+        object.__setattr__(self, "others", tuple(in_order))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

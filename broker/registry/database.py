@@ -34,6 +34,7 @@ class Subject(enum.Enum):
     MEMBER = "member"
     ROLE = "role"
     AUTHORITY = "authority"
+    PASSWORD_FORMAT = "password_format"  # noqa: S105  # the word
 
 
 @dataclass
@@ -165,7 +166,13 @@ def _engine(url: URL) -> Engine:
 def _set_up_sqlite(connection: Any, record: object) -> None:
     # Transactions begin where we say, not where Python's module thinks.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        # A hash that is removed is overwritten.
+        "secure_delete = ON",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -6,6 +6,7 @@ What is to be there is checked against the rest before anything is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from sqlalchemy import Connection, and_, func, or_, select
@@ -16,16 +17,24 @@ from broker.errors import RegistryError
 from broker.registry import models, queries
 from broker.registry.changes import changes
 from broker.registry.database import Change, Subject
-from broker.registry.entries import Content, Entry, contradictions, key_of, wrong_role
+from broker.registry.entries import Content, Entry, contradictions, key_of, only_in, wrong_role
 from broker.registry.names import check_name
 from broker.registry.roles import STANDARD_ROLES, Role
-from broker.registry.storing import write_authorities, write_entries, write_roles
+from broker.registry.storing import (
+    write_authorities,
+    write_entries,
+    write_password_formats,
+    write_roles,
+)
 
 
 def edit_entry(
     written: Change, name: str, change: Callable[[Entry | None], Entry | None]
 ) -> Entry | None:
-    """Writes what ``change`` makes of an entry, or of None where there is none."""
+    """Writes what ``change`` makes of an entry, or of None where there is none.
+
+    Hashes of passwords in formats that are not chosen are left out.
+    """
     connection = written.connection
     before = queries.entries(connection, (name,)).get(name)
     after = change(before)
@@ -33,6 +42,7 @@ def edit_entry(
         return after
     if after is not None:
         assert after.name == name
+        after = only_in(queries.password_formats(connection), after)
         for key, words in _conflicts(connection, after):
             raise RegistryError(f"{key}: {words}")
     write_entries(
@@ -100,6 +110,27 @@ def edit_authority(
     return after
 
 
+def choose_password_format(written: Change, name: str) -> bool:
+    """From now on passwords are hashed in that format, too. Returns False if they were already."""
+    if name in queries.password_formats(written.connection):
+        return False
+    write_password_formats(written.connection, added=(name,))
+    written.about(Subject.PASSWORD_FORMAT, name)
+    return True
+
+
+def drop_password_format(written: Change, name: str) -> int | None:
+    """Removes a format with all hashes in it. Returns how many; None if it wasn't chosen."""
+    connection, hashes = written.connection, models.other_hashes.c
+    if name not in queries.password_formats(connection):
+        return None
+    having = select(func.count(hashes.credential)).where(hashes.format == name)
+    removed = int(connection.execute(having).scalar_one())
+    write_password_formats(connection, removed=(name,))
+    written.about(Subject.PASSWORD_FORMAT, name)
+    return removed
+
+
 def take_in(
     written: Change,
     content: Content,
@@ -119,12 +150,19 @@ def take_in(
             entries={**before.entries, **content.entries},
             roles={**before.roles, **content.roles},
             authorities={**before.authorities, **content.authorities},
+            password_formats=before.password_formats | content.password_formats,
         )
+    kept = {name: only_in(after.password_formats, each) for name, each in after.entries.items()}
+    after = replace(after, entries=kept)
     for key, words in contradictions(after):
         raise RegistryError(f"{key}: {words}")
     look(before, after)
     write_roles(connection, _changed(before.roles, after.roles))
     write_authorities(connection, _changed(before.authorities, after.authorities))
+    added = after.password_formats - before.password_formats
+    removed = before.password_formats - after.password_formats
+    write_password_formats(connection, added=added, removed=removed)
+    written.about(Subject.PASSWORD_FORMAT, *added, *removed)
     names = _changed(before.entries, after.entries)
     write_entries(
         connection,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from broker.auth.identity import Authority, Certificate, Credential, Identity
+from broker.auth.identity import Authority, Certificate, Credential, Identity, Password
 from broker.auth.principal import Grant, Principal, PrincipalKind, Rights
 from broker.registry.names import check_client_id_prefix, check_credential_id, check_name
 from broker.registry.roles import STANDARD_ROLES, Role
@@ -76,11 +76,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """All of a registry, by name. ``roles``: those beside or in place of STANDARD_ROLES."""
+    """All of a registry, by name.
+
+    ``roles``: those beside or in place of STANDARD_ROLES. ``password_formats``: in which passwords
+    that are set are hashed beside argon2id (``broker.auth.password_formats``).
+    """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
     authorities: Mapping[str, Authority] = field(default_factory=dict)
+    password_formats: frozenset[str] = frozenset()
 
     @property
     def all_roles(self) -> dict[str, Role]:
@@ -121,6 +126,27 @@ def principal_of(
     return Principal(name=name, kind=kind, client_id=client_id, grants=(own, *others))
 
 
+def only_in(formats: frozenset[str], entry: Entry) -> Entry:
+    """The entry without hashes of its passwords in any other format."""
+    if not any(_formats(each) - formats for each in entry.credentials):
+        return entry
+    return replace(
+        entry,
+        credentials=tuple(
+            replace(each, others=tuple(one for one in each.others if one.format in formats))
+            if isinstance(each, Password)
+            else each
+            for each in entry.credentials
+        ),
+    )
+
+
+def _formats(credential: Credential) -> set[str]:
+    if not isinstance(credential, Password):
+        return set()
+    return {each.format for each in credential.others}
+
+
 def key_of(entry: Entry) -> str:
     """Where an entry stands: ``devices.NAME`` or ``services.NAME``."""
     return f"{entry.kind.value}s.{entry.name}"
@@ -143,6 +169,11 @@ def contradictions(content: Content) -> Iterator[tuple[str, str]]:
             if other != entry.name or _count(entry, credential.id) > 1:
                 yield f"{key}.credentials", f"id {credential.id!r} is taken, by one of {other!r}"
                 return
+            for name in sorted(_formats(credential) - content.password_formats):
+                yield (
+                    f"{key}.credentials",
+                    f"{credential.id!r} has a hash for {name}, which is none of password_formats",
+                )
             if isinstance(credential, Certificate):
                 other = fingerprints.setdefault(credential.fingerprint, credential.id)
                 if other != credential.id:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +26,7 @@ from broker.auth.identity import (
     ScramSecret,
     Validity,
 )
+from broker.auth.password_formats import hashed_in
 from broker.auth.password_hash import PasswordHash
 from broker.registry import pem
 from broker.registry.entries import Entry
@@ -46,6 +47,9 @@ class CredentialKind(enum.Enum):
     RS256 = "rs256"
     ES256 = "es256"
     CERTIFICATE = "certificate"
+
+
+_WITH_PASSWORD = (CredentialKind.PASSWORD, CredentialKind.SCRAM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,7 @@ def issue(
     owner: str,
     *,
     validity: Validity,
+    formats: Iterable[str],
     password: str | None = None,
     signer: Signer | None = None,
     instead_of: Credential | None = None,
@@ -79,6 +84,8 @@ def issue(
     """Makes a credential for a device or service.
 
     Args:
+      formats: those of other brokers that the registry has chosen, in which a password is hashed
+        beside argon2id.
       instead_of: what it is to replace. A SCRAM secret has the salt of that, so that one challenge
         is for both passwords while both hold.
       signer: of a certificate; without one it signs itself, and its fingerprint is all that counts.
@@ -90,18 +97,17 @@ def issue(
       ValueError: the password can't be had, the signer's key is not its certificate's, or its
         certificate has ended.
     """
+    if password is not None:
+        check_chosen(kind, password)
     identifier = f"{owner}/{kind.value}-{secrets.token_hex(4)}"
-    if kind in (CredentialKind.PASSWORD, CredentialKind.SCRAM):
+    if kind in _WITH_PASSWORD:
         chosen = secrets.token_urlsafe(_PASSWORD_BYTES) if password is None else password
-        if not chosen:
-            raise ValueError("the password is empty")
         # One that somebody chose is no news.
         files = {"password": chosen} if password is None else {}
         if kind is CredentialKind.PASSWORD:
-            return Issued(credential=_password(identifier, validity, chosen), files=files)
+            made = _password(identifier, validity, chosen, formats)
+            return Issued(credential=made, files=files)
         return Issued(credential=_scram(identifier, validity, chosen, instead_of), files=files)
-    if password is not None:
-        raise ValueError(f"a credential of kind {kind.value} has no password")
     if kind is CredentialKind.CERTIFICATE:
         return _certificate(identifier, validity, owner, signer)
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -113,6 +119,14 @@ def issue(
         id=identifier, validity=validity, algorithm=algorithm, pem=_public_pem(key.public_key())
     )
     return Issued(credential=public, files={"key.pem": _private_pem(key)})
+
+
+def check_chosen(kind: CredentialKind, password: str) -> None:
+    """Raises ValueError where a password that somebody chose can't be had."""
+    if kind not in _WITH_PASSWORD:
+        raise ValueError(f"a credential of kind {kind.value} has no password")
+    if not password:
+        raise ValueError("the password is empty")
 
 
 def from_public(text: str, owner: str, *, validity: Validity) -> Credential:
@@ -152,9 +166,12 @@ def rotated(entry: Entry, old: Credential, new: Credential, *, until: int | None
     return replace(entry, credentials=(*kept, new))
 
 
-def _password(identifier: str, validity: Validity, password: str) -> Credential:
+def _password(
+    identifier: str, validity: Validity, password: str, formats: Iterable[str]
+) -> Credential:
     hashed = PasswordHash.of(password, hasher=argon2.PasswordHasher())
-    return Password(id=identifier, validity=validity, hash=hashed)
+    others = hashed_in(formats, password)
+    return Password(id=identifier, validity=validity, hash=hashed, others=others)
 
 
 def _scram(

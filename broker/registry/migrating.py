@@ -19,7 +19,7 @@ from broker.registry.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-LATEST = "0003"
+LATEST = "0004"
 """The version that this program reads and writes: the last of the steps."""
 
 _ADVISORY_LOCK = 0x6D71_7474

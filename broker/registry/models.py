@@ -1,7 +1,7 @@
 """The tables of a registry in a database. ``migrations`` makes them; a test compares the two.
 
-A secret is never here: passwords are argon2id hashes, SCRAM has what verifies and can't log in,
-keys are public. Times are whole seconds since 1970, UTC.
+A secret is never here: passwords are argon2id hashes, and others where those were chosen, SCRAM has
+what verifies and can't log in, keys are public. Times are whole seconds since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -79,6 +79,21 @@ credentials = Table(
     CheckConstraint("kind IN ('password', 'scram', 'public_key', 'certificate')", name="kind"),
 )
 """Any number for each member; the columns beside the first five are those of one kind each."""
+
+password_formats = Table("password_formats", metadata, Column("name", String(32), primary_key=True))
+"""Those of other brokers that were chosen."""
+
+_ONE_FORMAT = ForeignKey("password_formats.name", ondelete="CASCADE")
+
+other_hashes = Table(
+    "other_hashes",
+    metadata,
+    Column("credential", ForeignKey("credentials.id", ondelete="CASCADE"), primary_key=True),
+    Column("format", _ONE_FORMAT, primary_key=True, index=True),
+    Column("hash", Text, nullable=False),
+)
+"""Of passwords, beside their argon2id hash. Brokers of ours never read them; they go with their
+format."""
 
 roles = Table("roles", metadata, Column("name", _NAME, primary_key=True))
 """Roles beside the standard ones, or in place of one."""

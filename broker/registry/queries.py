@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, Connection, Select, Text, cast, func, literal, select
 
 from broker.auth.identity import Authority, Credential, DirectoryChanges, Standing, Validity
+from broker.auth.password_formats import OtherHash
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind, Rights
 from broker.registry import models
@@ -47,12 +48,17 @@ def changes(connection: Connection, since: int, until: int) -> DirectoryChanges:
 
 def entries(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Entry]:
     """Devices and services with all that they have: those of the names, or everyone."""
-    return _entries(connection, names, select(models.members))
+    others = _other_hashes(connection, names)
+    return _entries(connection, names, select(models.members), others)
 
 
 def bare_entry(connection: Connection, name: str) -> Entry | None:
-    """One without its metadata, which can be large and says nothing of rights."""
-    return _entries(connection, (name,), _WITHOUT_METADATA).get(name)
+    """One as a broker needs it.
+
+    Without its metadata, which can be large and says nothing of rights, and without its passwords'
+    hashes in other formats, by which no login is verified.
+    """
+    return _entries(connection, (name,), _WITHOUT_METADATA, {}).get(name)
 
 
 def standings(
@@ -88,7 +94,10 @@ def standings(
 
 
 def _entries(
-    connection: Connection, names: Sequence[str] | None, wanted: Select[Any]
+    connection: Connection,
+    names: Sequence[str] | None,
+    wanted: Select[Any],
+    others: Mapping[str, Sequence[OtherHash]],
 ) -> dict[str, Entry]:
     members, gateways, credentials = models.members, models.gateways, models.credentials
     gateways_of: dict[str, list[str]] = {}
@@ -96,11 +105,27 @@ def _entries(
         gateways_of.setdefault(row.device, []).append(row.gateway)
     credentials_of: dict[str, list[Credential]] = {}
     for row in _selected(connection, select(credentials), credentials.c.member, names):
-        credentials_of.setdefault(row.member, []).append(credential_of(row))
+        made = credential_of(row, others.get(row.id, ()))
+        credentials_of.setdefault(row.member, []).append(made)
     return {
         row.name: entry_of(row, gateways_of.get(row.name, ()), credentials_of.get(row.name, ()))
         for row in _selected(connection, wanted, members.c.name, names)
     }
+
+
+def _other_hashes(
+    connection: Connection, names: Sequence[str] | None
+) -> dict[str, list[OtherHash]]:
+    """Passwords' hashes in other formats, by the credentials' ids."""
+    credentials, hashes = models.credentials.c, models.other_hashes
+    wanted = select(hashes)
+    if names is not None:
+        wanted = wanted.join(models.credentials, hashes.c.credential == credentials.id)
+    found: dict[str, list[OtherHash]] = {}
+    for row in _selected(connection, wanted, credentials.member, names):
+        made = OtherHash(format=row.format, encoded=row.hash)
+        found.setdefault(row.credential, []).append(made)
+    return found
 
 
 def speaks_for(connection: Connection, names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
@@ -162,10 +187,33 @@ def password_hashes(connection: Connection) -> tuple[PasswordHash, ...]:
 def most_passwords(connection: Connection, now: float) -> int:
     """How many passwords that have not ended one has at most."""
     table = models.credentials.c
-    has_not_ended = table.not_after.is_(None) | (table.not_after > int(now))
     each = select(func.count().label("count")).group_by(table.member)
-    counts = each.where(table.password_hash.is_not(None), has_not_ended).subquery()
+    counts = each.where(table.password_hash.is_not(None), _has_not_ended(now)).subquery()
     return connection.execute(select(func.max(counts.c.count))).scalar() or 0
+
+
+def password_formats(connection: Connection) -> frozenset[str]:
+    """Those that were chosen."""
+    return frozenset(connection.execute(select(models.password_formats.c.name)).scalars())
+
+
+def count_passwords(connection: Connection, now: float) -> tuple[int, dict[str, int]]:
+    """How many passwords have not ended; and how many of them have a hash in which format."""
+    table, hashes = models.credentials.c, models.other_hashes.c
+    holds = table.password_hash.is_not(None) & _has_not_ended(now)
+    joined = select(hashes.format, func.count()).join(
+        models.credentials, hashes.credential == table.id
+    )
+    counted = connection.execute(joined.where(holds).group_by(hashes.format))
+    return (
+        int(connection.execute(select(func.count(table.id)).where(holds)).scalar_one()),
+        {name: int(number) for name, number in counted},
+    )
+
+
+def _has_not_ended(now: float) -> ColumnElement[bool]:
+    not_after = models.credentials.c.not_after
+    return not_after.is_(None) | (not_after > int(now))
 
 
 def content(connection: Connection) -> Content:
@@ -174,6 +222,7 @@ def content(connection: Connection) -> Content:
         entries=entries(connection),
         roles=roles(connection),
         authorities=authorities(connection),
+        password_formats=password_formats(connection),
     )
 
 

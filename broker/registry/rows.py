@@ -20,6 +20,7 @@ from broker.auth.identity import (
     ScramSecret,
     Validity,
 )
+from broker.auth.password_formats import OtherHash
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.registry.content_directory import hash_settings
@@ -92,12 +93,19 @@ def credential_values(credential: Credential, member: str) -> dict[str, Any]:
             return values | {"kind": "certificate", "fingerprint": credential.fingerprint}
 
 
-def credential_of(row: Row[Any]) -> Credential:
-    """A credential."""
+def other_hash_values(credential: Credential) -> Iterator[dict[str, Any]]:
+    """The rows of a credential in ``other_hashes``."""
+    for each in credential.others if isinstance(credential, Password) else ():
+        yield {"credential": credential.id, "format": each.format, "hash": each.encoded}
+
+
+def credential_of(row: Row[Any], others: Iterable[OtherHash] = ()) -> Credential:
+    """A credential. ``others``: of a password, its hashes in other formats."""
     known = {"id": row.id, "validity": _validity(row)}
     match row.kind:
         case "password":
-            return Password(**known, hash=PasswordHash(encoded=row.password_hash))
+            own = PasswordHash(encoded=row.password_hash)
+            return Password(**known, hash=own, others=tuple(others))
         case "scram":
             return ScramSecret(
                 **known,

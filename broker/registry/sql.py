@@ -167,6 +167,26 @@ class SqlRegistry:
         with self._database.changing() as written:
             return editing.edit_entry(written, name, change)
 
+    def password_formats(self) -> frozenset[str]:
+        """In which passwords that are set are hashed beside argon2id."""
+        with self._database.reading() as connection:
+            return queries.password_formats(connection)
+
+    def count_passwords(self, now: float) -> tuple[int, Mapping[str, int]]:
+        """How many passwords have not ended; and how many of them have a hash in which format."""
+        with self._database.reading() as connection:
+            return queries.count_passwords(connection, now)
+
+    def choose_password_format(self, name: str) -> bool:
+        """From now on passwords are hashed in that format, too. Returns False if they were."""
+        with self._database.changing() as written:
+            return editing.choose_password_format(written, name)
+
+    def drop_password_format(self, name: str) -> int | None:
+        """Removes a format, and every hash in it. Returns how many; None if it wasn't chosen."""
+        with self._database.changing() as written:
+            return editing.drop_password_format(written, name)
+
     def put_role(self, name: str, role: Role | None) -> None:
         """Adds, replaces or, with None, removes a role. Raises RegistryError."""
         with self._database.changing() as written:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, update
 
@@ -15,6 +15,7 @@ from broker.registry.rows import (
     credential_values,
     filter_values,
     member_values,
+    other_hash_values,
 )
 
 
@@ -56,6 +57,21 @@ def write_entries(
         connection.execute(insert(gateways), bound)
     if fresh:
         connection.execute(insert(credentials), fresh)
+        ids = [values["id"] for values in fresh]
+        others = [row for key in ids for row in other_hash_values(knows[key][1])]
+        if others:
+            connection.execute(insert(models.other_hashes), others)
+
+
+def write_password_formats(
+    connection: Connection, *, added: Iterable[str] = (), removed: Iterable[str] = ()
+) -> None:
+    """Writes which are chosen. The hashes in those that are removed go with them."""
+    table = models.password_formats
+    for name in removed:
+        connection.execute(delete(table).where(table.c.name == name))
+    for name in added:
+        connection.execute(insert(table).values(name=name))
 
 
 def write_roles(connection: Connection, roles: Mapping[str, Role | None]) -> None:

@@ -3,13 +3,18 @@
 ::
 
     credentials:
-      - {type: password, password_hash: $argon2id$v=19$…}       # or password_file, password_env
+      - type: password
+        password_hash: $argon2id$v=19$…                         # or password_file, password_env
+        other_hashes: {mosquitto: $7$…}                         # beside a password_hash alone
       - {type: scram, iterations: 4096, salt: …, stored_key: …, server_key: …}        # base64
       - {type: public_key, algorithm: ES256, pem: "-----BEGIN PUBLIC KEY-----…"}      # or pem_file
       - {type: certificate, fingerprint: 64 hexadecimal digits}           # or certificate_file
 
 Each may have an ``id``, ``not_before`` and ``not_after`` (RFC 3339, whole seconds). Without one the
 id is made of the name and of what the credential is: another one in its place has another id.
+
+``other_hashes`` are in formats that the file's ``password_formats`` has. A clear password is hashed
+in each of those.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from broker.auth.identity import (
     ScramSecret,
     Validity,
 )
+from broker.auth.password_formats import OtherHash
 from broker.auth.password_hash import PasswordHash
 from broker.registry import pem
 from broker.registry.entries import check_credential
@@ -84,6 +90,8 @@ def credential_values(credential: Credential) -> dict[str, Any]:
     match credential:
         case Password():
             values |= {"type": "password", "password_hash": credential.hash.encoded}
+            if credential.others:
+                values["other_hashes"] = {each.format: each.encoded for each in credential.others}
         case ScramSecret():
             values |= {
                 "type": "scram",
@@ -125,13 +133,26 @@ def _password(entry: Section, secrets: Secrets) -> Callable[[str, Validity], Pas
             "password_hash", f"give exactly one of {', '.join(PASSWORD_KEYS)}, not {len(chosen)}"
         )
     [(key, value)] = chosen
+    given_others = entry.section("other_hashes")
     if key == "password_hash":
         stored = entry.build(key, lambda: PasswordHash(encoded=value))
-    elif key == "password_env":
-        stored = secrets.hash_of(entry, key, secrets.variable(entry, key, value))
+        others = tuple(_other(given_others, name) for name in given_others.names())
     else:
-        stored = secrets.hash_of(entry, key, secrets.text(entry, key, value).removesuffix("\n"))
-    return lambda identifier, validity: Password(id=identifier, validity=validity, hash=stored)
+        if given_others.names():
+            raise entry.fail("other_hashes", f"are made of {key}; give them beside password_hash")
+        if key == "password_env":
+            clear = secrets.variable(entry, key, value)
+        else:
+            clear = secrets.text(entry, key, value).removesuffix("\n")
+        stored, others = secrets.hash_of(entry, key, clear), secrets.others_of(clear)
+    return lambda identifier, validity: Password(
+        id=identifier, validity=validity, hash=stored, others=others
+    )
+
+
+def _other(section: Section, name: str) -> OtherHash:
+    encoded = section.take(name, str)
+    return section.build(name, lambda: OtherHash(format=name, encoded=encoded))
 
 
 def _scram(entry: Section, secrets: Secrets) -> _Make:
@@ -188,9 +209,9 @@ def _checked(credential: Credential) -> Credential:
 
 
 def _digest(credential: Credential) -> str:
-    """Twelve hexadecimal digits of what the credential is, whenever it is valid."""
+    """Twelve hexadecimal digits of what the credential is, whenever it holds, and wherever else."""
     values = credential_values(credential)
-    for key in ("id", "not_before", "not_after"):
+    for key in ("id", "not_before", "not_after", "other_hashes"):
         values.pop(key, None)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 

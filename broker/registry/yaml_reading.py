@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from broker.auth.identity import Authority, Credential, NameFrom
+from broker.auth.password_formats import format_named
 from broker.auth.principal import PrincipalKind
 from broker.errors import RegistryError
 from broker.registry import pem
@@ -32,10 +34,18 @@ TOLD_AT_ONCE = 20
 """Problems of one file; a wrong template of a thousand devices is told of no more often."""
 
 
-def read_content(path: Path, secrets: Secrets, before: ReadEntries | None = None) -> Content:
+def read_content(
+    path: Path,
+    secrets: Secrets,
+    before: ReadEntries | None = None,
+    *,
+    more_formats: Iterable[str] = (),
+) -> Content:
     """Reads and checks a whole registry file.
 
     ``before``: what was read of it earlier; entries whose text is the same are taken from there.
+    ``more_formats``: in which clear passwords are hashed, too, beside the file's own
+    ``password_formats``.
 
     Raises:
       RegistryError: naming the file, the entry and what would be right, a line for each problem.
@@ -45,13 +55,18 @@ def read_content(path: Path, secrets: Secrets, before: ReadEntries | None = None
     version = top.take("version", int)
     if version != VERSION:
         raise top.fail("version", f"is {version}; this program reads version {VERSION}")
+    none: frozenset[str] = frozenset()
+    formats = top.attempt(lambda: frozenset(_formats(top)), none)
+    secrets.formats = formats.union(more_formats)
     entries: dict[str, Entry] = {}
     roles = _each(top, "roles", _role)
     for kind in PrincipalKind:
         entries |= _entries(top, kind, frozenset(entries), secrets, read)
     authorities = _each(top, "authorities", partial(_authority, secrets=secrets))
     top.attempt(top.finish, None)
-    content = Content(entries=entries, roles=roles, authorities=authorities)
+    content = Content(
+        entries=entries, roles=roles, authorities=authorities, password_formats=secrets.formats
+    )
     problems = top.complaints or [
         str(top.fail(key, words)) for key, words in contradictions(content)
     ]
@@ -60,7 +75,12 @@ def read_content(path: Path, secrets: Secrets, before: ReadEntries | None = None
         lines = problems[:TOLD_AT_ONCE] + ([f"{path}: {more} more problems"] if more > 0 else [])
         raise RegistryError("\n".join(lines))
     read.settle()
-    return content
+    return replace(content, password_formats=formats)
+
+
+def _formats(top: Section) -> Iterator[str]:
+    for index, name in enumerate(top.texts("password_formats")):
+        yield top.build(f"password_formats[{index}]", partial(format_named, name)).name
 
 
 class _Named:

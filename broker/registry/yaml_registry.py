@@ -3,6 +3,7 @@
 ::
 
     version: 1
+    password_formats: [mosquitto]       # other brokers' hashes that passwords may have, too
     roles:                              # STANDARD_ROLES are there without being written
       meter:
         publish: {allow: ["devices/%device/telemetry/#"], deny: ["devices/%device/telemetry/raw"]}
@@ -37,7 +38,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from broker.auth.identity import Authority, DirectoryChanges, Identity, Standing
@@ -46,6 +47,7 @@ from broker.auth.principal import Rights
 from broker.errors import RegistryError
 from broker.registry.changes import Changelog
 from broker.registry.content_directory import ContentDirectory
+from broker.registry.entries import Content
 from broker.registry.unrevoked import unrevoked
 from broker.registry.yaml_reading import read_content
 from broker.registry.yaml_secrets import Secrets, stamp
@@ -131,6 +133,14 @@ class YamlRegistry:
         if self._wrong is not None:
             raise RegistryError(self._wrong)
         return self._log.since(since)
+
+    def content_with(self, formats: Iterable[str]) -> Content:
+        """The file as it is now, with its clear passwords hashed in these formats, too.
+
+        Raises:
+          RegistryError: it has changed, and can't be read.
+        """
+        return read_content(self.path, self._secrets, more_formats=formats)
 
     def close(self) -> None:
         """Nothing is held open."""

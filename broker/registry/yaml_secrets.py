@@ -15,6 +15,7 @@ from pathlib import Path
 
 import argon2
 
+from broker.auth.password_formats import OtherHash, hashed_in
 from broker.auth.password_hash import PasswordHash
 from broker.yaml_file import Section, checked_path
 
@@ -34,16 +35,19 @@ class Secrets:
     """Reads for the registry files of one folder.
 
     ``files``: every file that was read, with what it was like just before. ``uses``: how many times
-    something outside of the registry's file was asked for.
+    something outside of the registry's file was asked for. ``formats``: those in which a clear
+    password is hashed beside argon2id.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.files: dict[Path, Stamp | None] = {}
         self.uses = 0
+        self.formats: frozenset[str] = frozenset()
         self._folder = folder
         self._environment = environment
         self._key = secrets.token_bytes(32)
         self._hashes: dict[bytes, PasswordHash] = {}
+        self._others: dict[tuple[bytes, str], OtherHash] = {}
 
     def text(self, entry: Section, key: str, name: str) -> str:
         """The text of the file that ``key`` names."""
@@ -77,7 +81,18 @@ class Secrets:
         """The hash of a clear password."""
         if not password:
             raise entry.fail(key, "the password is empty")
-        digest = hmac.digest(self._key, password.encode(), hashlib.sha256)
+        digest = self._digest(password)
         if digest not in self._hashes:
             self._hashes[digest] = PasswordHash.of(password, hasher=argon2.PasswordHasher())
         return self._hashes[digest]
+
+    def others_of(self, password: str) -> tuple[OtherHash, ...]:
+        """The hashes of a clear password in the chosen formats."""
+        digest = self._digest(password)
+        new = [name for name in self.formats if (digest, name) not in self._others]
+        for made in hashed_in(new, password):
+            self._others[digest, made.format] = made
+        return tuple(self._others[digest, name] for name in self.formats)
+
+    def _digest(self, password: str) -> bytes:
+        return hmac.digest(self._key, password.encode(), hashlib.sha256)

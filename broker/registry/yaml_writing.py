@@ -19,7 +19,10 @@ from broker.registry.yaml_reading import VERSION
 
 def content_text(content: Content) -> str:
     """The YAML text. It has hashes and public keys, and no password."""
-    values: dict[str, Any] = {"version": VERSION}
+    values: dict[str, Any] = {
+        "version": VERSION,
+        "password_formats": sorted(content.password_formats),
+    }
     values["roles"] = {name: _role(role) for name, role in content.roles.items()}
     for kind in PrincipalKind:
         values[f"{kind.value}s"] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import shutil
 import socket
@@ -27,7 +28,6 @@ SERVICES = (
 
 # Nothing is dropped for want of room, and 11 MB pass.
 _MOSQUITTO = """\
-allow_anonymous true
 persistence false
 max_inflight_messages 2000
 max_queued_messages 0
@@ -126,15 +126,23 @@ def start_mosquitto(
     *,
     hosts: Sequence[str] = ("127.0.0.1",),
     wrapper: Sequence[str] = (),
+    password_file: Path | None = None,
 ) -> Broker:
-    """Starts mosquitto, open to anybody who reaches it; its address is the first host's.
+    """Starts mosquitto; its address is the first host's.
 
-    Skips the test where it isn't installed. ``wrapper`` as for ``start_own``.
+    Who reaches it is let in, by the ``password_file`` if there is one. Skips the test where it
+    isn't installed. ``wrapper`` as for ``start_own``.
     """
     program = mosquitto_path()
     (port,) = free_ports(1)
     config = folder / "mosquitto.conf"
-    config.write_text(_MOSQUITTO + "".join(f"listener {port} {host}\n" for host in hosts))
+    access = "allow_anonymous true\n"
+    if password_file is not None:
+        # Root's mosquitto would be somebody else, who can't read it.
+        user = getpass.getuser()
+        access = f"allow_anonymous false\npassword_file {password_file}\nuser {user}\n"
+    listeners = "".join(f"listener {port} {host}\n" for host in hosts)
+    config.write_text(_MOSQUITTO + access + listeners)
     process = processes.start("mosquitto", [*wrapper, program, "-c", str(config)])
     wait_for_port(port, process, host=hosts[0])
     return Broker(host=hosts[0], port=port, folder=folder, process=process)

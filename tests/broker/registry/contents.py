@@ -24,6 +24,7 @@ from broker.auth.identity import (
     ScramSecret,
     Validity,
 )
+from broker.auth.password_formats import OtherHash, mosquitto_hash
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
 from broker.registry.entries import Content, Entry
@@ -31,6 +32,9 @@ from broker.registry.roles import Patterns, Role
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 HASH = CHEAP.hash("secret")
+OTHER = OtherHash(
+    format="mosquitto", encoded=mosquitto_hash("secret", salt=bytes(12), iterations=101)
+)
 
 
 def pem(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
@@ -117,11 +121,12 @@ def _validity(draw: st.DrawFn) -> Validity:
 
 
 @st.composite
-def _credential(draw: st.DrawFn, number: int) -> Credential:
+def _credential(draw: st.DrawFn, number: int, formats: frozenset[str]) -> Credential:
     known: dict[str, Any] = {"id": f"c/{number}", "validity": draw(_validity())}
     kind = draw(st.sampled_from(["password", "scram", "key", "certificate"]))
     if kind == "password":
-        return Password(**known, hash=PasswordHash(encoded=HASH))
+        others = (OTHER,) if "mosquitto" in formats and draw(st.booleans()) else ()
+        return Password(**known, hash=PasswordHash(encoded=HASH), others=others)
     if kind == "scram":
         return ScramSecret(
             **known,
@@ -148,6 +153,7 @@ def contents(draw: st.DrawFn) -> Content:
     devices = draw(st.lists(st.sampled_from(["d1", "d2", "no", "1.5", "D1"]), unique=True))
     services = draw(st.lists(st.sampled_from(["s-a", "t@b"]), unique=True))
     for_all = {"observer"} | roles.keys()
+    formats = draw(st.sampled_from([frozenset[str](), frozenset({"mosquitto"})]))
     entries = {}
     number = 0
     for name in [*devices, *services]:
@@ -160,7 +166,7 @@ def contents(draw: st.DrawFn) -> Content:
         credentials = []
         for _ in range(draw(st.integers(0, 2))):
             number += 1
-            credentials.append(draw(_credential(number)))
+            credentials.append(draw(_credential(number, formats)))
         known = known or {"telemetry-pipeline"}
         others = [other for other in devices if other != name]
         entries[name] = Entry(
@@ -200,4 +206,4 @@ def contents(draw: st.DrawFn) -> Content:
         )
         for name, each in authorities.items()
     }
-    return Content(entries=entries, roles=roles, authorities=named)
+    return Content(entries=entries, roles=roles, authorities=named, password_formats=formats)

@@ -52,7 +52,7 @@ def signer() -> Signer:
 
 
 def test_a_password() -> None:
-    issued = issue(CredentialKind.PASSWORD, "d1", validity=ALWAYS)
+    issued = issue(CredentialKind.PASSWORD, "d1", validity=ALWAYS, formats=())
     given = issued.files["password"].encode()
     assert login(attempt(username="d1", password=given), issued.credential)
     assert not login(attempt(username="d1", password=b"x"), issued.credential)
@@ -60,14 +60,15 @@ def test_a_password() -> None:
 
 
 def test_a_password_that_was_chosen_is_not_told_again() -> None:
-    issued = issue(CredentialKind.PASSWORD, "d1", validity=ALWAYS, password="mine")
+    issued = issue(CredentialKind.PASSWORD, "d1", validity=ALWAYS, formats=(), password="mine")
     assert issued.files == {}
     assert login(attempt(username="d1", password=b"mine"), issued.credential)
 
 
 def test_a_scram_secret_in_the_place_of_another_has_its_salt_and_no_other_has() -> None:
     def scram(before: Credential | None = None) -> ScramSecret:
-        made = issue(CredentialKind.SCRAM, "d1", validity=ALWAYS, instead_of=before).credential
+        issued = issue(CredentialKind.SCRAM, "d1", validity=ALWAYS, formats=(), instead_of=before)
+        made = issued.credential
         assert isinstance(made, ScramSecret)
         return made
 
@@ -80,19 +81,19 @@ def test_a_scram_secret_in_the_place_of_another_has_its_salt_and_no_other_has() 
 
 @pytest.mark.parametrize("kind", [CredentialKind.RS256, CredentialKind.ES256])
 def test_a_key_pair_for_tokens(kind: CredentialKind) -> None:
-    issued = issue(kind, "d1", validity=ALWAYS)
+    issued = issue(kind, "d1", validity=ALWAYS, formats=())
     now = int(time.time())
     claims = {"aud": "us", "iat": now, "exp": now + 60}
     token = jwt.encode(claims, issued.files["key.pem"], algorithm=kind.name)
     assert login(attempt(password=token.encode()), issued.credential)
     assert kind_of(issued.credential) is kind
-    other = issue(kind, "d1", validity=ALWAYS)
+    other = issue(kind, "d1", validity=ALWAYS, formats=())
     assert not login(attempt(password=token.encode()), other.credential)
 
 
 def test_a_certificate_known_by_its_fingerprint() -> None:
     until = Validity(not_after=float(int(time.time()) + 86_400))
-    issued = issue(CredentialKind.CERTIFICATE, "d1", validity=until)
+    issued = issue(CredentialKind.CERTIFICATE, "d1", validity=until, formats=())
     certificate = x509.load_pem_x509_certificate(issued.files["certificate.pem"].encode())
     der = certificate.public_bytes(serialization.Encoding.DER)
     assert isinstance(issued.credential, Certificate)
@@ -102,7 +103,7 @@ def test_a_certificate_known_by_its_fingerprint() -> None:
 
 
 def test_a_certificate_that_an_authority_signed_is_known_by_it() -> None:
-    issued = issue(CredentialKind.CERTIFICATE, "d1", validity=ALWAYS, signer=signer())
+    issued = issue(CredentialKind.CERTIFICATE, "d1", validity=ALWAYS, formats=(), signer=signer())
     certificate = x509.load_pem_x509_certificate(issued.files["certificate.pem"].encode())
     der = certificate.public_bytes(serialization.Encoding.DER)
     assert login(attempt(certificate=der), authority=Authority(id="site", pem=CA_PEM))
@@ -123,11 +124,11 @@ def test_what_cannot_be_issued_is_told() -> None:
         (CredentialKind.CERTIFICATE, {"signer": replace(signer(), key="x")}, "no private key"),
     ):
         with pytest.raises(ValueError, match=complaint):
-            issue(kind, "d1", validity=ALWAYS, **given)
+            issue(kind, "d1", validity=ALWAYS, formats=(), **given)
 
 
 def test_a_public_part_that_is_there_is_taken() -> None:
-    key = issue(CredentialKind.RS256, "d1", validity=ALWAYS).credential
+    key = issue(CredentialKind.RS256, "d1", validity=ALWAYS, formats=()).credential
     assert isinstance(key, PublicKey)
     assert kind_of(from_public(key.pem, "d1", validity=ALWAYS)) is CredentialKind.RS256
     leaf = from_public(certificate_pem("d1", ca=False), "d1", validity=ALWAYS)
@@ -137,8 +138,8 @@ def test_a_public_part_that_is_there_is_taken() -> None:
 
 
 def test_rotation_ends_the_old_one_at_once_or_when_its_overlap_is_over() -> None:
-    old = issue(CredentialKind.ES256, "d1", validity=ALWAYS).credential
-    new = issue(CredentialKind.ES256, "d1", validity=ALWAYS).credential
+    old = issue(CredentialKind.ES256, "d1", validity=ALWAYS, formats=()).credential
+    new = issue(CredentialKind.ES256, "d1", validity=ALWAYS, formats=()).credential
     entry = Entry(name="d1", credentials=(old,))
     assert rotated(entry, old, new, until=None).credentials == (new,)
     kept = {each.id: each.validity for each in rotated(entry, old, new, until=100).credentials}
