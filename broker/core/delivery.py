@@ -4,10 +4,13 @@
 client is away or has no room, in the share group while no member has room. ``pump`` sends what
 waits when there is room again. Two invariants carry the order [MQTT-4.6.0-6]: nothing new is sent
 to a session while something older waits for it, and a share group's queue is only non-empty while
-no member has room.
+no member has room. What may come to wait is bounded; whatever a session holds is sent, even if its
+bounds are lower by now.
 """
 
 from __future__ import annotations
+
+from itertools import chain
 
 from broker.core.actions import Turn
 from broker.core.budget import Budget
@@ -17,7 +20,7 @@ from broker.core.journal import Journal
 from broker.core.limits import Limits, QueueFull
 from broker.core.losses import Losses
 from broker.core.message import V5, Message
-from broker.core.session import Outgoing, Session
+from broker.core.session import GIVEN_UP, Outgoing, Session
 from broker.core.sharing import ShareGroup
 from broker.core.subscriptions import Subscription, Subscriptions
 from broker.core.timers import Timers
@@ -84,12 +87,7 @@ class Delivery:
                 self._enqueue(session, outgoing, now)
             return
         limit = self._write_buffer_bytes
-        # Receive Maximum is about QoS 1 and 2; QoS 0 waits for the connection alone.
-        has_room = (
-            session.has_room(limit)
-            if outgoing.qos
-            else connection.buffered_bytes < limit and session.window > 0
-        )
+        has_room = session.has_room(limit) if outgoing.qos else session.may_send_0(limit)
         if has_room and not session.queue and not session.resend:
             self._send(session, connection, outgoing, now)
         else:
@@ -101,12 +99,10 @@ class Delivery:
         if connection is None:
             return
         limit = self._write_buffer_bytes
-        while session.resend and session.has_room(limit):
+        while session.resend and session.may_send(limit):
             self._send_again(session, connection, now)
-        queue = session.queue
-        while queue and session.has_room(limit):
-            outgoing = queue.popleft()
-            session.let_go(outgoing.message)
+        while session.queue and session.may_send(limit):
+            outgoing = session.take_first()
             if outgoing.message.expired(now):
                 # [MQTT-3.3.2-5]
                 self._counters.dropped_expired += 1
@@ -116,13 +112,25 @@ class Delivery:
         for group in session.groups.values():
             while group.queue and session.has_room(limit):
                 message, row = self._take(group)
-                if message.expired(now):
-                    self._counters.dropped_expired += 1
-                else:
-                    member = group.members[session]
-                    self._send(session, connection, _shared(message, member, group), now)
+                self._send_shared(session, connection, message, group, now)
                 # After it has its place in the session, so that it keeps its row.
                 self._journal.taken(row, message)
+            while group.queue_0 and session.may_send_0(limit):
+                self._send_shared(session, connection, self._take_0(group), group, now)
+
+    def _send_shared(
+        self,
+        session: Session,
+        connection: Connection,
+        message: Message,
+        group: ShareGroup,
+        now: float,
+    ) -> None:
+        if message.expired(now):
+            self._counters.dropped_expired += 1
+        else:
+            outgoing = _shared(message, group.members[session], group)
+            self._send(session, connection, outgoing, now)
 
     def send_all_again(self, session: Session, now: float) -> None:
         """On a resumed session [MQTT-4.4.0-1]: PUBREL first, being the oldest, then PUBLISH."""
@@ -139,21 +147,27 @@ class Delivery:
         already sent goes to nobody else [MQTT-4.8.2-5]; what is not shared ends with the session.
         """
         started = list(session.unacknowledged.values()) + list(session.resend.values())
-        waiting = [out for out in started if out.qos < 2] + list(session.queue)
+        waiting = [outgoing for outgoing in session.queue if outgoing.message is not GIVEN_UP]
+        for outgoing in started:
+            self._hand_over(outgoing, outgoing.group if outgoing.qos < 2 else None, now)
         for outgoing in waiting:
-            group = outgoing.group
-            if group is not None and group.members and not outgoing.message.expired(now):
-                self._deal(group, outgoing.message, now)
-            elif outgoing.qos:
-                self._counters.dropped_session_ended += 1
-        for outgoing in (*started, *session.queue):
+            self._hand_over(outgoing, outgoing.group, now)
+        for outgoing in (*started, *waiting):
             self._journal.done(outgoing)
             session.let_go(outgoing.message)
         session.unacknowledged.clear()
         session.resend.clear()
         session.released.clear()
         session.queue.clear()
+        session.queue_0.clear()
+        session.given_up = 0
         self.losses.session_ended(session)
+
+    def _hand_over(self, outgoing: Outgoing, group: ShareGroup | None, now: float) -> None:
+        if group is not None and group.members and not outgoing.message.expired(now):
+            self._deal(group, outgoing.message, now)
+        elif outgoing.qos:
+            self._counters.dropped_session_ended += 1
 
     def keep_for(
         self, session: Session, group: ShareGroup, subscription: Subscription, now: float
@@ -163,16 +177,27 @@ class Delivery:
             message, row = self._take(group)
             self.deliver(session, _shared(message, subscription, group), now)
             self._journal.taken(row, message)
+        while group.queue_0:
+            self.deliver(session, _shared(self._take_0(group), subscription, group), now)
 
     def abandon(self, group: ShareGroup) -> None:
         """The last member's session has ended: nobody is left to get what the group held."""
         self._counters.dropped_session_ended += len(group.queue)
         while group.queue:
             self._drop_first(group)
+        while group.queue_0:
+            self._take_0(group)
+
+    def member_left(self, group: ShareGroup) -> None:
+        """Of a group with others left. What it holds is not stored for those that do not last."""
+        if any(group.rows) and not any(session.stored for session in group.members):
+            for index, message in enumerate(group.queue):
+                self._journal.taken(group.rows[index], message)
+                group.rows[index] = 0
 
     def _deal(self, group: ShareGroup, message: Message, now: float) -> None:
-        if not group.queue:
-            member = group.next_with_room(self._write_buffer_bytes)
+        if not (group.queue if message.qos else group.queue_0):
+            member = group.next_with_room(self._write_buffer_bytes, at_qos_0=not message.qos)
             if member is not None:
                 session = member.session
                 assert session.connection is not None
@@ -180,66 +205,97 @@ class Delivery:
                 return
         if message.qos == 0 and not group.present:
             return
-        messages, size = group.bound.messages, group.bound.bytes
-        if len(group.queue) >= messages or group.queued_bytes + message.size > size:
-            while group.queue and group.queue[0].expired(now):
-                self._drop_first(group)
-                self._counters.dropped_expired += 1
-            if len(group.queue) >= messages or group.queued_bytes + message.size > size:
-                # Any member stands for the group in the log.
-                self._dropped(next(iter(group.members)), now)
-                if (
-                    self.limits.queue_full is QueueFull.DROP_NEWEST
-                    or not message.qos
-                    or not group.queue
-                ):
-                    return
-                self._drop_first(group)
+        if group.is_full_for(message) and not self._make_room_in_group(group, message, now):
+            self._dropped_of_group(group, now)
+            return
         stored = message.qos and any(session.stored for session in group.members)
         self._budget.hold(message)
         group.wait(message, self._journal.waits(group.filter, message) if stored else 0)
+
+    def _make_room_in_group(self, group: ShareGroup, message: Message, now: float) -> bool:
+        """Whether the message may wait by now: QoS 0 goes first, then what the policy says."""
+        while group.queue and group.queue[0].expired(now):
+            self._drop_first(group)
+            self._counters.dropped_expired += 1
+        if not message.qos or message.size > group.bound.bytes:
+            return not group.is_full_for(message)
+        while group.is_full_for(message):
+            if group.queue_0:
+                self._take_0(group)
+            elif self.limits.queue_full is QueueFull.DROP_OLDEST and group.queue:
+                self._drop_first(group)
+            else:
+                return False
+            self._dropped_of_group(group, now)
+        return True
+
+    def _dropped_of_group(self, group: ShareGroup, now: float) -> None:
+        # Any member stands for the group in the log.
+        self._dropped(next(iter(group.members)), now)
 
     def _take(self, group: ShareGroup) -> tuple[Message, int]:
         message, row = group.take()
         self._budget.let_go(message)
         return message, row
 
+    def _take_0(self, group: ShareGroup) -> Message:
+        message = group.take_0()
+        self._budget.let_go(message)
+        return message
+
     def _drop_first(self, group: ShareGroup) -> None:
         message, row = self._take(group)
         self._journal.taken(row, message)
 
     def _enqueue(self, session: Session, outgoing: Outgoing, now: float) -> None:
-        size = outgoing.message.size
-        queue = session.queue
-        if self._is_full(session, size):
-            while queue and queue[0].message.expired(now):
-                expired = queue.popleft()
-                session.let_go(expired.message)
-                self._journal.done(expired)
-                self._counters.dropped_expired += 1
-            while self._is_full(session, size):
-                victim = self._victim(session, outgoing)
-                self._dropped(session, now)
-                if victim is outgoing:
-                    return
-                queue.remove(victim)
-                session.let_go(victim.message)
-                self._journal.done(victim)
+        if self._is_full(session, outgoing) and not self._make_room(session, outgoing, now):
+            self._dropped(session, now)
+            return
         if outgoing.qos:
             self._journal.queued(session, outgoing)
-        queue.append(outgoing)
-        session.hold(outgoing.message)
+        session.queue_up(outgoing)
 
-    def _is_full(self, session: Session, size: int) -> bool:
+    def _is_full(self, session: Session, outgoing: Outgoing) -> bool:
         limits = session.limits
-        return len(session.queue) >= limits.messages or session.held_bytes + size > limits.bytes
+        return (
+            session.queued >= limits.messages
+            or session.held_bytes + outgoing.message.size > limits.bytes
+        )
 
-    def _victim(self, session: Session, newest: Outgoing) -> Outgoing:
-        if not newest.qos or not session.queue:
-            return newest
-        if self.limits.queue_full is QueueFull.DROP_NEWEST:
-            return newest
-        return session.queue[0]
+    def _make_room(self, session: Session, newest: Outgoing, now: float) -> bool:
+        """Whether the newest may wait by now: QoS 0 goes first, then what the policy says.
+
+        Nothing goes for a message that would not fit even so.
+        """
+        while session.queue and session.queue[0].message.expired(now):
+            self._journal.done(session.take_first())
+            self._counters.dropped_expired += 1
+        if newest.qos:
+            for is_qos_0 in self._victims(session, newest):
+                if is_qos_0:
+                    session.give_up_0()
+                else:
+                    self._journal.done(session.take_first())
+                self._dropped(session, now)
+        return not self._is_full(session, newest)
+
+    def _victims(self, session: Session, newest: Outgoing) -> list[bool]:
+        """What goes for the newest, and whether it is of QoS 0; nothing where all is not enough."""
+        limits = session.limits
+        messages = session.queued + 1 - limits.messages
+        size = session.held_bytes + newest.message.size - limits.bytes
+        if newest.message.size > limits.bytes:
+            return []
+        drops_oldest = self.limits.queue_full is QueueFull.DROP_OLDEST
+        others = (outgoing for outgoing in session.queue if outgoing.qos)
+        victims: list[bool] = []
+        for outgoing in chain(session.queue_0, others if drops_oldest else ()):
+            if messages <= 0 and size <= 0:
+                break
+            victims.append(not outgoing.qos)
+            messages -= 1
+            size -= outgoing.message.size
+        return victims if messages <= 0 and size <= 0 else []
 
     def _dropped(self, session: Session, now: float) -> None:
         self._counters.dropped_queue_full += 1

@@ -85,7 +85,7 @@ def totals(sessions: Iterable[Session]) -> Totals:
         count += 1
         connected += session.connection is not None
         subscribed += len(session.subscriptions)
-        queued += len(session.queue)
+        queued += session.queued
         unacknowledged += len(session.unacknowledged) + len(session.resend) + len(session.released)
         held += session.held_bytes
     return Totals(
@@ -111,7 +111,7 @@ def client(session: Session, now: float) -> ClientSnapshot:
         silent_seconds=None if connection is None else now - connection.last_received,
         session_expiry_seconds=session.expiry_seconds,
         subscriptions=len(session.subscriptions),
-        queued=len(session.queue),
+        queued=session.queued,
         unacknowledged=len(session.unacknowledged) + len(session.resend) + len(session.released),
         held_bytes=session.held_bytes,
         oldest_seconds=None if oldest is None else now - oldest,
@@ -127,7 +127,7 @@ def subscriptions(session: Session) -> list[SubscriptionSnapshot]:
             no_local=item.no_local,
             retain_as_published=item.retain_as_published,
             identifier=item.identifier,
-            waiting=len(session.groups[text].queue) if text in session.groups else 0,
+            waiting=session.groups[text].queued if text in session.groups else 0,
         )
         for text, item in session.subscriptions.items()
     ]

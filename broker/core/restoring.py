@@ -74,8 +74,13 @@ class Restoring:
             sessions[released.client_id].released[released.packet_id] = None
         for row, share_filter, message_row in stored.waiting:
             message = self._held(message_row)
+            group = self._groups.get(share_filter)
+            if group is None:
+                # An earlier program kept these for members that did not last.
+                self._journal.taken(row, message)
+                continue
             self._budget.hold(message)
-            self._groups[share_filter].wait(message, row)
+            group.wait(message, row)
         for topic, row in stored.retained:
             self._retained.restore(topic, self._held(row))
         for kept in stored.sessions:

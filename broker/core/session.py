@@ -58,6 +58,10 @@ class Outgoing:
         self.packet_id = 0
 
 
+GIVEN_UP = Message("", b"", 0, 0)
+"""In the place of a message that was given up while it waited."""
+
+
 class Session:
     """State kept for one client identifier.
 
@@ -65,7 +69,9 @@ class Session:
     ``unacknowledged``: PUBLISH sent on this connection, by packet identifier, in order of sending.
     ``resend``: PUBLISH sent on an earlier connection and not yet again on this one.
     ``released``: QoS 2, PUBREC received and PUBREL sent, waiting for PUBCOMP.
-    ``queue``: not sent yet. ``held_bytes``: of all of these but ``released``.
+    ``queue``: not sent yet, in order. ``queue_0``: those of QoS 0 in it, which are given up before
+    others: such a one stays in its place as ``GIVEN_UP``, but never at the front. ``given_up``: how
+    many did. ``held_bytes``: of all of these but ``released``.
     ``received``: QoS 2 identifiers of the client's own messages between PUBLISH and PUBREL.
     ``losses``: messages that were lost, by reason, and not yet logged.
     ``device``: whether its owner is one. ``stored``: whether its changes go to the store.
@@ -81,6 +87,7 @@ class Session:
         "device",
         "expiry_seconds",
         "expiry_timer",
+        "given_up",
         "groups",
         "held_bytes",
         "last_packet_id",
@@ -89,6 +96,7 @@ class Session:
         "losses",
         "owner",
         "queue",
+        "queue_0",
         "received",
         "released",
         "resend",
@@ -117,6 +125,8 @@ class Session:
         self.resend: dict[int, Outgoing] = {}
         self.released: dict[int, None] = {}
         self.queue: deque[Outgoing] = deque()
+        self.queue_0: deque[Outgoing] = deque()
+        self.given_up = 0
         self.held_bytes = 0
         self.received: set[int] = set()
         self.last_packet_id = 0
@@ -147,15 +157,61 @@ class Session:
                 self.last_packet_id = packet_id
                 return packet_id
 
-    def has_room(self, write_buffer_bytes: int) -> bool:
-        """Whether one more message may be sent now, what already waits aside."""
+    @property
+    def queued(self) -> int:
+        """Messages that were not sent yet."""
+        return len(self.queue) - self.given_up
+
+    def queue_up(self, outgoing: Outgoing) -> None:
+        """One more waits."""
+        self.queue.append(outgoing)
+        if not outgoing.qos:
+            self.queue_0.append(outgoing)
+        self.hold(outgoing.message)
+
+    def take_first(self) -> Outgoing:
+        """Takes out what has waited longest."""
+        outgoing = self.queue.popleft()
+        if not outgoing.qos:
+            self.queue_0.popleft()
+        self._clear_front()
+        self.let_go(outgoing.message)
+        return outgoing
+
+    def give_up_0(self) -> None:
+        """The message of QoS 0 that has waited longest waits no longer."""
+        outgoing = self.queue_0.popleft()
+        self.let_go(outgoing.message)
+        outgoing.message = GIVEN_UP
+        self.given_up += 1
+        self._clear_front()
+
+    def _clear_front(self) -> None:
+        while self.queue and self.queue[0].message is GIVEN_UP:
+            self.queue.popleft()
+            self.given_up -= 1
+
+    def may_send(self, write_buffer_bytes: int) -> bool:
+        """Whether one more of what it holds may be sent now."""
         connection = self.connection
         return (
             connection is not None
             and len(self.unacknowledged) + len(self.released) < self.window
             and connection.buffered_bytes < write_buffer_bytes
-            and self.held_bytes < self.limits.bytes
         )
+
+    def may_send_0(self, write_buffer_bytes: int) -> bool:
+        """The same of QoS 0 that waits for nothing: Receive Maximum is about QoS 1 and 2."""
+        connection = self.connection
+        return (
+            connection is not None
+            and self.window > 0
+            and connection.buffered_bytes < write_buffer_bytes
+        )
+
+    def has_room(self, write_buffer_bytes: int) -> bool:
+        """Whether a message that it does not hold yet may be sent now."""
+        return self.held_bytes < self.limits.bytes and self.may_send(write_buffer_bytes)
 
     def load(self) -> int:
         """How much is on its way to the client: messages first, then bytes that are unwritten."""
@@ -166,7 +222,7 @@ class Session:
         """Whether something waits that could be sent as soon as there is room."""
         if self.queue or self.resend:
             return True
-        return any(group.queue for group in self.groups.values())
+        return any(group.queued for group in self.groups.values())
 
     def connection_ended(self) -> None:
         """[MQTT-4.4.0-1]: what is unacknowledged is sent again on the next connection.
@@ -178,8 +234,9 @@ class Session:
         # connection comes before what is left over from an earlier one [MQTT-4.6.0-1].
         self.resend = self.unacknowledged | self.resend
         self.unacknowledged = {}
-        if self.queue:
-            for outgoing in self.queue:
-                if not outgoing.qos:
-                    self.let_go(outgoing.message)
+        for outgoing in self.queue_0:
+            self.let_go(outgoing.message)
+        if self.queue_0 or self.given_up:
             self.queue = deque(outgoing for outgoing in self.queue if outgoing.qos)
+            self.queue_0.clear()
+            self.given_up = 0

@@ -113,6 +113,8 @@ class Sessions:
         """Sessions that are there may hold what new ones may. What is too much now stays."""
         for session in self:
             session.limits = self._queue_of(device=session.device)
+        for group in {group for session in self for group in session.groups.values()}:
+            group.reckon_bound()
 
     def _new(self, client_id: str, owner: str, *, device: bool) -> Session:
         queue = self._queue_of(device=device)

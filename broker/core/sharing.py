@@ -27,7 +27,8 @@ class ShareGroup:
     """The sessions that share a filter under one name, and what waits for any of them.
 
     ``members``: all, by their sessions; ``present``: those that are connected. ``bound``: what
-    may wait, the most that any member's session may hold. ``rows`` goes with ``queue``: the row of
+    may wait, the most that any member's session may hold. ``queue``: QoS 1 and 2; ``queue_0``: QoS
+    0, given up before these; ``queued_bytes``: of both. ``rows`` goes with ``queue``: the row of
     each message in the store, or 0.
     """
 
@@ -39,6 +40,7 @@ class ShareGroup:
         "pattern",
         "present",
         "queue",
+        "queue_0",
         "queued_bytes",
         "rows",
     )
@@ -50,6 +52,7 @@ class ShareGroup:
         self.present: list[Subscription] = []
         self.bound = QueueLimits(messages=1, bytes=1)
         self.queue: deque[Message] = deque()
+        self.queue_0: deque[Message] = deque()
         self.rows: deque[int] = deque()
         self.queued_bytes = 0
         self._turn = 0
@@ -59,7 +62,17 @@ class ShareGroup:
         """The filter as its members subscribed to it, ``$share/NAME/PATTERN``."""
         return f"$share/{self.name}/{self.pattern}"
 
-    def next_with_room(self, write_buffer_bytes: int) -> Subscription | None:
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+        return len(self.queue) + len(self.queue_0)
+
+    def is_full_for(self, message: Message) -> bool:
+        """Whether one more would be too much."""
+        bound = self.bound
+        return self.queued >= bound.messages or self.queued_bytes + message.size > bound.bytes
+
+    def next_with_room(self, write_buffer_bytes: int, *, at_qos_0: bool) -> Subscription | None:
         """The member that is to get a message now, None where nobody has room.
 
         Among equals they take turns.
@@ -72,7 +85,9 @@ class ShareGroup:
         for offset in range(count):
             member = present[(start + offset) % count]
             session = member.session
-            if session.queue or session.resend or not session.has_room(write_buffer_bytes):
+            if session.queue or session.resend:
+                continue
+            if not (session.may_send_0 if at_qos_0 else session.has_room)(write_buffer_bytes):
                 continue
             load = session.load()
             if found is None or load < least:
@@ -89,13 +104,13 @@ class ShareGroup:
         self.members[session] = subscription
         if session.connection is not None:
             self.came(session)
-        self._reckon_bound()
+        self.reckon_bound()
 
     def leave(self, session: Session) -> None:
         """Takes a member out."""
         self.went(session)
         del self.members[session]
-        self._reckon_bound()
+        self.reckon_bound()
 
     def came(self, session: Session) -> None:
         """A member is connected."""
@@ -107,18 +122,28 @@ class ShareGroup:
         self.present = [member for member in self.present if member.session is not session]
 
     def wait(self, message: Message, row: int) -> None:
-        """Appends to what waits for a member with room."""
-        self.queue.append(message)
-        self.rows.append(row)
+        """Appends to what waits for a member with room; ``row`` is 0 at QoS 0."""
+        if message.qos:
+            self.queue.append(message)
+            self.rows.append(row)
+        else:
+            self.queue_0.append(message)
         self.queued_bytes += message.size
 
     def take(self) -> tuple[Message, int]:
-        """The message that has waited longest, and its row."""
+        """The message of QoS 1 or 2 that has waited longest, and its row."""
         message = self.queue.popleft()
         self.queued_bytes -= message.size
         return message, self.rows.popleft()
 
-    def _reckon_bound(self) -> None:
+    def take_0(self) -> Message:
+        """The message of QoS 0 that has waited longest."""
+        message = self.queue_0.popleft()
+        self.queued_bytes -= message.size
+        return message
+
+    def reckon_bound(self) -> None:
+        """Members have come or gone, or may hold more or less by now."""
         bounds = [session.limits for session in self.members]
         if bounds:
             self.bound = QueueLimits(

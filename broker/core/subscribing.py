@@ -100,8 +100,8 @@ class Subscribing:
                 codes.append(UnsubAckReasonCode.NO_SUBSCRIPTION_EXISTED)
                 continue
             subscription, group = self._remove(session, str(topic_filter))
-            if group is not None and not group.members:
-                self._delivery.keep_for(session, group, subscription, now)
+            if group is not None:
+                self._left(session, group, subscription, now)
             codes.append(UnsubAckReasonCode.SUCCESS)
         # [MQTT-3.10.4-4], [MQTT-3.10.4-5]
         self._send(connection, encode(UnsubAckPacket(packet.packet_id, codes), connection.protocol))
@@ -127,8 +127,8 @@ class Subscribing:
             session.groups.pop(text, None)
             session.asleep[text] = subscription
             group = self._subscriptions.remove(subscription)
-            if group is not None and not group.members:
-                self._delivery.keep_for(session, group, subscription, now)
+            if group is not None:
+                self._left(session, group, subscription, now)
             self._tell(session, f"subscription to {text!r} sleeps: not allowed any more")
         for text, subscription in list(session.asleep.items()):
             if principal.may_subscribe(subscription.topic_filter):
@@ -141,7 +141,9 @@ class Subscribing:
         for text, subscription in session.subscriptions.items():
             self._budget.charge(-subscription_bytes(text))
             group = self._subscriptions.remove(subscription)
-            if group is not None and not group.members:
+            if group is not None and group.members:
+                self._delivery.member_left(group)
+            elif group is not None:
                 self._delivery.abandon(group)
         for text in list(session.asleep):
             self._budget.charge(-subscription_bytes(text))
@@ -235,6 +237,14 @@ class Subscribing:
         self.add(subscription)
         self._journal.subscribed(session, text)
         return SubAckReasonCode(int(item.max_qos))
+
+    def _left(
+        self, session: Session, group: ShareGroup, subscription: Subscription, now: float
+    ) -> None:
+        if group.members:
+            self._delivery.member_left(group)
+        else:
+            self._delivery.keep_for(session, group, subscription, now)
 
     def _enter(self, session: Session, text: str, subscription: Subscription) -> ShareGroup | None:
         session.subscriptions[text] = subscription

@@ -23,7 +23,7 @@ from mqtt5 import (
 from broker.core.broker import Broker
 from broker.core.memory import levels_bytes, subscription_bytes
 from broker.core.message import Message
-from broker.core.session import Outgoing, Session
+from broker.core.session import GIVEN_UP, Outgoing, Session
 from mqtt import topics
 from mqtt.codec import ProtocolVersion
 from tests.broker.core.harness import V5, V311, Client, House
@@ -130,6 +130,13 @@ class History:
             assert taken_over == (client.closed is not None)
         for session in self.house.core.sessions:
             held = [*session.unacknowledged.values(), *session.resend.values(), *session.queue]
+            given_up = [outgoing for outgoing in held if outgoing.message is GIVEN_UP]
+            assert session.given_up == len(given_up)
+            held = [outgoing for outgoing in held if outgoing.message is not GIVEN_UP]
+            assert [out for out in session.queue if out in held and not out.qos] == [
+                *session.queue_0
+            ]
+            assert not session.queue or session.queue[0].message is not GIVEN_UP
             assert session.held_bytes == sum(outgoing.message.size for outgoing in held)
             assert len(session.unacknowledged) + len(session.released) <= session.window
             identifiers = [*session.unacknowledged, *session.resend, *session.released]
@@ -139,10 +146,13 @@ class History:
                 here = [member.session for member in group.present]
                 assert here == [s for s in here if s.connection is not None]
                 assert len(here) == sum(s.connection is not None for s in group.members)
-                assert group.queued_bytes == sum(message.size for message in group.queue)
+                waiting = [*group.queue, *group.queue_0]
+                assert group.queued_bytes == sum(message.size for message in waiting)
+                limit = self.house.core.limits.write_buffer_bytes
                 if group.queue:
-                    limit = self.house.core.limits.write_buffer_bytes
-                    assert group.next_with_room(limit) is None
+                    assert group.next_with_room(limit, at_qos_0=False) is None
+                if group.queue_0:
+                    assert group.next_with_room(limit, at_qos_0=True) is None
             if session.connection is None:
                 assert not session.unacknowledged
                 assert all(outgoing.qos for outgoing in session.queue)
@@ -161,7 +171,7 @@ def test_the_books_balance_after_every_step(steps: list[tuple[str, object]]) -> 
         session = client.connection.session
         if session is not None:
             # Everybody read and answered everything, so nothing is left for those who are here.
-            assert not session.queue
+            assert not session.queued
             assert not session.resend
             assert not session.unacknowledged
             assert not session.released
@@ -255,21 +265,21 @@ def other_bytes(core: Broker) -> int:
         size += message.size + levels_bytes(message.topic)
     holders = [out.message for session in core.sessions for out in waiting_for(session)]
     for group in {group for session in core.sessions for group in session.groups.values()}:
-        holders += group.queue
+        holders += [*group.queue, *group.queue_0]
     return size + 120 * (len(holders) - len(set(holders)))
 
 
 def waiting_for(session: Session) -> list[Outgoing]:
-    return [*session.unacknowledged.values(), *session.resend.values(), *session.queue]
+    held = [*session.unacknowledged.values(), *session.resend.values(), *session.queue]
+    return [outgoing for outgoing in held if outgoing.message is not GIVEN_UP]
 
 
 def bytes_waiting(core: Broker) -> int:
     waiting: set[Message] = set()
     for session in core.sessions:
-        waiting |= {out.message for out in session.unacknowledged.values()}
-        waiting |= {out.message for out in (*session.resend.values(), *session.queue)}
+        waiting |= {out.message for out in waiting_for(session)}
         for group in session.groups.values():
-            waiting |= {*group.queue}
+            waiting |= {*group.queue, *group.queue_0}
     return sum(message.size for message in waiting)
 
 
