@@ -22,6 +22,9 @@ from mqtt.errors import ProtocolError
 _HELD_PACKETS = 1_000
 """A client need not wait for CONNACK, but then must not go far ahead of it [MQTT-3.1.4-5]."""
 
+_UNWRITTEN_BYTES = 65_536
+"""Fewer that wait to be written are counted when they are and some of them are left."""
+
 Handler = Callable[[Connection, Any, float], None]
 
 
@@ -84,7 +87,12 @@ class Receiving:
             self._receive_pubacks(connection, now)
         if connection.held:
             connection.unhandled_bytes += len(data)
-        if connection.charged_buffers or connection.decoder.buffered_bytes or connection.held:
+        if (
+            connection.charged_buffers
+            or connection.decoder.buffered_bytes
+            or connection.held
+            or connection.buffered_bytes > _UNWRITTEN_BYTES
+        ):
             self.buffers_changed(connection, now)
 
     def _receive(self, connection: Connection, packets: Sequence[Received], now: float) -> None:

@@ -1,8 +1,9 @@
 """One client's connection as an asyncio protocol: bytes in, bytes out, back-pressure both ways.
 
 Towards the client: the core stops sending messages when ``write_buffer_bytes`` are unwritten, and
-hears when there is room again. From the client: nothing more is read while it leaves a multiple of
-that unread, which only its own requests can have caused, or while its login is being verified.
+hears when there is room again. From the client: nothing more is read while a multiple of that is to
+go to it, which only its own requests can have caused, or while its login is being verified. Whether
+it leaves its answers unread or they wait for a commit, they cost the same.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ LINGER_SECONDS = 5.0
 """How long a client has for its own end once it was sent ours, unless its place is needed."""
 
 _UNREAD_ANSWERS_FACTOR = 4
+
+_ANSWER_BYTES = 50
+"""What an answer costs beside its bytes until it is joined to others: most have two to four."""
 
 
 class ClientProtocol(asyncio.Protocol):
@@ -106,6 +110,7 @@ class ClientProtocol(asyncio.Protocol):
             if not self._connection.is_read:
                 # At once: the turn that says so may wait for a commit.
                 self.read(on=False)
+            self._weigh_answers(self._connection.buffered_bytes)
             self._shell.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -159,9 +164,7 @@ class ClientProtocol(asyncio.Protocol):
         transport.write(data)
         self._traffic.sent_bytes += len(data)
         unwritten = transport.get_write_buffer_size()
-        if unwritten > self._limit * _UNREAD_ANSWERS_FACTOR and not self._paused_for_answers:
-            self._paused_for_answers = True
-            transport.pause_reading()
+        self._weigh_answers(unwritten)
         return unwritten
 
     def attempt(self, request: Authenticate) -> Attempt:
@@ -238,6 +241,21 @@ class ClientProtocol(asyncio.Protocol):
         """Closes at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _weigh_answers(self, buffered_bytes: int) -> None:
+        """So many bytes are to go to the client; more may have gathered beside them."""
+        connection, transport = self._connection, self._transport
+        if connection is None or transport is None:
+            return
+        size = buffered_bytes + _ANSWER_BYTES * len(connection.out)
+        if self._paused_for_answers:
+            # Of what the transport holds at its limit, ``resume_writing`` will tell.
+            if size < self._limit:
+                self._paused_for_answers = False
+                self._continue_reading()
+        elif size > self._limit * _UNREAD_ANSWERS_FACTOR:
+            self._paused_for_answers = True
+            transport.pause_reading()
 
     def _continue_reading(self) -> None:
         if self._transport is None or self._transport.is_closing() or self.lingers:

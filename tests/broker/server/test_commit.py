@@ -9,10 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mqtt5 import ConnectPacket, PubAckPacket, PublishPacket, QoS, SubscribePacket, TopicFilter
+from mqtt5 import (
+    ConnectPacket,
+    PingReqPacket,
+    PingRespPacket,
+    PubAckPacket,
+    PublishPacket,
+    QoS,
+    SubscribePacket,
+    TopicFilter,
+)
 
 from broker.config import StoreConfig
 from broker.core.facts import Changes
+from broker.core.limits import KIB, MIB, Limits
 from broker.store import SqliteStore, Synchronous
 from tests.broker.core.harness import open_store
 from tests.broker.server.conftest import Running
@@ -109,3 +119,52 @@ def test_what_comes_within_the_commit_s_delay_is_one_commit(
     kept = open_store(tmp_path / "broker.db")
     assert len(kept.load().retained) == 3
     kept.close()
+
+
+def test_a_client_is_not_read_from_while_too_many_answers_wait_for_a_commit(
+    start: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may take its time; what clients send meanwhile costs no more than it may."""
+    limits = Limits(write_buffer_bytes=16 * KIB)
+    broker = start(store=StoreConfig(file=tmp_path / "broker.db"), limits=limits)
+    begun, may_go_on = threading.Event(), threading.Event()
+    real = SqliteStore.commit
+
+    def slow(store: SqliteStore, changes: Changes) -> None:
+        begun.set()
+        assert may_go_on.wait(20)
+        real(store, changes)
+
+    with logged_in(broker, "cmd", "cmd-1") as writer, logged_in(broker, "tele", "tele-1") as eager:
+        monkeypatch.setattr(SqliteStore, "commit", slow)
+        writer.sendall(
+            PublishPacket("devices/d1/config", b"x", qos=QoS(1), packet_id=1, retain=True).write()
+        )
+        assert begun.wait(10)
+        before = broker.server.core.budget.used_bytes
+        sent = send_until_nothing_is_taken(eager, PingReqPacket().write() * 50_000)
+        connection = next(
+            each for each in broker.server.core.connections if each.client_id == "tele-1"
+        )
+        # One read may bring 256 KiB.
+        assert len(connection.out) < 200_000
+        assert broker.server.core.budget.used_bytes - before < 2 * MIB
+        may_go_on.set()
+        eager.settimeout(10)
+        answers = sent // 2 * len(PingRespPacket().write())
+        while answers:
+            answers -= len(eager.recv(1 * MIB))
+        assert writer.recv(1_000)[0] >> 4 == 4
+        eager.sendall((PingReqPacket().write() * 2)[sent % 2 :])
+        assert eager.recv(1)
+
+
+def send_until_nothing_is_taken(sock: socket.socket, data: bytes) -> int:
+    sent = 0
+    sock.settimeout(1)
+    try:
+        while sent < 200 * MIB:
+            sent += sock.send(data)
+    except TimeoutError:
+        return sent
+    raise AssertionError("the server reads on")
