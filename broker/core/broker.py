@@ -164,7 +164,7 @@ class Broker:
             forget=self._forget,
         )
         self._limited = (
-            *(self._delivery, publishing, subscribing),
+            *(self._delivery.room, publishing, subscribing),
             *(self.sessions, self._handshake, self._ending, budget),
         )
         self._liveness = Liveness(

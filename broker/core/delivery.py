@@ -10,15 +10,14 @@ bounds are lower by now.
 
 from __future__ import annotations
 
-from itertools import chain
-
 from broker.core.actions import Turn
 from broker.core.budget import Budget
 from broker.core.connection import Connection, Leaves
 from broker.core.counters import Counters
 from broker.core.journal import Journal
-from broker.core.limits import Limits, QueueFull
+from broker.core.limits import Limits
 from broker.core.losses import Losses
+from broker.core.making_room import MakingRoom
 from broker.core.message import V5, Message
 from broker.core.session import GIVEN_UP, Outgoing, Session
 from broker.core.sharing import ShareGroup
@@ -43,10 +42,12 @@ class Delivery:
         budget: Budget,
     ) -> None:
         self.turn = Turn()
-        self.limits = limits
         self._write_buffer_bytes = limits.write_buffer_bytes
         self._subscriptions = subscriptions
         self.losses = Losses(self.turn, timers)
+        self.room = MakingRoom(
+            limits=limits, counters=counters, journal=journal, budget=budget, losses=self.losses
+        )
         self._counters = counters
         self._journal = journal
         self._budget = budget
@@ -111,12 +112,12 @@ class Delivery:
                 self._send(session, connection, outgoing, now)
         for group in session.groups.values():
             while group.queue and session.has_room(limit):
-                message, row = self._take(group)
+                message, row = self.room.take(group)
                 self._send_shared(session, connection, message, group, now)
                 # After it has its place in the session, so that it keeps its row.
                 self._journal.taken(row, message)
             while group.queue_0 and session.may_send_0(limit):
-                self._send_shared(session, connection, self._take_0(group), group, now)
+                self._send_shared(session, connection, self.room.take_0(group), group, now)
 
     def _send_shared(
         self,
@@ -174,19 +175,19 @@ class Delivery:
     ) -> None:
         """The last member unsubscribed: what its group still held stays with its session."""
         while group.queue:
-            message, row = self._take(group)
+            message, row = self.room.take(group)
             self.deliver(session, _shared(message, subscription, group), now)
             self._journal.taken(row, message)
         while group.queue_0:
-            self.deliver(session, _shared(self._take_0(group), subscription, group), now)
+            self.deliver(session, _shared(self.room.take_0(group), subscription, group), now)
 
     def abandon(self, group: ShareGroup) -> None:
         """The last member's session has ended: nobody is left to get what the group held."""
         self._counters.dropped_session_ended += len(group.queue)
         while group.queue:
-            self._drop_first(group)
+            self.room.drop_first(group)
         while group.queue_0:
-            self._take_0(group)
+            self.room.take_0(group)
 
     def member_left(self, group: ShareGroup) -> None:
         """Of a group with others left. What it holds is not stored for those that do not last."""
@@ -205,104 +206,18 @@ class Delivery:
                 return
         if message.qos == 0 and not group.present:
             return
-        if group.is_full_for(message) and not self._make_room_in_group(group, message, now):
-            self._dropped_of_group(group, now)
+        if not self.room.in_group(group, message, now):
             return
         stored = message.qos and any(session.stored for session in group.members)
         self._budget.hold(message)
         group.wait(message, self._journal.waits(group.filter, message) if stored else 0)
 
-    def _make_room_in_group(self, group: ShareGroup, message: Message, now: float) -> bool:
-        """Whether the message may wait by now: QoS 0 goes first, then what the policy says."""
-        while group.queue and group.queue[0].expired(now):
-            self._drop_first(group)
-            self._counters.dropped_expired += 1
-        if not message.qos or message.size > group.bound.bytes:
-            return not group.is_full_for(message)
-        while group.is_full_for(message):
-            if group.queue_0:
-                self._take_0(group)
-            elif self.limits.queue_full is QueueFull.DROP_OLDEST and group.queue:
-                self._drop_first(group)
-            else:
-                return False
-            self._dropped_of_group(group, now)
-        return True
-
-    def _dropped_of_group(self, group: ShareGroup, now: float) -> None:
-        # Any member stands for the group in the log.
-        self._dropped(next(iter(group.members)), now)
-
-    def _take(self, group: ShareGroup) -> tuple[Message, int]:
-        message, row = group.take()
-        self._budget.let_go(message)
-        return message, row
-
-    def _take_0(self, group: ShareGroup) -> Message:
-        message = group.take_0()
-        self._budget.let_go(message)
-        return message
-
-    def _drop_first(self, group: ShareGroup) -> None:
-        message, row = self._take(group)
-        self._journal.taken(row, message)
-
     def _enqueue(self, session: Session, outgoing: Outgoing, now: float) -> None:
-        if self._is_full(session, outgoing) and not self._make_room(session, outgoing, now):
-            self._dropped(session, now)
+        if not self.room.in_session(session, outgoing, now):
             return
         if outgoing.qos:
             self._journal.queued(session, outgoing)
         session.queue_up(outgoing)
-
-    def _is_full(self, session: Session, outgoing: Outgoing) -> bool:
-        limits = session.limits
-        return (
-            session.queued >= limits.messages
-            or session.held_bytes + outgoing.message.size > limits.bytes
-        )
-
-    def _make_room(self, session: Session, newest: Outgoing, now: float) -> bool:
-        """Whether the newest may wait by now: QoS 0 goes first, then what the policy says.
-
-        Nothing goes for a message that would not fit even so.
-        """
-        while session.queue and session.queue[0].message.expired(now):
-            self._journal.done(session.take_first())
-            self._counters.dropped_expired += 1
-        if newest.qos:
-            for is_qos_0 in self._victims(session, newest):
-                if is_qos_0:
-                    session.give_up_0()
-                else:
-                    self._journal.done(session.take_first())
-                self._dropped(session, now)
-        return not self._is_full(session, newest)
-
-    def _victims(self, session: Session, newest: Outgoing) -> list[bool]:
-        """What goes for the newest, and whether it is of QoS 0; nothing where all is not enough."""
-        limits = session.limits
-        messages = session.queued + 1 - limits.messages
-        size = session.held_bytes + newest.message.size - limits.bytes
-        if newest.message.size > limits.bytes:
-            return []
-        drops_oldest = self.limits.queue_full is QueueFull.DROP_OLDEST
-        others = (outgoing for outgoing in session.queue if outgoing.qos)
-        victims: list[bool] = []
-        for outgoing in chain(session.queue_0, others if drops_oldest else ()):
-            if messages <= 0 and size <= 0:
-                break
-            victims.append(not outgoing.qos)
-            messages -= 1
-            size -= outgoing.message.size
-        return victims if messages <= 0 and size <= 0 else []
-
-    def _dropped(self, session: Session, now: float) -> None:
-        self._counters.dropped_queue_full += 1
-        limits = session.limits
-        self.losses.note(
-            session, f"dropped, queue full ({limits.messages} messages, {limits.bytes} bytes)", now
-        )
 
     def _send(
         self, session: Session, connection: Connection, outgoing: Outgoing, now: float
