@@ -22,6 +22,9 @@ from mqtt.plain import V5_FLAG, FullPublish, PlainPublishes
 LARGEST_PACKET_BYTES = 268_435_460
 """What the fixed header can express: a remaining length of 268,435,455 and five bytes before it."""
 
+PROPERTIES = 1_000
+"""Of one packet that a server takes: what loops over more of them holds up everybody else."""
+
 _CONNECT = 1
 _SUBSCRIBE = 8
 _NAME, _NAME_OF_31 = b"MQTT", b"MQIsdp"
@@ -54,15 +57,18 @@ class Decoder(Generic[_Read]):
     packet identifiers of successful PUBACKs that stand in a row, which then are not among the
     packets; a publisher reads little else, and so at a tenth of the cost. ``plain``: what makes
     something of its own of most PUBLISH; each other is a FullPublish then. See ``mqtt.plain``.
-    ``will_properties``: those of the will in the CONNECT that was read, as they came, without their
-    length.
+    ``maximum_filters``: more in a SUBSCRIBE or UNSUBSCRIBE are refused (0x97) before anything is
+    made of them; may be changed, too. ``will_properties``: those of the will in the CONNECT that
+    was read, as they came, without their length.
     """
 
     __slots__ = (
         "_is_server",
         "_plain",
+        "_properties",
         "_rest",
         "_wanted",
+        "maximum_filters",
         "maximum_packet_bytes",
         "protocol",
         "take_pubacks",
@@ -97,7 +103,9 @@ class Decoder(Generic[_Read]):
         self.maximum_packet_bytes = maximum_packet_bytes
         self.take_pubacks: Callable[[Sequence[int]], None] | None = None
         self.will_properties = b""
+        self.maximum_filters = LARGEST_PACKET_BYTES
         self._is_server = protocol is None
+        self._properties = PROPERTIES if self._is_server else LARGEST_PACKET_BYTES
         self._plain = plain
         self._rest = bytearray()
         self._wanted = 0
@@ -179,9 +187,14 @@ class Decoder(Generic[_Read]):
             raise ProtocolError(f"packet type {kind}, which only a server sends")
         properties = b""
         if self.protocol is ProtocolVersion.V311:
-            result = codec311.read(packet, header_bytes)
+            result = codec311.read(packet, header_bytes, filters=self.maximum_filters)
         else:
-            texts5.check(packet, header_bytes)
+            texts5.check(
+                packet,
+                header_bytes,
+                properties=self._properties,
+                filters=self.maximum_filters,
+            )
             result = codec5.read(packet)
             if isinstance(result, PublishPacket):
                 properties = codec5.properties_of(packet, header_bytes, result)
@@ -277,7 +290,7 @@ def _level_of_form(packet: memoryview, header_bytes: int, name: bytes) -> int | 
         as_v5 = bytearray(packet)
         as_v5[header_bytes + 2 : header_bytes + 7] = _NAME + bytes((ProtocolVersion.V5,))
         try:
-            texts5.check(memoryview(as_v5), header_bytes)
+            texts5.check(memoryview(as_v5), header_bytes, properties=PROPERTIES, filters=0)
             codec5.read(as_v5)
         except ProtocolError:
             pass

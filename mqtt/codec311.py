@@ -33,7 +33,7 @@ from mqtt5 import (
 )
 
 from mqtt import codec5
-from mqtt.errors import MalformedPacket
+from mqtt.errors import MalformedPacket, too_many
 
 NEVER_EXPIRES = 0xFFFFFFFF
 """Session expiry interval of 5.0 that 3.1.1's ``clean session`` 0 stands for."""
@@ -60,9 +60,10 @@ _FLAGS = {1: 0, 2: 0, 4: 0, 5: 0, 6: 2, 7: 0, 8: 2, 9: 0, 10: 2, 11: 0, 12: 0, 1
 class _Body:
     """Reads the fields of one packet; running past its end is a malformed packet."""
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview, filters: int) -> None:
         self._data = data
         self._at = 0
+        self._filters = filters
 
     @property
     def left(self) -> int:
@@ -96,6 +97,12 @@ class _Body:
             raise MalformedPacket("malformed packet: text contains U+0000")
         return text
 
+    def filter(self) -> str:
+        if not self._filters:
+            raise too_many("topic filters")
+        self._filters -= 1
+        return self.text()
+
     def packet_id(self) -> int:
         value = self.integer()
         if value == 0:
@@ -104,8 +111,10 @@ class _Body:
         return value
 
 
-def read(packet: memoryview, header_bytes: int) -> Packet:
-    """Reads exactly one packet. Raises MalformedPacket."""
+def read(packet: memoryview, header_bytes: int, *, filters: int) -> Packet:
+    """Reads exactly one packet. Raises MalformedPacket, and ProtocolError for more than so many
+    topic filters.
+    """
     kind, flags = packet[0] >> 4, packet[0] & 0x0F
     if kind == 3:
         return _publish(packet, header_bytes)
@@ -114,7 +123,7 @@ def read(packet: memoryview, header_bytes: int) -> Packet:
     if len(packet) == 4 and 4 <= kind <= 7 and (packet[2] or packet[3]):
         # PUBACK, PUBREC, PUBREL and PUBCOMP that tell of success are the same bytes in 5.0.
         return codec5.read(packet)
-    body = _Body(packet[header_bytes:])
+    body = _Body(packet[header_bytes:], filters)
     try:
         result = _READERS[kind](body)
     except ValueError as error:
@@ -213,7 +222,7 @@ def _subscribe(body: _Body) -> SubscribePacket:
     packet_id = body.packet_id()
     filters = []
     while body.left:
-        pattern, options = body.text(), body.byte()
+        pattern, options = body.filter(), body.byte()
         if options > 2:
             # [MQTT-3-8.3-4]
             raise MalformedPacket(f"SUBSCRIBE with options {options:#x}")
@@ -236,7 +245,7 @@ def _unsubscribe(body: _Body) -> UnsubscribePacket:
     packet_id = body.packet_id()
     patterns = []
     while body.left:
-        patterns.append(body.text())
+        patterns.append(body.filter())
     if not patterns:
         # [MQTT-3.10.3-2]
         raise MalformedPacket("UNSUBSCRIBE without a topic filter")

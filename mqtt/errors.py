@@ -67,6 +67,11 @@ class PacketTooLarge(ProtocolError):
     reason_code = 0x95
 
 
+def too_many(things: str) -> ProtocolError:
+    """0x97 (4.13): more of them in one packet than this side takes."""
+    return ProtocolError(f"a packet with more {things} than are taken", reason_code=0x97)
+
+
 class UnsupportedProtocol(ProtocolError):
     """CONNECT asks for a protocol level that is neither 4 (3.1.1) nor 5 (5.0), or for none of MQTT.
 

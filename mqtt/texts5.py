@@ -2,12 +2,13 @@
 
 ``mqtt5`` prints a stack trace and panics on text that is no UTF-8. Whoever can open a connection
 could fill a server's standard error with that, so what is no text goes no further than here; and
-U+0000, which ``mqtt5`` takes, neither.
+U+0000, which ``mqtt5`` takes, neither. Nor does a packet of more properties or topic filters than
+are taken: of the smallest, a packet holds millions, and each costs as much as a longer one.
 """
 
 from __future__ import annotations
 
-from mqtt.errors import MalformedPacket
+from mqtt.errors import MalformedPacket, too_many
 from mqtt.properties import BINARIES, NUMBERS, STRINGS, SUBSCRIPTION_IDENTIFIER
 
 _FIRST_OF_PUBLISH = 0x30
@@ -19,8 +20,10 @@ _WILL, _PASSWORD, _USER_NAME = 0x04, 0x40, 0x80
 _SMALL_BYTES = 4_096
 
 
-def check(packet: memoryview, header_bytes: int) -> None:
+def check(packet: memoryview, header_bytes: int, *, properties: int, filters: int) -> None:
     """Raises MalformedPacket for a text that is none [MQTT-1.5.4-1], [MQTT-1.5.4-2].
+
+    And ProtocolError for more than so many properties or topic filters.
 
     Says nothing of fields that run past the end and of properties that do not exist: the codec
     does. U+0000 in a PUBLISH is looked for once it is read.
@@ -38,23 +41,26 @@ def check(packet: memoryview, header_bytes: int) -> None:
                 rest = packet[end + 1 :]
                 # All ASCII, as JSON mostly is: then whatever is taken for a text is one.
                 if len(rest) > _SMALL_BYTES or not bytes(rest).isascii():
-                    _Fields(packet, end).properties()
+                    _Fields(packet, end, properties).properties()
         elif len(packet) > 4 + header_bytes:
             # Less has room for neither a text nor a property with one.
-            _check_others(_Fields(packet, header_bytes), first >> 4)
+            _check_others(_Fields(packet, header_bytes, properties), first >> 4, filters)
     except (IndexError, KeyError):
         return
     except UnicodeDecodeError as error:
         raise MalformedPacket("malformed packet: text is not valid UTF-8") from error
 
 
-def _check_others(fields: _Fields, kind: int) -> None:
+def _check_others(fields: _Fields, kind: int, filters: int) -> None:
     if kind == _CONNECT:
         _check_connect(fields)
     elif kind in (_SUBSCRIBE, _UNSUBSCRIBE):
         fields.skip(2)
         fields.properties()
         while fields.left:
+            if not filters:
+                raise too_many("topic filters")
+            filters -= 1
             fields.text()
             fields.skip(1 if kind == _SUBSCRIBE else 0)
     elif kind in (_DISCONNECT, _AUTH):
@@ -86,9 +92,10 @@ def _check_connect(fields: _Fields) -> None:
 class _Fields:
     """Goes over a packet field by field; IndexError at its end."""
 
-    def __init__(self, packet: memoryview, at: int) -> None:
+    def __init__(self, packet: memoryview, at: int, properties: int) -> None:
         self._packet = packet
         self._at = at
+        self._most_properties = properties
 
     @property
     def left(self) -> int:
@@ -128,8 +135,11 @@ class _Fields:
         """Goes over all of them; in a single loop, for telemetry bears a few."""
         size = self.number()
         packet, at = self._packet, self._at
-        end = at + size
+        end, left = at + size, self._most_properties
         while at < end:
+            if not left:
+                raise too_many("properties")
+            left -= 1
             identifier = packet[at]
             at += 1
             if identifier in NUMBERS:

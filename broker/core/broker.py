@@ -240,6 +240,7 @@ class Broker:
         ``transport_bytes``: the memory that its transport takes beyond that of plain TCP.
         """
         decoder = Decoder(maximum_packet_bytes=self.limits.connect_packet_bytes, plain=self._plain)
+        decoder.maximum_filters = self.limits.filters_of_a_packet
         connection = Connection(peer=peer, decoder=decoder, now=now)
         self.connections.add(connection)
         self._memory.opened(connection, transport_bytes)
@@ -307,6 +308,8 @@ class Broker:
             part.limits = limits
         self.retained.maximum_messages = limits.retained_messages
         self.retained.maximum_bytes = limits.retained_bytes
+        for connection in self.connections:
+            connection.decoder.maximum_filters = limits.filters_of_a_packet
         self.sessions.limits_changed()
         self.pacing.limits_changed(self.connections)
 

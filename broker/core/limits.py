@@ -24,6 +24,9 @@ LONGEST_SECONDS = 86_400
 """Of a limit in seconds that has no bound of its own."""
 MOST_CONNECTIONS = 10_000_000
 
+_FILTERS_OF_A_PACKET = 1_000
+"""Take some 10 ms. A client may ask for more than it gets, and is told by the filter."""
+
 
 class QueueFull(enum.Enum):
     """Which message goes when a session's queue is full. QoS 0 never displaces another message."""
@@ -93,7 +96,9 @@ class Limits:
         sessions without ``clean session`` get it too. 4294967295 is for ever.
       topic_levels: levels of a topic name or filter; each costs a node in the trees of
         subscriptions and retained messages.
-      subscriptions_per_session: topic filters of one session.
+      subscriptions_per_session: topic filters of one session; more are refused one by one (SUBACK:
+        0x97, to 3.1.1 0x80). A SUBSCRIBE or UNSUBSCRIBE of more than as many, and more than 1,000,
+        ends its connection (DISCONNECT: 0x97), as does a packet of more than 1,000 properties.
       retained_messages, retained_bytes: retained messages in all.
       device_queue, service_queue: what a session may hold, by the kind of its owner. A pipeline's
         session must last while its sink is away, a device's commands are few.
@@ -181,6 +186,11 @@ class Limits:
                 _check(item.name, value, least, most)
         for text in self.refused_filters:
             TopicFilter.parse(text)
+
+    @property
+    def filters_of_a_packet(self) -> int:
+        """The most that a SUBSCRIBE or UNSUBSCRIBE may have."""
+        return max(self.subscriptions_per_session, _FILTERS_OF_A_PACKET)
 
 
 LIVE = frozenset(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from mqtt5 import (
+    AuthPacket,
     ConnAckPacket,
     ConnectPacket,
     DisconnectPacket,
+    Packet,
     PubAckPacket,
     PublishPacket,
     PubRecPacket,
     QoS,
     SubscribePacket,
     TopicFilter,
+    UnsubscribePacket,
+    Will,
 )
 
 from broker.auth.principal import Rights, Rules
@@ -80,6 +86,92 @@ def test_what_breaks_the_protocol_behind_connect_is_answered_with_a_code_that_co
         assert int(client.one(ConnAckPacket).reason_code) in (0x81, 0x82, 0x95)
     assert client.inbox == []
     assert not house.core.connections
+
+
+@pytest.mark.parametrize("protocol", [V5, V311])
+@pytest.mark.parametrize("kind", ["SUBSCRIBE", "UNSUBSCRIBE"])
+def test_a_packet_of_more_filters_than_a_session_may_have_ends_its_connection(
+    kind: str, protocol: ProtocolVersion
+) -> None:
+    def of(count: int) -> bytes:
+        names = [f"a/{number}" for number in range(count)]
+        packet: Packet = UnsubscribePacket(1, names)
+        if kind == "SUBSCRIBE":
+            filters = [TopicFilter(name, retain_as_published=False) for name in names]
+            packet = SubscribePacket(1, filters)
+        return encode(packet, protocol)
+
+    house = House(subscriptions_per_session=1_100)
+    client = house.connect("c", protocol)
+    client.inbox.clear()
+    client.send_bytes(of(1_100))
+    assert len(client.inbox) == 1
+    assert client.closed is None
+    client.inbox.clear()
+    client.send_bytes(of(1_101))
+    assert client.closed is not None
+    if protocol is V5:
+        assert disconnected(client) == 0x97
+
+
+def test_a_packet_of_a_thousand_filters_is_answered_however_few_a_session_may_have() -> None:
+    client = House(subscriptions_per_session=1).connect()
+    codes = client.subscribe(*(f"a/{number}" for number in range(1_000)))
+    assert codes == [1] + [0x97] * 999
+
+
+def test_how_many_filters_a_packet_may_have_follows_the_limit_while_clients_are_connected() -> None:
+    house = House()
+    client = house.connect()
+    house.core.change_limits(replace(house.limits, subscriptions_per_session=2_000))
+    assert client.subscribe(*(f"a/{number}" for number in range(2_000))) == [1] * 2_000
+
+
+_MANY = [("", "")] * 1_001
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        pytest.param(PublishPacket("a", b"", user_properties=_MANY), id="PUBLISH"),
+        pytest.param(SubscribePacket(1, [TopicFilter("a")], user_properties=_MANY), id="SUBSCRIBE"),
+        pytest.param(UnsubscribePacket(1, ["a"], user_properties=_MANY), id="UNSUBSCRIBE"),
+        pytest.param(PubAckPacket(1, user_properties=_MANY), id="PUBACK"),
+        pytest.param(DisconnectPacket(user_properties=_MANY), id="DISCONNECT"),
+        pytest.param(AuthPacket(user_properties=_MANY), id="AUTH"),
+        pytest.param(
+            PublishPacket("a", b"", subscription_ids=[1] * 3_000), id="subscription identifiers"
+        ),
+    ],
+)
+def test_a_packet_of_more_than_a_thousand_properties_ends_its_connection(packet: Packet) -> None:
+    client = House().connect()
+    client.send(packet)
+    assert disconnected(client) == 0x97
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        pytest.param(ConnectPacket("c", user_properties=_MANY), id="its own"),
+        pytest.param(
+            ConnectPacket("c", will=Will("w", payload=b"", user_properties=_MANY)), id="its will's"
+        ),
+    ],
+)
+def test_a_connect_of_more_than_a_thousand_properties_is_refused(packet: Packet) -> None:
+    client = House().open()
+    client.send(packet)
+    assert int(client.one(ConnAckPacket).reason_code) == 0x97
+    assert client.closed is not None
+
+
+def test_a_thousand_properties_are_passed_on() -> None:
+    house = House()
+    client = house.connect()
+    client.subscribe("a")
+    client.publish("a", user_properties=_MANY[:1_000])
+    assert len(client.one(PublishPacket).user_properties) == 1_000
 
 
 @pytest.mark.parametrize("code", [0x84, 0x85, 0x91])
