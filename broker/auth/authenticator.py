@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from broker.auth.certificates import CertificateAuthenticator
 from broker.auth.identity import ANONYMOUS, Directory, DirectoryChanges, Login, Tell, untold
+from broker.auth.judging import judge
 from broker.auth.passwords import PasswordAuthenticator
 from broker.auth.principal import device_of_client_id
 from broker.auth.scram import METHOD, ScramAuthenticator, ScramExchange
@@ -73,12 +74,14 @@ class Authenticator:
 
     ``remembered`` and ``forget`` are for the event loop; all else may block, in any thread.
     ``audiences``: what the ``aud`` of tokens may be. ``decoy_key``: for SCRAM's challenges of names
-    that nobody has.
+    that nobody has. ``seen``: how many changes of the directory it was told of. What was proved
+    while that rose may rest on what was before, and must be looked up ``again``.
     """
 
     def __init__(
         self, directory: Directory, *, audiences: Collection[str] = (), decoy_key: bytes
     ) -> None:
+        self.seen = 0
         self._directory = directory
         self._passwords = PasswordAuthenticator(directory)
         self._tokens = TokenAuthenticator(directory, audiences=audiences)
@@ -91,6 +94,7 @@ class Authenticator:
 
     def forget(self, changes: DirectoryChanges) -> None:
         """Nothing is remembered of who is not what it was."""
+        self.seen += 1
         self._passwords.forget(changes)
 
     def verify(self, attempt: Attempt, now: float, tell: Tell = untold) -> Login | None:
@@ -128,7 +132,25 @@ class Authenticator:
 
     def exchange(self) -> ScramExchange:
         """Begins an enhanced authentication, of the only method that there is."""
-        return self._scram.exchange()
+        return self._scram.exchange(seen=self.seen)
+
+    def again(self, login: Login, now: float, tell: Tell = untold) -> Login | None:
+        """What was proved, as the directory has it now; None: nothing, and ``tell`` is told why.
+
+        Raises:
+          RegistryError: the directory can't answer now.
+        """
+        name = login.principal.name
+        standing = self._directory.standings([name]).get(name)
+        if standing is None:
+            tell(f"{name!r} was removed while it logged in")
+            return None
+        of_authorities = () if login.vouched is None else self._directory.authorities()
+        judged = judge(login, standing, {each.id: each for each in of_authorities}, now)
+        if isinstance(judged, str):
+            tell(f"{name!r} changed while it logged in: {judged}")
+            return None
+        return judged
 
     def _named(self, attempt: Attempt, login: Login | None, tell: Tell) -> Login | None:
         if login is None or attempt.username in (None, login.principal.name):

@@ -46,15 +46,20 @@ class ScramAuthenticator:
         self._directory = directory
         self._secret = secret
 
-    def exchange(self) -> ScramExchange:
+    def exchange(self, *, seen: int) -> ScramExchange:
         """A new exchange with one client."""
-        return ScramExchange(self._directory, self._secret)
+        return ScramExchange(self._directory, self._secret, seen)
 
 
 class ScramExchange:
-    """One exchange. ``name``: the user name that the client gave, once it did; "" before."""
+    """One exchange. ``name``: the user name that the client gave, once it did; "" before.
 
-    def __init__(self, directory: Directory, secret: bytes) -> None:
+    ``seen``: how many changes of the directory were known when it began. What it ends with is of
+    its first step, however long ago that is.
+    """
+
+    def __init__(self, directory: Directory, secret: bytes, seen: int) -> None:
+        self.seen = seen
         self._directory = directory
         self._secret = secret
         self._servers: list[tuple[ScramServer, Login | None]] = []

@@ -3,8 +3,8 @@
 Four times a second a thread asks the directory what has changed, by this process or another.
 Whoever that is about, and is connected, is looked up anew: it gets its new rights, or must go.
 Where a role has other rights, it alone is read, and given to all who hold it: ten thousand can. A
-login that was being proved meanwhile may rest on what was before. So for a while after a change,
-whoever comes and is one of those is looked up once more.
+login that was being proved meanwhile may rest on what was before: ``broker.server.logins`` looks it
+up anew before it lets it in. So who comes behind a change is not concerned by it.
 
 Whoever was removed leaves nothing: sessions of those who are away end, too.
 
@@ -29,12 +29,12 @@ from itertools import islice
 from typing import TypeVar
 
 from broker.auth.identity import Authority, Directory, DirectoryChanges, Login, Standing
+from broker.auth.judging import judge
 from broker.auth.principal import Principal, Rights
 from broker.core.broker import Broker
 from broker.core.connection import REMOVED, Connection
 from broker.core.session import Session
 from broker.errors import RegistryError
-from broker.server.judging import judge
 
 LOG = logging.getLogger("broker")
 
@@ -52,9 +52,6 @@ long.
 
 _NAMES_AT_ONCE = 5_000
 """What is known of so many is some megabytes, and read by a hundredth of a second."""
-
-RECENT_SECONDS = 60.0
-"""For how long a login may have been under way that began before a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +92,7 @@ class Following:
         self._wall = wall
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="directory")
         self._version = 0
-        self._recent: deque[tuple[float, DirectoryChanges]] = deque()
-        self._changed = _NOTHING
-        self._looked_up: set[Connection] = set()
+        self._to_look_up: set[Connection] = set()
         self._to_regrant: set[Connection] = set()
         self._expelled: deque[Connection] = deque()
         self._is_anyone_expelled = asyncio.Event()
@@ -166,8 +161,9 @@ class Following:
         await self._look_up()
 
     async def _look_up(self) -> None:
-        if due := self._due():
-            await self._look_up_all(due)
+        self._to_look_up &= self._core.connections
+        if self._to_look_up:
+            await self._look_up_all()
         if self._to_regrant:
             await self._regrant()
         names, self._left = frozenset(self._left), set()
@@ -178,11 +174,12 @@ class Following:
         if self._unsuited:
             await self._suit_those_away()
 
-    async def _look_up_all(self, due: Sequence[Connection]) -> None:
-        by_name: dict[str, list[Connection]] = {}
-        for connection in due:
-            assert connection.login is not None
-            by_name.setdefault(connection.login.principal.name, []).append(connection)
+    async def _look_up_all(self) -> None:
+        by_name: dict[str, list[tuple[Connection, Login]]] = {}
+        for connection in self._to_look_up:
+            login = connection.login
+            assert login is not None
+            by_name.setdefault(login.principal.name, []).append((connection, login))
         left = iter(sorted(by_name))
         try:
             while names := list(islice(left, _NAMES_AT_ONCE)):
@@ -213,7 +210,7 @@ class Following:
     async def _regrant(self) -> None:
         rights = await self._loop.run_in_executor(self._threads, self._directory.rights)
         # Read after the change was noted, so it is no older than what any of these has.
-        connections, self._to_regrant = self._to_regrant - self._looked_up, set()
+        connections, self._to_regrant = self._to_regrant & self._core.connections, set()
         await self._in_slices(connections, partial(self._give, rights))
 
     async def _remove(self) -> None:
@@ -273,50 +270,27 @@ class Following:
         return _Known(self._directory.standings(names), authorities)
 
     def _note(self, changes: DirectoryChanges) -> None:
+        # From here on no login is taken that began before.
         self._forget(changes)
-        earlier, waiting, settled = self._changed, self._to_regrant, self._looked_up
-        to_regrant, looked_up = set(), set()
         for each in self._core.connections:
             login = each.login
-            if login is None or changes.concern(login):
+            if login is None:
                 continue
-            is_settled = each in settled or not _concern(earlier, login)
-            if each in waiting or (is_settled and changes.concern_rights(login.principal)):
-                # What it has is of before this change. Who comes later may have proved it before.
-                to_regrant.add(each)
-            elif each in settled:
-                looked_up.add(each)
-        self._to_regrant, self._looked_up = to_regrant, looked_up
-        self._recent.append((self._loop.time() + RECENT_SECONDS, changes))
-        self._changed |= changes
+            if changes.concern(login):
+                self._to_look_up.add(each)
+            elif changes.concern_rights(login.principal):
+                self._to_regrant.add(each)
+        # Who is looked up has the rights of that moment.
+        self._to_regrant -= self._to_look_up
         if changes.names != frozenset():
             self._maybe_removed |= changes
         self._unsuited |= changes
 
-    def _due(self) -> list[Connection]:
-        """Who is connected, is one of those, and wasn't looked up since."""
-        self._let_go_of_old()
-        self._looked_up &= self._core.connections if self._changed else set()
-        self._to_regrant &= self._core.connections
-        if not self._changed:
-            return []
-        left = self._core.connections - self._looked_up - self._to_regrant
-        return [each for each in left if each.login and _concern(self._changed, each.login)]
-
-    def _let_go_of_old(self) -> None:
-        now, before = self._loop.time(), len(self._recent)
-        while self._recent and self._recent[0][0] <= now:
-            # Who still came in by what was proved before may be away again by now.
-            self._maybe_removed |= self._recent.popleft()[1]
-        if len(self._recent) != before:
-            self._changed = _NOTHING
-            for _, changes in self._recent:
-                self._changed |= changes
-
-    def _apply(self, known: _Known, connection: Connection) -> None:
-        self._looked_up.add(connection)
-        login = connection.login
-        if login is None:
+    def _apply(self, known: _Known, concerned: tuple[Connection, Login]) -> None:
+        connection, login = concerned
+        self._to_look_up.discard(connection)
+        if connection.login is not login:
+            # It has proved itself anew meanwhile, and that is of now.
             return
         standing = known.standings.get(login.principal.name)
         judged: Login | str = REMOVED
@@ -334,7 +308,6 @@ class Following:
         if login is None or not all(each.role in rights for each in login.principal.grants):
             # Nobody holds a role that is gone: there was another change, and it is looked up.
             return
-        self._looked_up.add(connection)
         regranted = login.principal.regranted(rights)
         if regranted != login.principal:
             self._permit(connection, replace(login, principal=regranted))
@@ -346,10 +319,6 @@ class Following:
 
 
 _NOTHING = DirectoryChanges(version=0)
-
-
-def _concern(changes: DirectoryChanges, login: Login) -> bool:
-    return changes.concern(login) or changes.concern_rights(login.principal)
 
 
 def unknown(directory: Directory, names: Iterable[str]) -> frozenset[str]:

@@ -5,6 +5,9 @@
     core: Authenticate ─> too many failures? ─> remembered? ─────────────────> core.authenticated
                             │                     └─> a thread, fairly queued ─> core.challenged
                             └───────────────────────────────────────────> core.…_postponed
+
+What a thread or an exchange has proved is of when it began. If the directory has changed since, it
+is looked up anew before it is answered: nobody comes in, or has rights again, by what was before.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from broker.auth.authenticator import Attempt, Authenticator
@@ -79,20 +84,42 @@ class Logins:
         # For the log alone: the client learns nothing of it.
         reasons: list[str] = []
         lane = self._passwords if request.method is None and attempt.is_costly else self._others
-        lane.submit(
-            address,
-            name,
-            Work(
-                verify=self._proof(request, protocol, attempt, reasons.append),
-                done=lambda done: self._verified(request, protocol, attempt, done, reasons),
-                postponed=lambda: self._postpone(request, "too many logins at once"),
-            ),
-        )
+        verify = self._proof(request, protocol, attempt, reasons.append)
+        exchange = None if request.method is None else protocol.exchange
+        seen = self.authenticator.seen if exchange is None else exchange.seen
+        self._submit(lane, verify, request, protocol, attempt, reasons, seen)
 
     def stop(self) -> None:
         """Nothing more is verified."""
         self._passwords.stop()
         self._others.stop()
+
+    def _submit(
+        self,
+        lane: Verifying,
+        verify: Callable[[], object],
+        request: Authenticate,
+        protocol: ClientProtocol,
+        attempt: Attempt,
+        reasons: list[str],
+        seen: int,
+    ) -> None:
+        lane.submit(
+            attempt.address,
+            attempt.name,
+            Work(
+                verify=verify,
+                done=lambda done: self._verified(request, protocol, attempt, done, reasons, seen),
+                postponed=lambda: self._postpone(request, "too many logins at once"),
+            ),
+        )
+
+    def _look_again(self, result: Login | Proved, tell: Tell) -> object:
+        """What was proved as the directory has it now; in a thread."""
+        if isinstance(result, Login):
+            return self.authenticator.again(result, time.time(), tell)
+        login = self.authenticator.again(result.login, time.time(), tell)
+        return None if login is None else replace(result, login=login)
 
     def _proof(
         self, request: Authenticate, protocol: ClientProtocol, attempt: Attempt, tell: Tell
@@ -111,13 +138,14 @@ class Logins:
         protocol: ClientProtocol,
         attempt: Attempt,
         done: asyncio.Future[Any],
-        reasons: Sequence[str],
+        reasons: list[str],
+        seen: int,
     ) -> None:
         if done.cancelled():
             protocol.abort()
             return
         try:
-            self._decide(request, protocol, attempt, done.result(), reasons)
+            self._decide(request, protocol, attempt, done.result(), reasons, seen)
         except RegistryError as error:
             LOG.error("%s: login could not be verified: %s", request.connection.peer, error)
             self._postpone(request, "who may connect is not known at the moment")
@@ -135,7 +163,8 @@ class Logins:
         protocol: ClientProtocol,
         attempt: Attempt,
         result: object,
-        reasons: Sequence[str],
+        reasons: list[str],
+        seen: int,
     ) -> None:
         now = self._loop.time()
         name = attempt.name
@@ -147,6 +176,11 @@ class Logins:
                 protocol.exchange = None
                 self._postpone(request, "too many failed logins; come again later")
                 return
+        if isinstance(result, Login | Proved) and seen != self.authenticator.seen:
+            look = partial(self._look_again, result, reasons.append)
+            seen = self.authenticator.seen
+            self._submit(self._others, look, request, protocol, attempt, reasons, seen)
+            return
         if isinstance(result, Challenge):
             self._core.admitting.challenged(request.connection, result.data, now)
             self._wake()

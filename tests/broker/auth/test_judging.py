@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from broker.auth.identity import PROXY, Authority, Identity, Login, Password, Validity, Vouched
-from broker.server.judging import judge
+from broker.auth.judging import judge
 from tests.broker.auth.directory import NOW, identity, password
 from tests.broker.registry.contents import CA_PEM, revocation_list_pem
 
