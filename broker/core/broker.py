@@ -28,6 +28,7 @@ from broker.core.actions import Turn, Write
 from broker.core.admitting import Admitting
 from broker.core.authenticating import Authenticating
 from broker.core.budget import Budget
+from broker.core.catching_up import CatchingUp
 from broker.core.connection import Connection, Received
 from broker.core.counters import Counters
 from broker.core.delivery import Delivery
@@ -106,11 +107,14 @@ class Broker:
             budget=budget,
             memory=memory,
         )
+        catching_up = CatchingUp(
+            retained=self.retained, delivery=self._delivery, timers=self._timers, budget=budget
+        )
         subscribing = Subscribing(
             limits=limits,
             subscriptions=subscriptions,
             delivery=self._delivery,
-            retained=self.retained,
+            catching_up=catching_up,
             journal=journal,
             budget=budget,
         )

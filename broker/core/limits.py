@@ -83,8 +83,9 @@ class Limits:
         0 sets none.
       device_messages_per_second, device_bytes_per_second: what a device may send in the long run,
         whatever connections it has had; a gateway's is all that it sends for others. Messages are
-        all packets but PUBACK. Above it nothing is lost: the broker reads on when there is room.
-        None: as much as it likes.
+        all packets but PUBACK, and of SUBSCRIBE and UNSUBSCRIBE each topic filter. Above it nothing
+        is lost: the broker reads on when there is room. Retained messages come no faster to who
+        subscribes. None: as much as it likes.
       service_messages_per_second, service_bytes_per_second: the same for all connections of a
         service together.
       rate_burst_seconds: how long of each rate may be sent at once by who was silent before; at

@@ -42,7 +42,11 @@ class Rates:
 
 
 class Pace:
-    """The buckets of one device or service, and how many connections it has."""
+    """The buckets of one device or service, and how many connections it has.
+
+    ``retained_until``: of one more bucket, as large as that of messages, for the retained ones that
+    its subscriptions bring. Who waits for them may send as before.
+    """
 
     __slots__ = (
         "bytes_until",
@@ -51,12 +55,13 @@ class Pace:
         "messages_until",
         "rates",
         "reported_at",
+        "retained_until",
         "times",
     )
 
     def __init__(self, rates: Rates) -> None:
         self.rates = rates
-        self.messages_until = self.bytes_until = _LONG_AGO
+        self.messages_until = self.bytes_until = self.retained_until = _LONG_AGO
         self.connections = 0
         self.is_watched = False
         self.times = 0
@@ -79,6 +84,16 @@ class Pace:
         self.messages_until = messages = messages + packets * rates.seconds_per_message
         self.bytes_until = size_until = size_until + size * rates.seconds_per_byte
         return messages > now or size_until > now
+
+    def bring(self, messages: int, now: float) -> None:
+        """So many retained messages were brought."""
+        rates = self.rates
+        since = max(self.retained_until, now - rates.burst_seconds)
+        self.retained_until = since + messages * rates.seconds_per_message
+
+    def full_at(self) -> float:
+        """When every bucket is full again, if nothing more is taken from them."""
+        return max(self.until, self.retained_until) + self.rates.burst_seconds
 
 
 class Pacing:
@@ -177,14 +192,13 @@ class Pacing:
         """Forgets buckets that nobody uses once they are full, for new ones are."""
         if not pace.is_watched:
             pace.is_watched = True
-            full = pace.until + pace.rates.burst_seconds
-            self._timers.at(full, lambda now: self._watched(pace, key, now))
+            self._timers.at(pace.full_at(), lambda now: self._watched(pace, key, now))
 
     def _watched(self, pace: Pace, key: tuple[PrincipalKind, str], now: float) -> None:
         pace.is_watched = False
         if pace.connections or self._paces.get(key) is not pace:
             return
-        if pace.until + pace.rates.burst_seconds > now:
+        if pace.full_at() > now:
             self._watch(pace, key)
         else:
             del self._paces[key]

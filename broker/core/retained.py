@@ -12,15 +12,16 @@ from mqtt.topics import TopicFilter
 
 
 class _Level:
-    __slots__ = ("children", "message")
+    __slots__ = ("children", "message", "serial")
 
     def __init__(self) -> None:
         self.children: dict[str, _Level] = {}
         self.message: Message | None = None
+        self.serial = 0
 
 
 class Retained:
-    """A tree of topic levels, bounded in messages and bytes."""
+    """A tree of topic levels, bounded in messages and bytes. ``serial``: of the newest message."""
 
     def __init__(
         self, *, maximum_messages: int, maximum_bytes: int, journal: Journal, budget: Budget
@@ -32,6 +33,7 @@ class Retained:
         self._budget = budget
         self.messages = 0
         self.bytes = 0
+        self.serial = 0
 
     def has_room_for(self, message: Message) -> bool:
         """Whether ``keep`` would stay within the bounds."""
@@ -65,6 +67,8 @@ class Retained:
         for name in topic.split("/"):
             level = level.children.setdefault(name, _Level())
         before, level.message = level.message, message
+        self.serial += 1
+        level.serial = self.serial
         return before
 
     def _count(self, message: Message, before: Message | None) -> None:
@@ -95,22 +99,40 @@ class Retained:
                 break
             del path[index].children[names[index]]
 
-    def matching(self, topic_filter: TopicFilter, now: float) -> list[Message]:
-        """Retained messages that the filter matches, without those that have expired."""
-        found = list(self._walk(topic_filter.levels))
-        for message in found:
-            if message.expired(now):
-                self.clear(message.topic)
-        return [message for message in found if not message.expired(now)]
-
     def get(self, topic: str) -> Message | None:
         """The topic's retained message."""
         level = self._find(topic)
         return None if level is None else level.message
 
     def walk(self, topic_filter: TopicFilter) -> Iterator[Message]:
-        """As ``matching``, one by one and with expired ones; others may come and go meanwhile."""
-        return self._walk(topic_filter.levels)
+        """Those that the filter matches, expired ones too; others may come and go meanwhile."""
+        found = self.steps(topic_filter, self.serial)
+        return (message for message in found if message is not None)
+
+    def steps(self, topic_filter: TopicFilter, before: int) -> Iterator[Message | None]:
+        """The same level by level, with None for each that has none; of those up to a ``serial``.
+
+        So whoever walks can stop in time, however little the filter matches.
+        """
+        levels = topic_filter.levels
+        stack = [(iter([self._root]), 0)]
+        while stack:
+            nodes, depth = stack[-1]
+            node = next(nodes, None)
+            if node is None:
+                stack.pop()
+                continue
+            is_whole = depth == len(levels)
+            if not is_whole:
+                wanted = levels[depth]
+                if wanted == "#":
+                    is_whole = True
+                    stack.append((iter(self._visible(node, depth)), depth))
+                elif wanted == "+":
+                    stack.append((iter(self._visible(node, depth)), depth + 1))
+                elif wanted in node.children:
+                    stack.append((iter([node.children[wanted]]), depth + 1))
+            yield node.message if is_whole and node.serial <= before else None
 
     def _find(self, topic: str) -> _Level | None:
         level: _Level | None = self._root
@@ -119,27 +141,6 @@ class Retained:
                 return None
             level = level.children.get(name)
         return level
-
-    def _walk(self, levels: tuple[str, ...]) -> Iterator[Message]:
-        pending = [(self._root, 0)]
-        while pending:
-            node, depth = pending.pop()
-            if depth == len(levels):
-                if node.message is not None:
-                    yield node.message
-                continue
-            wanted = levels[depth]
-            if wanted == "#":
-                if node.message is not None:
-                    yield node.message
-                children = self._visible(node, depth)
-                pending.extend((child, depth) for child in children)
-            elif wanted == "+":
-                pending.extend((child, depth + 1) for child in self._visible(node, depth))
-            else:
-                exact = node.children.get(wanted)
-                if exact is not None:
-                    pending.append((exact, depth + 1))
 
     def _visible(self, node: _Level, depth: int) -> list[_Level]:
         # [MQTT-4.7.2-1]: a wildcard at the first level matches no topic that starts with '$'.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import mqtt5
 from mqtt5 import (
     RetainHandling,
@@ -16,14 +18,14 @@ from mqtt5 import (
 from broker.auth.principal import Principal
 from broker.core.actions import Notice
 from broker.core.budget import Budget
+from broker.core.catching_up import CatchingUp
 from broker.core.connection import Connection
 from broker.core.delivery import Delivery
 from broker.core.journal import Journal
 from broker.core.limits import Limits
 from broker.core.memory import subscription_bytes
 from broker.core.reasons import encode_with_reason, fits
-from broker.core.retained import Retained
-from broker.core.session import Outgoing, Session
+from broker.core.session import Session
 from broker.core.sharing import ShareGroup
 from broker.core.subscriptions import Subscription, Subscriptions
 from mqtt.codec import encode
@@ -32,6 +34,11 @@ from mqtt.topics import TopicFilter
 
 _TOPIC_FILTER_INVALID = 0x8F
 _PACKET_TOO_LARGE = 0x95
+_NOT_ALLOWED = frozenset(
+    (int(SubAckReasonCode.NOT_AUTHORIZED), int(SubAckReasonCode.UNSPECIFIED_ERROR))
+)
+"""With reasons and without, see ``Limits.reveal_reasons``."""
+_LOGGED_FILTERS = 10
 
 
 class Subscribing:
@@ -43,14 +50,14 @@ class Subscribing:
         limits: Limits,
         subscriptions: Subscriptions,
         delivery: Delivery,
-        retained: Retained,
+        catching_up: CatchingUp,
         journal: Journal,
         budget: Budget,
     ) -> None:
         self.limits = limits
         self._subscriptions = subscriptions
         self._delivery = delivery
-        self._retained = retained
+        self._catching_up = catching_up
         self._journal = journal
         self._budget = budget
 
@@ -69,6 +76,8 @@ class Subscribing:
                 raise ProtocolError(f"shared subscription {item.pattern!r} with No Local")
         session = connection.session
         assert session is not None
+        if connection.pace is not None:
+            connection.pace.spend(len(wanted) - 1, 0, now)
         known = [str(topic_filter) in session.subscriptions for topic_filter, _ in wanted]
         codes = [
             self._subscribe(connection, session, topic_filter, item, packet.subscription_id)
@@ -76,9 +85,11 @@ class Subscribing:
         ]
         # [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6]: one code a filter, in their order.
         self._answer(connection, packet, codes)
+        self._tell_refused(connection, wanted, codes)
         for (topic_filter, item), code, existed in zip(wanted, codes, known, strict=True):
-            if int(code) < 0x80:
-                self._send_retained(session, topic_filter, item, existed, now)
+            if int(code) < 0x80 and _wants_retained(topic_filter, item, existed):
+                self._catching_up.begin(session.subscriptions[str(topic_filter)])
+        self._catching_up.go_on(now)
         # A new member may be what a share group waited for.
         self._delivery.pump(session, now)
 
@@ -91,6 +102,8 @@ class Subscribing:
             raise ProtocolError("UNSUBSCRIBE without a topic filter")
         session = connection.session
         assert session is not None
+        if connection.pace is not None:
+            connection.pace.spend(len(packet.patterns) - 1, 0, now)
         codes = []
         for topic_filter in [_parse(pattern) for pattern in packet.patterns]:
             if self._forget_asleep(session, str(topic_filter)):
@@ -138,6 +151,7 @@ class Subscribing:
 
     def end(self, session: Session, now: float) -> None:
         """The session ends: its subscriptions go, its shared messages go to other members."""
+        self._catching_up.forget(session)
         for text, subscription in session.subscriptions.items():
             self._budget.charge(-subscription_bytes(text))
             group = self._subscriptions.remove(subscription)
@@ -171,6 +185,31 @@ class Subscribing:
             data = encode(SubAckPacket(packet.packet_id, codes), connection.protocol)
         self._send(connection, data)
 
+    def _tell_refused(
+        self,
+        connection: Connection,
+        wanted: Sequence[tuple[TopicFilter, object]],
+        codes: Sequence[SubAckReasonCode],
+    ) -> None:
+        """One line for a packet, however many filters it has."""
+        refused = [
+            repr(str(topic_filter))
+            for (topic_filter, _), code in zip(wanted, codes, strict=True)
+            if int(code) in _NOT_ALLOWED
+        ]
+        if not refused:
+            return
+        words = ", ".join(refused[:_LOGGED_FILTERS])
+        if len(refused) > _LOGGED_FILTERS:
+            words += f" and {len(refused) - _LOGGED_FILTERS} others"
+        self._delivery.turn.notice(
+            connection,
+            f"SUBSCRIBE to {words} refused: not allowed",
+            event="subscribe_refused",
+            reason="not allowed",
+            warning=True,
+        )
+
     def _send(self, connection: Connection, data: bytes) -> None:
         if not fits(connection, data):
             # [MQTT-3.1.2-24]: an answer that can't be given, and must be.
@@ -202,16 +241,6 @@ class Subscribing:
         text = str(topic_filter)
         is_refused = "/".join(topic_filter.levels) in self.limits.refused_filters
         if is_refused or not principal.may_subscribe(topic_filter):
-            self._delivery.turn.notices.append(
-                Notice(
-                    client_id=session.client_id,
-                    text=f"SUBSCRIBE to {text!r} refused: not allowed",
-                    event="subscribe_refused",
-                    reason="not allowed",
-                    connection=connection,
-                    warning=True,
-                )
-            )
             # It knows now that it has none.
             self._forget_asleep(session, text)
             if self.limits.reveal_reasons:
@@ -278,29 +307,13 @@ class Subscribing:
         self._journal.unsubscribed(session, text)
         return subscription, self._subscriptions.remove(subscription)
 
-    def _send_retained(
-        self,
-        session: Session,
-        topic_filter: TopicFilter,
-        item: mqtt5.TopicFilter,
-        existed: bool,
-        now: float,
-    ) -> None:
-        if topic_filter.share is not None or item.retain_handling == RetainHandling.SEND_NEVER:
-            # [MQTT-3.3.1-11]; and a shared subscription gets none (4.8.2).
-            return
-        if existed and item.retain_handling == RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS:
-            # [MQTT-3.3.1-10]
-            return
-        subscription = session.subscriptions[str(topic_filter)]
-        ids = () if subscription.identifier is None else (subscription.identifier,)
-        # [MQTT-3.3.1-9]
-        for message in self._retained.matching(topic_filter, now):
-            if subscription.no_local and message.publisher == session.client_id:
-                continue
-            qos = min(message.qos, subscription.qos)
-            # [MQTT-3.3.1-8]: marked as retained, whatever Retain As Published says.
-            self._delivery.deliver(session, Outgoing(message, qos, True, ids, None), now)
+
+def _wants_retained(topic_filter: TopicFilter, item: mqtt5.TopicFilter, existed: bool) -> bool:
+    if topic_filter.share is not None or item.retain_handling == RetainHandling.SEND_NEVER:
+        # [MQTT-3.3.1-11]; and a shared subscription gets none (4.8.2).
+        return False
+    # [MQTT-3.3.1-10]
+    return not existed or item.retain_handling != RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS
 
 
 def _parse(pattern: str) -> TopicFilter:

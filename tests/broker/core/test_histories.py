@@ -231,7 +231,7 @@ def durable_state(core: Broker) -> object:
             groups[text] = [message.payload for message in group.queue if message.qos]
     retained = [
         (message.topic, message.payload, message.qos)
-        for message in core.retained.matching(topics.TopicFilter("#"), 0)
+        for message in core.retained.walk(topics.TopicFilter("#"))
     ]
     return sessions, groups, sorted(retained)
 
@@ -243,7 +243,7 @@ def told(outgoing: Outgoing) -> tuple[object, ...]:
 
 
 def messages_held(core: Broker) -> set[int]:
-    held = {message.row for message in core.retained.matching(topics.TopicFilter("#"), 0)}
+    held = {message.row for message in core.retained.walk(topics.TopicFilter("#"))}
     for session in core.sessions:
         waiting = [*session.unacknowledged.values(), *session.resend.values(), *session.queue]
         held |= {outgoing.message.row for outgoing in waiting if outgoing.row}

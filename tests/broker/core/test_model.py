@@ -253,7 +253,7 @@ class Histories:
     def owners(self) -> dict[bytes, str]:
         retained = self.house.core.retained
         every = (topics.TopicFilter("#"), topics.TopicFilter("$test/#"))
-        found = [message for each in every for message in retained.matching(each, 0)]
+        found = [message for each in every for message in retained.walk(each)]
         return {message.payload: message.publisher for message in found}
 
     def unsubscribe(self, who: int, pattern: str) -> None:
