@@ -225,15 +225,16 @@ class Broker:
         now: float,
         *,
         removed: Collection[str] = (),
-        speakers: Mapping[str, Principal],
+        principals: Mapping[str, Principal],
     ) -> int:
         """Takes up what an earlier process left; before anything else, and once.
 
         ``removed``: owners of sessions and wills who are nobody any more, and leave nothing.
-        ``speakers``: by name, owners of wills as they are now; of others no will is published.
+        ``principals``: by name, owners of wills and of subscriptions as they are now; of others no
+        will is published.
         Returns how many messages there were.
         """
-        messages = self._restoring.restore(stored, now, removed, speakers)
+        messages = self._restoring.restore(stored, now, removed, principals)
         for session in [each for each in self.sessions if each.owner in removed]:
             self.admitting.end_session_of_removed(session, now)
         return messages

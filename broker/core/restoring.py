@@ -2,6 +2,9 @@
 
 A connection that was open then has been lost by now, without a DISCONNECT: its session's expiry and
 its will's delay begin, and its will is published [MQTT-3.1.2-8].
+
+The store does not know which rights there are. So before anything is published each subscription is
+judged by its owner's rights as they are now, and sleeps where it is not allowed.
 """
 
 from __future__ import annotations
@@ -53,12 +56,12 @@ class Restoring:
         stored: Stored,
         now: float,
         removed: Collection[str],
-        speakers: Mapping[str, Principal],
+        principals: Mapping[str, Principal],
     ) -> int:
         """Builds sessions, queues, retained messages and wills; ends what has expired.
 
-        ``removed``: owners whose wills are not published. ``speakers``: owners of wills, as they
-        are now. Returns how many messages there were.
+        ``removed``: owners whose wills are not published. ``principals``: by name, owners of wills
+        and of subscriptions, as they are now. Returns how many messages there were.
         """
         self._journal.continue_after(stored)
         self._take_messages(stored.messages, now)
@@ -83,6 +86,10 @@ class Restoring:
             group.wait(message, row)
         for topic, row in stored.retained:
             self._retained.restore(topic, self._held(row))
+        for client_id in dict.fromkeys(each.client_id for each in stored.subscriptions):
+            principal = principals.get(sessions[client_id].owner)
+            if principal is not None:
+                self._subscribing.suit(sessions[client_id], principal, now)
         for kept in stored.sessions:
             if kept.ended_at is None:
                 self._sessions.detach(sessions[kept.client_id], now)
@@ -91,7 +98,7 @@ class Restoring:
             if owner in removed:
                 self._wills.discarded(will.client_id)
                 continue
-            if not may_leave(speakers.get(owner), left):
+            if not may_leave(principals.get(owner), left):
                 self._wills.forbidden(will.client_id)
                 continue
             self._wills.restore(will.client_id, owner, left, will.publish_at, now)
@@ -155,10 +162,16 @@ class Restoring:
 
 def owners(stored: Stored) -> frozenset[str]:
     """Whose sessions and wills those are."""
-    return frozenset(kept.owner for kept in stored.sessions) | owners_of_wills(stored)
+    return frozenset(kept.owner for kept in stored.sessions) | _owners_of_wills(stored)
 
 
-def owners_of_wills(stored: Stored) -> frozenset[str]:
-    """Whose wills those are."""
+def owners_by_right(stored: Stored) -> frozenset[str]:
+    """Whose wills and subscriptions those are, which are there by a right."""
+    subscribed = {each.client_id for each in stored.subscriptions}
+    sessions = (each.owner for each in stored.sessions if each.client_id in subscribed)
+    return frozenset(sessions) | _owners_of_wills(stored)
+
+
+def _owners_of_wills(stored: Stored) -> frozenset[str]:
     # An earlier program wrote wills without it.
     return frozenset(read(will.connect)[0] for will in stored.wills) - {""}

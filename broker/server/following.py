@@ -98,8 +98,7 @@ class Following:
         self._is_anyone_expelled = asyncio.Event()
         self._left: set[str] = set()
         self._maybe_removed = _NOTHING
-        # What the last process had may have changed while there was none.
-        self._unsuited = DirectoryChanges(version=0, names=None)
+        self._unsuited = _NOTHING
         self._complaint: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -333,7 +332,7 @@ def unknown(directory: Directory, names: Iterable[str]) -> frozenset[str]:
     return found
 
 
-def speakers(directory: Directory, names: Iterable[str]) -> dict[str, Principal]:
+def principals(directory: Directory, names: Iterable[str]) -> dict[str, Principal]:
     """Those of the names that somebody bears, and who that is; may block.
 
     Raises:

@@ -26,7 +26,7 @@ from broker.server import logs, reloading
 from broker.server.administration import Administration
 from broker.server.client_events import ClientEvents
 from broker.server.decoys import decoy_key
-from broker.server.following import Following, speakers, unknown
+from broker.server.following import Following, principals, unknown
 from broker.server.health import Health, Phase
 from broker.server.listeners import OpenListener, open_listener
 from broker.server.memory_limit import with_memory
@@ -123,7 +123,7 @@ class Server:
             )
             opened.callback(shell.lag.stop)
             await shell.take_up(
-                removed=partial(unknown, registry), speakers=partial(speakers, registry)
+                removed=partial(unknown, registry), principals=partial(principals, registry)
             )
             recorder = None
             if isinstance(registry, Records):

@@ -29,7 +29,7 @@ from broker.core.broker import Broker
 from broker.core.connection import Connection
 from broker.core.ending import INTERNAL_ERROR
 from broker.core.limits import Limits
-from broker.core.restoring import owners, owners_of_wills
+from broker.core.restoring import owners, owners_by_right
 from broker.server.client import ClientProtocol
 from broker.server.gathering import Doorkeeper, Unwelcome
 from broker.server.logins import Logins
@@ -103,12 +103,12 @@ class Shell:
         self,
         *,
         removed: Callable[[Collection[str]], Collection[str]],
-        speakers: Callable[[Collection[str]], Mapping[str, Principal]],
+        principals: Callable[[Collection[str]], Mapping[str, Principal]],
     ) -> None:
         """Takes up what the store holds. By a thread of its own: probes are answered meanwhile.
 
         ``removed``: asked there who of the owners of sessions and wills is nobody any more.
-        ``speakers``: who the owners of wills are now.
+        ``principals``: who the owners of wills and of subscriptions are now.
 
         Raises:
           StoreError: the store is damaged.
@@ -124,7 +124,7 @@ class Shell:
                 stored,
                 now,
                 removed=removed(owners(stored)),
-                speakers=speakers(owners_of_wills(stored)),
+                principals=principals(owners_by_right(stored)),
             )
 
         messages = await asyncio.to_thread(restore)

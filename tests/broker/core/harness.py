@@ -164,8 +164,8 @@ class House:
         """The process is killed, and the next one takes up what the store holds."""
         assert self.store is not None
         self.core = self._new_core()
-        speakers = {each.name: each for each in self.principals.values() if each is not None}
-        self.core.restore(self.store.load(), self.now, removed=removed, speakers=speakers)
+        principals = {each.name: each for each in self.principals.values() if each is not None}
+        self.core.restore(self.store.load(), self.now, removed=removed, principals=principals)
         self.settle()
 
     def _new_core(self) -> Broker:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mqtt5 import UnsubAckPacket, UnsubscribePacket
+from mqtt5 import QoS, UnsubAckPacket, UnsubscribePacket, Will
 
 from broker.auth.identity import Login
 from broker.auth.principal import Principal, Rights, Rules
 from mqtt.topics import TopicFilter
-from tests.broker.core.harness import Client, House, service
+from tests.broker.core.harness import Client, House, device, service
 
 
 def may(*filters: str) -> Principal:
@@ -67,6 +67,39 @@ def test_a_sleeping_one_outlives_the_process_and_is_judged_anew(tmp_path: Path) 
     suit(house, "c1", may("b"))
     publish(house, b"allowed")
     assert house.resume("c1").payloads() == [b"allowed"]
+
+
+@pytest.mark.parametrize("pattern", ["b", "$share/g/b"])
+def test_a_sleeping_one_sleeps_at_a_start_before_any_will_is_published(
+    tmp_path: Path, pattern: str
+) -> None:
+    house = House(store=tmp_path / "broker.db")
+    house.principals["d1"] = device("d1")
+    house.resume("d1", username="d1").subscribe(pattern)
+    house.resume("c-other").subscribe(pattern)
+    house.connect("c-gone", will=Will("b", payload=b"will", qos=QoS(1)))
+    house.principals["d1"] = device("d1", rights=may("a").grants[0].rights)
+    house.crash()
+    assert f"d1: subscription to {pattern!r} sleeps: not allowed any more" in house.notices
+    suit(house, "d1", device("d1"))
+    assert house.resume("d1", username="d1").payloads() == []
+    assert house.resume("c-other").payloads() == [b"will"]
+
+
+def test_what_a_share_group_held_stays_with_its_last_member_that_sleeps_at_a_start(
+    tmp_path: Path,
+) -> None:
+    house = House(store=tmp_path / "broker.db")
+    house.principals["d1"] = device("d1")
+    client = house.resume("d1", username="d1")
+    client.subscribe("$share/g/b")
+    client.drop()
+    publish(house, b"before")
+    house.connect("c-gone", will=Will("b", payload=b"will", qos=QoS(1)))
+    house.principals["d1"] = device("d1", rights=may("a").grants[0].rights)
+    house.crash()
+    house.crash()
+    assert house.resume("d1", username="d1").payloads() == [b"before"]
 
 
 def test_what_waits_for_a_share_group_is_not_lost_with_its_last_member_s_right() -> None:

@@ -196,7 +196,7 @@ def test_the_store_holds_at_every_moment_what_a_crash_would_need(
             for kind, *arguments in steps:
                 history.step(kind, *arguments)
                 restored = House()
-                restored.core.restore(house.store.load(), house.now, speakers={})
+                restored.core.restore(house.store.load(), house.now, principals={})
                 assert durable_state(restored.core) == durable_state(house.core)
                 rows = len(list(house.store.load().messages))
                 assert rows == len(messages_held(house.core)), "a message in use, and no other"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ from mqtt5 import (
     ConnAckPacket,
     ConnectPacket,
     PublishPacket,
+    QoS,
     Will,
 )
+from sqlalchemy.engine import URL
 
 from broker.auth.password_hash import PasswordHash
 from broker.auth.principal import PrincipalKind
+from broker.config import StoreConfig
 from broker.registry.entries import Entry
 from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
@@ -29,6 +33,7 @@ from tests.broker.server.registry_changes import (
     goodbye,
     password,
     published,
+    put_devices,
     registry,
     subscribed,
 )
@@ -73,6 +78,40 @@ def test_a_right_that_is_taken_from_who_is_away_is_gone_and_comes_back_with_the_
             "devices/d1/commands/before",
             "devices/d1/commands/after",
         ]
+
+
+def test_a_right_that_is_taken_while_the_broker_is_down_is_gone_before_it_publishes_a_will(
+    start: Callable[..., Running], registry: SqlRegistry, url: URL, tmp_path: Path
+) -> None:
+    everything = Patterns(allow=("#",))
+    registry.put_role("watch", Role(subscribe=everything))
+    registry.put_role("mourned", Role(will=everything))
+    put_devices(registry, d1="watch", d2="watch", gone="mourned")
+    lasting: dict[str, Any] = {"clean_start": False, "session_expiry_interval": 60}
+
+    def start_one() -> Running:
+        store = StoreConfig(file=tmp_path / "store.db")
+        return start(registry_file=None, registry_url=url, store=store)
+
+    broker = start_one()
+    for name in ("d1", "d2"):
+        with connected(broker, name=name, **lasting) as client:
+            assert subscribed(client, "news") < NOT_AUTHORIZED
+    will = Will("news", payload=b"", qos=QoS.AT_LEAST_ONCE, will_delay_interval=1)
+    with connected(broker, name="gone", will=will, **lasting):
+        pass
+    gone = broker.server.core.sessions.get("gone")
+    assert gone is not None
+    eventually(lambda: gone.connection is None)
+    broker.call(broker.server.stop())
+    changed(registry, "d1", role="plain")
+    time.sleep(1)
+    broker = start_one()
+    eventually(lambda: broker.server.core.counters.wills_published)
+    d1, d2 = (broker.server.core.sessions.get(name) for name in ("d1", "d2"))
+    assert d1 is not None
+    assert d2 is not None
+    assert (len(d1.queue), len(d2.queue)) == (0, 1)
 
 
 def test_a_changed_role_is_in_effect_for_what_is_published_and_subscribed(
