@@ -137,9 +137,6 @@ class Broker:
             budget=budget,
         )
         turn = self._delivery.turn
-        self._stalling = Stalling(
-            budget=budget, turn=turn, counters=self.counters, go_on=self._go_on
-        )
         self._restoring = Restoring(
             journal=journal,
             sessions=self.sessions,
@@ -166,6 +163,14 @@ class Broker:
             sessions=self.sessions,
             wills=self._wills,
             forget=self._forget,
+        )
+        self._stalling = Stalling(
+            budget=budget,
+            turn=turn,
+            timers=self._timers,
+            counters=self.counters,
+            go_on=self._go_on,
+            end=self._ending.close,
         )
         self._limited = (
             *(self._delivery.room, publishing, subscribing),

@@ -14,11 +14,13 @@ class Budget:
 
     ``held_bytes``: of these messages. ``other_bytes``: of all else that clients cause: retained
     messages, sessions, subscriptions, connections and their buffers, see ``broker.core.memory``.
+    ``held_back_bytes``: what of these waits for room itself.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.held_bytes = 0
         self.other_bytes = 0
+        self.held_back_bytes = 0
         self._limits = limits
         self._most = 0
         self.charge(0)
@@ -54,24 +56,45 @@ class Budget:
         self.other_bytes += size
         most = self._limits.queued_bytes
         memory = self._limits.memory_bytes
-        if memory is not None and memory - self.other_bytes < most:
-            most = memory - self.other_bytes
+        if memory is not None:
+            rest = memory - self.other_bytes + self.held_back_bytes
+            if rest < most:
+                most = rest
         self._most = most
+
+    def hold_back(self, size: int) -> None:
+        """So many bytes wait to be taken, or no longer if negative; they take no room from others.
+
+        Nor from themselves: else nothing might be left for those that fill it all.
+        """
+        self.held_back_bytes += size
+        self.charge(size)
 
     @property
     def is_full(self) -> bool:
         """Whether no more is taken from publishers."""
         return self.held_bytes >= self._most
 
+    def has_room_for(self, size: int) -> bool:
+        """Whether so many bytes of something else would leave room for a message."""
+        return self.held_bytes + size < self._most
+
     @property
     def has_room_again(self) -> bool:
         """Whether those who were made to wait may go on; later than ``is_full`` ends."""
-        return self.held_bytes < self._most * 7 // 8
+        return self.held_bytes * 8 < self._most * 7
 
     @property
     def used_bytes(self) -> int:
         """All that is counted."""
         return self.held_bytes + self.other_bytes
+
+    @property
+    def memory_is_full_without_held_back(self) -> bool:
+        """Whether what is taken now may not be kept for long."""
+        memory = self._limits.memory_bytes
+        taken = self.held_bytes + self.other_bytes - self.held_back_bytes
+        return memory is not None and taken >= memory
 
     @property
     def memory_is_full(self) -> bool:

@@ -31,6 +31,7 @@ from mqtt.plain import FullPublish
 if TYPE_CHECKING:
     from broker.core.pacing import Pace
     from broker.core.session import Session
+    from broker.core.stalling import HeldBack
 
 Received = Packet | FullPublish | Message
 """What is read from a client: of PUBLISH, most are a message at once."""
@@ -102,14 +103,15 @@ class Connection:
     counts both and those that the transport still holds. ``permitted`` remembers topics that this
     client was found to be allowed to publish to, or not. ``aliases``: topic aliases that the client
     set; ``sent_aliases``: those that it was given, or None. ``pubacks``: identifiers of PUBACKs
-    that stood in a row at the end of what was read. ``stalled``: not read from because all that may
-    wait does; ``slowed``: because of its ``pace``, which it has where its rate is limited.
-    ``timer``: for its CONNECT, then for its keep alive. The shell may keep what it needs in
-    ``transport``. ``connect``: its CONNECT until that is accepted. ``method``: of its enhanced
-    authentication. ``login``: what was proved. ``expelled``: why it must go, once it must.
-    ``exchange_timer``: for the client's part of an ``exchange``; ``login_timer``: for the login's
-    end. ``held``: packets that must wait, ``unhandled_bytes``: those of the reads that they came
-    by. ``charged_bytes``, ``charged_buffers``: what the budget counts for it.
+    that stood in a row at the end of what was read. ``stalled``: what is held back of a client of
+    3.1.1 because all that may wait does; ``slowed``: it is not read from because of its ``pace``,
+    which it has where its rate is limited. ``timer``: for its CONNECT, then for its keep alive. The
+    shell may keep what it needs in ``transport``. ``connect``: its CONNECT until that is accepted.
+    ``method``: of its enhanced authentication. ``login``: what was proved. ``expelled``: why it
+    must go, once it must. ``exchange_timer``: for the client's part of an ``exchange``;
+    ``login_timer``: for the login's end. ``held``: packets that wait for the login,
+    ``unhandled_bytes``: those of the reads that they came by. ``charged_bytes``,
+    ``charged_buffers``: what the budget counts for it.
     """
 
     __slots__ = (
@@ -168,7 +170,7 @@ class Connection:
         self.connect: ConnectPacket | None = None
         self.held: list[Received] = []
         self.pubacks: list[int] = []
-        self.stalled = False
+        self.stalled: HeldBack | None = None
         self.slowed = False
         self.pace: Pace | None = None
         self.method: str | None = None
@@ -198,7 +200,7 @@ class Connection:
     @property
     def is_read(self) -> bool:
         """Whether what the client sends is to be read now."""
-        return not (self.stalled or self.slowed)
+        return not self.slowed and (self.stalled is None or self.stalled.is_read)
 
     def take_out(self) -> bytes:
         """The bytes that are to leave now."""

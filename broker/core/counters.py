@@ -36,7 +36,7 @@ class Counters:
     messages_without_subscriber: int = counted("Messages that nobody had subscribed to.")
     publishes_refused: int = counted("PUBLISH packets that were refused.")
     publishers_stalled: int = counted(
-        "Times that a client of MQTT 3.1.1 was not read from because too much waited in all."
+        "Times that what a client of MQTT 3.1.1 publishes had to wait because too much did in all."
     )
     clients_slowed: int = counted(
         "Times that a client was not read from for a while because it sent more than its rate."

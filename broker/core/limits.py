@@ -104,7 +104,7 @@ class Limits:
       device_queue, service_queue: what a session may hold, by the kind of its owner. A pipeline's
         session must last while its sink is away, a device's commands are few.
       queued_bytes: what waits for clients or is unacknowledged in all, each message counted once.
-        Beyond it publishes are refused (0x97), and clients of 3.1.1 are not read from.
+        Beyond it publishes are refused (0x97), and those of clients of 3.1.1 wait.
       memory_bytes: what clients may cost in all: what waits for them, retained messages, sessions,
         subscriptions, connections and what is buffered for each. Beyond it publishes are refused as
         by ``queued_bytes``, and so are new sessions, new subscriptions and what would be retained;

@@ -19,7 +19,12 @@ from broker.core.counters import Counters
 from broker.core.delivery import Delivery
 from broker.core.journal import Journal
 from broker.core.limits import Limits
-from broker.core.memory import RECEIVED_BYTES, REMEMBERED_TOPIC_LETTERS, Memory
+from broker.core.memory import (
+    RECEIVED_BYTES,
+    REMEMBERED_TOPIC_BYTES,
+    REMEMBERED_TOPIC_LETTERS,
+    Memory,
+)
 from broker.core.message import Message, complaint
 from broker.core.reasons import encode_with_reason
 from broker.core.retained import Retained
@@ -173,7 +178,9 @@ class Publishing:
         principal = connection.principal
         assert principal is not None
         permitted = principal.may_publish(topic)
-        if len(topic) <= REMEMBERED_TOPIC_LETTERS:
+        # What is being taken must not lose its room to it: 3.1.1 could not be told.
+        has_room = self._budget.has_room_for(REMEMBERED_TOPIC_BYTES)
+        if has_room and len(topic) <= REMEMBERED_TOPIC_LETTERS:
             if len(connection.permitted) >= REMEMBERED_RIGHTS:
                 self._memory.forget_rights(connection)
             connection.permitted[topic] = permitted

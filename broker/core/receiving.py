@@ -1,7 +1,7 @@
 """From the bytes of a client to the part of the core that each packet is for.
 
 One packet after the other, in order: before CONNECT, while a login is verified, or while there is
-no room for it, a packet waits or ends the connection.
+no room for it, a packet waits or ends the connection; see ``broker.core.stalling`` for the latter.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ class Receiving:
             self._receive_pubacks(connection, now)
         if connection.held:
             connection.unhandled_bytes += len(data)
+        if connection.stalled is not None:
+            self._stalling.regard(connection, now)
         if (
             connection.charged_buffers
             or connection.decoder.buffered_bytes
@@ -99,11 +101,8 @@ class Receiving:
         connection.last_received = now
         handlers = self._handlers
         for index, packet in enumerate(packets):
-            if connection.stalled or (not connection.v5 and self._stalling.must_wait(packet)):
-                if not connection.stalled:
-                    self._stalling.stall(connection)
-                connection.held += packets[index:]
-                return
+            if not connection.v5 and self._stalling.keeps_back(connection, packet, now):
+                continue
             if type(packet) not in connection.state.takes:
                 self._not_now(connection, packets[index:], now)
                 return

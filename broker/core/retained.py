@@ -39,7 +39,9 @@ class Retained:
         """Whether ``keep`` would stay within the bounds."""
         level = self._find(message.topic)
         old = None if level is None else level.message
-        if self._budget.memory_is_full and (old is None or message.size > old.size):
+        if self._budget.memory_is_full_without_held_back and (
+            old is None or message.size > old.size
+        ):
             return False
         messages = self.messages + (old is None)
         size = self.bytes + message.size - (0 if old is None else old.size)
