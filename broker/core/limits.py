@@ -74,7 +74,9 @@ class Limits:
         certificate, which can't be guessed.
       failed_logins_seconds: after how long without a failed login as many may fail at once again;
         at most 86400.
-      connect_packet_bytes: the largest packet that is taken before a client is authenticated.
+      connect_packet_bytes: the largest packet that is taken before a client is authenticated: a
+        CONNECT with its will. A will may bear up to 65,535 bytes: where one bears more than some
+        60,000, set this to 131072.
       maximum_packet_bytes: the largest packet that is taken (CONNACK: Maximum Packet Size).
       receive_maximum: QoS 1 and 2 messages that a client may have unacknowledged.
       in_flight_messages: the same towards a client, where its own Receive Maximum is not lower.
@@ -131,7 +133,7 @@ class Limits:
     failed_logins_per_device: int = 10
     failed_logins_per_address: int = 100
     failed_logins_seconds: float = 60.0
-    connect_packet_bytes: int = 512 * KIB
+    connect_packet_bytes: int = 64 * KIB
     maximum_packet_bytes: int = 16 * MIB
     receive_maximum: int = 5_000
     in_flight_messages: int = 20_000

@@ -200,7 +200,7 @@ def test_connack_says_what_this_server_takes() -> None:
 def test_response_information_that_has_no_room_is_left_out(
     client_id: str, largest: int | None
 ) -> None:
-    house = House(response_information="responses/%client")
+    house = House(response_information="responses/%client", connect_packet_bytes=131_072)
     client = house.resume(client_id, request_response_info=True, max_packet_size=largest)
     assert client.one(ConnAckPacket).response_info is None
     client.subscribe("a")
@@ -258,6 +258,16 @@ def test_a_will_to_a_topic_with_wildcards_is_refused_with_0x90() -> None:
     client = House().open()
     client.send_bytes(packet)
     assert refusal(client) == 0x90
+
+
+def test_before_a_login_64_kib_are_taken_and_a_will_counts() -> None:
+    house = House()
+    house.connect("c1", will=Will("w", payload=bytes(60_000)))
+    client = house.open()
+    client.send(ConnectPacket("c2", will=Will("w", payload=bytes(65_535))))
+    assert client.closed == "packet of 65560 bytes; at most 65536 are taken"
+    house = House(connect_packet_bytes=131_072)
+    house.connect("c2", will=Will("w", payload=bytes(65_535)))
 
 
 def test_before_a_login_only_small_packets_are_taken() -> None:
