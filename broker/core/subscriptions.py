@@ -17,6 +17,9 @@ from mqtt.topics import TopicFilter
 CACHED_TOPICS = 100_000
 """Topics whose subscribers are remembered at once."""
 
+CACHED_ROUTES = 500_000
+"""The same of subscribers in all: each takes some 120 bytes for each topic."""
+
 CACHED_LETTERS = 256
 """Those of a longer topic are looked for each time: a client could fill gigabytes with them."""
 
@@ -79,16 +82,15 @@ class Subscriptions:
     def __init__(self) -> None:
         self._root = _Node()
         self._routes: dict[str, Routes] = {}
+        self._cached_routes = 0
 
     def lookup(self, topic: str) -> Routes:
         """Everyone whose subscription matches ``topic``, which must be a legal topic name."""
         found = self._routes.get(topic)
         if found is None:
-            if len(self._routes) >= CACHED_TOPICS:
-                self._routes.clear()
             found = self._walk(topic)
             if len(topic) <= CACHED_LETTERS:
-                self._routes[topic] = found
+                self._remember(topic, found)
         return found
 
     def add(self, subscription: Subscription) -> ShareGroup | None:
@@ -135,11 +137,24 @@ class Subscriptions:
             del parent.children[level]
         return group
 
+    def _remember(self, topic: str, found: Routes) -> None:
+        count = len(found.sessions)
+        if count > CACHED_ROUTES:
+            return
+        self._cached_routes += count
+        if len(self._routes) >= CACHED_TOPICS or self._cached_routes > CACHED_ROUTES:
+            self._routes.clear()
+            self._cached_routes = count
+        self._routes[topic] = found
+
     def _forget(self, topic_filter: TopicFilter) -> None:
         if "+" in topic_filter.levels or "#" in topic_filter.levels:
             self._routes.clear()
-        else:
-            self._routes.pop(topic_filter.pattern, None)
+            self._cached_routes = 0
+            return
+        known = self._routes.pop(topic_filter.pattern, None)
+        if known is not None:
+            self._cached_routes -= len(known.sessions)
 
     def _walk(self, topic: str) -> Routes:
         matching: dict[Session, list[Subscription]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +65,24 @@ def test_rights_are_asked_for_each_filter_by_containment() -> None:
 def test_a_session_has_no_more_than_its_number_of_subscriptions() -> None:
     client = House(subscriptions_per_session=2).connect("c1")
     assert client.subscribe("a", "b", "c", "a") == [1, 1, 0x97, 1]
+
+
+def test_answers_are_remembered_until_so_many_subscribers_are_in_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broker.core.subscriptions.CACHED_ROUTES", 10)
+    house = House()
+    clients = [house.connect(f"c{number}") for number in range(4)]
+    for client in clients:
+        client.subscribe("a/#", qos=0)
+    lookup = house.core._delivery._subscriptions.lookup
+    first, second = lookup("a/1"), lookup("a/2")
+    assert lookup("a/1") is first
+    assert lookup("a/2") is second
+    third = lookup("a/3")
+    assert lookup("a/3") is third
+    assert lookup("a/1") is not first
+    for client in clients[1:]:
+        client.subscribe("a/3", qos=0)
+    assert lookup("a/3") is not third
+    assert len(lookup("a/3").sessions) == 4
