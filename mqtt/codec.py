@@ -57,6 +57,7 @@ class Decoder(Generic[_Read]):
     packet identifiers of successful PUBACKs that stand in a row, which then are not among the
     packets; a publisher reads little else, and so at a tenth of the cost. ``plain``: what makes
     something of its own of most PUBLISH; each other is a FullPublish then. See ``mqtt.plain``.
+    ``teaches``: whether what the peer sends is remembered there, for all decoders that share it.
     ``maximum_filters``: more in a SUBSCRIBE or UNSUBSCRIBE are refused (0x97) before anything is
     made of them; may be changed, too. ``will_properties``: those of the will in the CONNECT that
     was read, as they came, without their length.
@@ -72,6 +73,7 @@ class Decoder(Generic[_Read]):
         "maximum_packet_bytes",
         "protocol",
         "take_pubacks",
+        "teaches",
         "will_properties",
     )
 
@@ -101,6 +103,7 @@ class Decoder(Generic[_Read]):
     ) -> None:
         self.protocol = protocol
         self.maximum_packet_bytes = maximum_packet_bytes
+        self.teaches = True
         self.take_pubacks: Callable[[Sequence[int]], None] | None = None
         self.will_properties = b""
         self.maximum_filters = LARGEST_PACKET_BYTES
@@ -209,7 +212,8 @@ class Decoder(Generic[_Read]):
             _check_publish(result)
             if self._plain is not None:
                 full = FullPublish(result, properties)
-                self._plain.know(full)
+                if self.teaches:
+                    self._plain.know(full)
                 return full
         return result
 

@@ -250,6 +250,8 @@ class Broker:
         ``transport_bytes``: the memory that its transport takes beyond that of plain TCP.
         """
         decoder = Decoder(maximum_packet_bytes=self.limits.connect_packet_bytes, plain=self._plain)
+        # Who is not logged in would fill what all share.
+        decoder.teaches = False
         decoder.maximum_filters = self.limits.filters_of_a_packet
         connection = Connection(peer=peer, decoder=decoder, now=now)
         self.connections.add(connection)

@@ -176,6 +176,7 @@ class Handshake:
         aliases = min(packet.topic_alias_max, limits.sent_topic_aliases)
         connection.sent_aliases = SentAliases(aliases, self._counters) if aliases else None
         connection.decoder.maximum_packet_bytes = limits.maximum_packet_bytes
+        connection.decoder.teaches = True
         connection.keep_alive_seconds = packet.keep_alive
         connection.state = State.CONNECTED
         connection.decoder.take_pubacks = connection.pubacks.extend

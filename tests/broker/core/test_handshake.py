@@ -270,6 +270,22 @@ def test_before_a_login_64_kib_are_taken_and_a_will_counts() -> None:
     house.connect("c2", will=Will("w", payload=bytes(65_535)))
 
 
+def test_topics_are_remembered_of_who_is_logged_in_alone() -> None:
+    house = House()
+    known = house.core._plain
+    house.answer_logins = False
+    client = house.open()
+    publish = PublishPacket("a/1", b"x", content_type="t").write()
+    client.send_bytes(ConnectPacket("c1", clean_start=True).write() + publish)
+    assert known.topics == {}
+    assert len(known.properties) == 1
+    house.core.admitting.authenticated(client.connection, login(service()), house.now)
+    house.settle()
+    client.send_bytes(publish)
+    assert set(known.topics) == {b"a/1"}
+    assert len(known.properties) == 2
+
+
 def test_before_a_login_only_small_packets_are_taken() -> None:
     house = House(connect_packet_bytes=100)
     client = house.open()
