@@ -202,6 +202,11 @@ class Connection:
         """Whether what the client sends is to be read now."""
         return not self.slowed and (self.stalled is None or self.stalled.is_read)
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether messages wait for the client, or for its acknowledgement."""
+        return self.session is not None and self.session.held_bytes > 0
+
     def take_out(self) -> bytes:
         """The bytes that are to leave now."""
         data = self.out[0] if len(self.out) == 1 else b"".join(self.out)

@@ -22,7 +22,9 @@ RECEIVED_BYTES = 100
 _LEVEL_BYTES = 430
 _SUBSCRIPTION_BYTES = 200
 _ALIAS_BYTES = 150
-_PARTIAL_BYTES = 65_536
+LARGE_BYTES = 65_536
+"""A packet of more is not begun to be taken while the memory is full."""
+
 _WILL_BYTES = 600
 
 REMEMBERED_TOPIC_BYTES = 400
@@ -51,6 +53,7 @@ class Memory:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self._let_through: Connection | None = None
 
     def opened(self, connection: Connection, transport_bytes: int) -> None:
         """There is one more; ``transport_bytes``: what its transport takes beyond TCP."""
@@ -70,7 +73,9 @@ class Memory:
         """What is not whole yet of what it sent, or not yet sent of what it is to get.
 
         Returns whether the connection may go on: a large packet could not be taken when it is whole
-        while the memory is full, and only its end gives back what there is of it.
+        while the memory is full, and only its end gives back what there is of it. One at a time of
+        those who are sent something themselves is let through all the same: its acknowledgements,
+        which make room, may be what follows.
         """
         size = (
             connection.buffered_bytes
@@ -79,8 +84,16 @@ class Memory:
         )
         self._budget.charge(size - connection.charged_buffers)
         connection.charged_buffers = size
-        is_small = connection.decoder.buffered_bytes <= _PARTIAL_BYTES
-        return is_small or not self._budget.memory_is_full
+        if connection.decoder.buffered_bytes <= LARGE_BYTES:
+            if self._let_through is connection:
+                self._let_through = None
+            return True
+        if not self._budget.memory_is_full or self._let_through is connection:
+            return True
+        if self._let_through is None and connection.is_owed:
+            self._let_through = connection
+            return True
+        return False
 
     def right_remembered(self) -> None:
         """A topic is among ``connection.permitted``."""
@@ -93,6 +106,8 @@ class Memory:
 
     def ended(self, connection: Connection) -> None:
         """The connection is no more."""
+        if self._let_through is connection:
+            self._let_through = None
         self.forget_rights(connection)
         self._budget.charge(-connection.charged_bytes - connection.charged_buffers)
         connection.charged_bytes = connection.charged_buffers = 0

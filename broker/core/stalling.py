@@ -31,12 +31,15 @@ from broker.core.budget import Budget
 from broker.core.connection import Connection, Received, State
 from broker.core.counters import Counters
 from broker.core.liveness import EndConnection
+from broker.core.memory import LARGE_BYTES
 from broker.core.message import Message
 from broker.core.timers import Timers
 from mqtt.plain import FullPublish
 
 HELD_BACK_BYTES = 262_144
-"""Of memory, for one connection that is read from; the first packet may be larger."""
+"""Of memory, for one connection that is read from; the first packet may be larger, unless the
+memory is full.
+"""
 
 _LOOK_SECONDS = 1.0
 """Who was not to be sent anything may be by now."""
@@ -105,7 +108,7 @@ class Stalling:
         if isinstance(packet, PubRelPacket) and packet.packet_id in held.identifiers:
             self._hold(held, packet, _RELEASE_BYTES)
             return True
-        if isinstance(packet, DisconnectPacket) and not _is_owed(connection):
+        if isinstance(packet, DisconnectPacket) and not connection.is_owed:
             # It goes without waiting for an answer; what it leaves may yet be taken.
             self._hold(held, packet, 0)
             return True
@@ -115,8 +118,8 @@ class Stalling:
         """Something of it was handled, or it was sent something: reads from it, or not."""
         held = connection.stalled
         assert held is not None
-        last = held.packets[-1]
-        if isinstance(last, DisconnectPacket) and _is_owed(connection):
+        last = held.packets[-1] if held.packets else None
+        if isinstance(last, DisconnectPacket) and connection.is_owed:
             self.forget(connection)
             connection.held = [last]
             self._go_on(connection, now)
@@ -184,12 +187,7 @@ class Stalling:
         else:
             publish = packet.packet
             size = len(publish.payload) + len(publish.topic) + _PUBLISH_BYTES
-        if (
-            not self._is_resuming
-            and held.packets
-            and held.bytes + size > HELD_BACK_BYTES
-            and _is_owed(connection)
-        ):
+        if not self._is_resuming and connection.is_owed and self._is_too_much(held, size):
             held.overflows = True
         if held.overflows:
             self._counters.publishes_refused += 1
@@ -197,6 +195,11 @@ class Stalling:
         if packet.packet_id:
             held.identifiers.add(packet.packet_id)
         self._hold(held, packet, size)
+
+    def _is_too_much(self, held: HeldBack, size: int) -> bool:
+        if size > LARGE_BYTES and self._budget.memory_is_full:
+            return True
+        return bool(held.packets) and held.bytes + size > HELD_BACK_BYTES
 
     def _hold(self, held: HeldBack, packet: Received, size: int) -> None:
         held.packets.append(packet)
@@ -220,14 +223,8 @@ def _adds(packet: Received) -> bool:
     return False
 
 
-def _is_owed(connection: Connection) -> bool:
-    """Whether messages wait for the client, or for its acknowledgement."""
-    session = connection.session
-    return session is not None and session.held_bytes > 0
-
-
 def _is_read(connection: Connection, held: HeldBack) -> bool:
     """Its PUBREL give room back, too, but none of ``queued_bytes``, so not without a bound."""
     session = connection.session
     assert session is not None
-    return _is_owed(connection) or (bool(session.received) and held.bytes < HELD_BACK_BYTES)
+    return connection.is_owed or (bool(session.received) and held.bytes < HELD_BACK_BYTES)

@@ -18,7 +18,7 @@ from mqtt5 import (
 )
 
 from broker.core.limits import Limits
-from mqtt.codec import encode
+from mqtt.codec import ProtocolVersion, encode
 from tests.broker.core.harness import V5, V311, House
 
 FULL = PubAckReasonCode.QUOTA_EXCEEDED
@@ -159,6 +159,48 @@ def test_what_is_half_sent_counts_and_ends_when_the_memory_is_full(house: House)
     assert client.one(DisconnectPacket).reason_code == DisconnectReasonCode.QUOTA_EXCEEDED
     assert house.core.budget.used_bytes < before + 200
     assert small.closed is None
+
+
+@pytest.mark.parametrize("protocol", [V311, V5])
+def test_a_large_packet_is_let_through_that_what_makes_room_may_stand_behind(
+    protocol: ProtocolVersion,
+) -> None:
+    """Of one client at a time; whole, it is refused or thrown away."""
+    house = House()
+    first, second = (house.resume(name, protocol) for name in ("c1", "c2"))
+    idle = house.connect("c3", protocol)
+    publisher = house.connect("c9")
+    for client in (first, second):
+        client.subscribe("a")
+    for _ in range(20):
+        publisher.publish("a", b"." * 20_000, qos=1)
+    got = first.take(PublishPacket)
+    house.core.change_limits(Limits(memory_bytes=house.core.budget.used_bytes - 30_000))
+    large = encode(PublishPacket("b", b"." * 200_000, qos=QoS(1), packet_id=1), protocol)
+    first.send_bytes(large[:100_000])
+    assert first.closed is None
+    for client in (second, idle):
+        client.send_bytes(large[:100_000])
+        assert client.closed is not None, "one is let through, of those who are sent something"
+    first.send_bytes(large[100_000:])
+    assert house.core.budget.memory_is_full
+    assert house.core.budget.held_back_bytes == 0
+    second = house.resume("c2", protocol)
+    second.send_bytes(large)
+    for packet in got:
+        first.acknowledge(packet)
+    for packet in second.take(PublishPacket):
+        second.acknowledge(packet)
+    assert not house.core.budget.memory_is_full
+    # One of 3.1.1 was ended as soon as there was room.
+    second = house.resume("c2", protocol)
+    for packet in second.take(PublishPacket):
+        second.acknowledge(packet)
+    first = house.resume("c1", protocol)
+    first.send_bytes(large[:100_000])
+    first.send_bytes(large[100_000:])
+    assert int(first.one(PubAckPacket).reason_code) < 0x80
+    assert first.closed is None
 
 
 def test_what_the_client_does_not_read_counts(house: House) -> None:
