@@ -86,6 +86,14 @@ class Handshake:
                 ConnAckReasonCode.CLIENT_ID_NOT_VALID,
                 f"an empty client identifier needs {wanted} 1",
             )
+        longest = self.limits.client_id_bytes
+        if len(packet.client_id) > longest or len(packet.client_id.encode()) > longest:
+            # [MQTT-3.1.3-5]: 23 bytes must be taken, more may.
+            connection.client_id = ""
+            raise Refused(
+                ConnAckReasonCode.CLIENT_ID_NOT_VALID,
+                f"the client identifier takes more than {longest} bytes",
+            )
         if "\0" in packet.client_id:
             # [MQTT-1.5.4-2]
             raise Refused(

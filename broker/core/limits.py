@@ -77,6 +77,8 @@ class Limits:
       connect_packet_bytes: the largest packet that is taken before a client is authenticated: a
         CONNECT with its will. A will may bear up to 65,535 bytes: where one bears more than some
         60,000, set this to 131072.
+      client_id_bytes: the longest client identifier, in UTF-8; a longer one is refused (0x85). At
+        least the 23 that each server takes.
       maximum_packet_bytes: the largest packet that is taken (CONNACK: Maximum Packet Size).
       receive_maximum: QoS 1 and 2 messages that a client may have unacknowledged.
       in_flight_messages: the same towards a client, where its own Receive Maximum is not lower.
@@ -134,6 +136,7 @@ class Limits:
     failed_logins_per_address: int = 100
     failed_logins_seconds: float = 60.0
     connect_packet_bytes: int = 64 * KIB
+    client_id_bytes: int = 1_024
     maximum_packet_bytes: int = 16 * MIB
     receive_maximum: int = 5_000
     in_flight_messages: int = 20_000
@@ -166,7 +169,13 @@ class Limits:
     reveal_reasons: bool = True
 
     def __post_init__(self) -> None:
-        lowest = {"topic_alias_maximum": 0, "sent_topic_aliases": 0, "session_expiry_seconds": 0}
+        lowest = {
+            # [MQTT-3.1.3-5]
+            "client_id_bytes": 23,
+            "topic_alias_maximum": 0,
+            "sent_topic_aliases": 0,
+            "session_expiry_seconds": 0,
+        }
         highest = {
             "connections": MOST_CONNECTIONS,
             "connections_per_address": MOST_CONNECTIONS,
@@ -179,6 +188,7 @@ class Limits:
             "sent_topic_aliases": 65_535,
             "server_keep_alive_seconds": 65_535,
             "session_expiry_seconds": NEVER,
+            "client_id_bytes": 65_535,
             "maximum_packet_bytes": LARGEST_PACKET_BYTES,
             "connect_packet_bytes": LARGEST_PACKET_BYTES,
         }
@@ -201,6 +211,7 @@ LIVE = frozenset(
         "connections",
         "connections_per_address",
         "connect_packet_bytes",
+        "client_id_bytes",
         "in_flight_messages",
         "sent_topic_aliases",
         "device_messages_per_second",

@@ -16,9 +16,12 @@ TLS_BYTES = 30_000
 """What TLS adds, with a client's certificate."""
 
 SESSION_BYTES = 2_200
+"""Beside its client identifier."""
 RECEIVED_BYTES = 100
 """An identifier of a QoS 2 message that awaits its PUBREL."""
 
+_LETTER_BYTES = 4
+"""The most that Python takes for one."""
 _LEVEL_BYTES = 430
 _SUBSCRIPTION_BYTES = 200
 _ALIAS_BYTES = 150
@@ -31,6 +34,11 @@ REMEMBERED_TOPIC_BYTES = 400
 """Of a topic that a connection's right to publish to is remembered of."""
 REMEMBERED_TOPIC_LETTERS = 256
 """A longer one is looked at each time."""
+
+
+def session_bytes(client_id: str) -> int:
+    """What a session costs beside what it holds."""
+    return SESSION_BYTES + _LETTER_BYTES * len(client_id)
 
 
 def levels_bytes(topic: str) -> int:

@@ -10,7 +10,7 @@ from broker.core.connection import Connection
 from broker.core.facts import SessionKept
 from broker.core.journal import Journal
 from broker.core.limits import NEVER, Limits, QueueLimits
-from broker.core.memory import RECEIVED_BYTES, SESSION_BYTES
+from broker.core.memory import RECEIVED_BYTES, session_bytes
 from broker.core.session import Session
 from broker.core.subscribing import Subscribing
 from broker.core.timers import Timers
@@ -102,7 +102,8 @@ class Sessions:
     def end(self, session: Session, now: float) -> None:
         """Forgets the session; a will that still waits is published [MQTT-3.1.2-10]."""
         del self._sessions[session.client_id]
-        self._budget.charge(-SESSION_BYTES - RECEIVED_BYTES * len(session.received))
+        given_back = session_bytes(session.client_id) + RECEIVED_BYTES * len(session.received)
+        self._budget.charge(-given_back)
         if session.expiry_timer is not None:
             session.expiry_timer.cancel()
         self._subscribing.end(session, now)
@@ -118,7 +119,7 @@ class Sessions:
 
     def _new(self, client_id: str, owner: str, *, device: bool) -> Session:
         queue = self._queue_of(device=device)
-        self._budget.charge(SESSION_BYTES)
+        self._budget.charge(session_bytes(client_id))
         session = self._sessions[client_id] = Session(
             client_id, owner, queue, self._budget, device=device
         )

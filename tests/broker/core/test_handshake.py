@@ -16,7 +16,9 @@ from mqtt5 import (
 )
 
 from broker.auth.principal import Rights, Rules
+from broker.core.limits import Limits
 from mqtt import topics
+from mqtt.codec import ProtocolVersion
 from tests.broker.core.harness import V5, V311, Client, House, device, login, service
 from tests.harness.conformance import conforms
 
@@ -200,7 +202,11 @@ def test_connack_says_what_this_server_takes() -> None:
 def test_response_information_that_has_no_room_is_left_out(
     client_id: str, largest: int | None
 ) -> None:
-    house = House(response_information="responses/%client", connect_packet_bytes=131_072)
+    house = House(
+        response_information="responses/%client",
+        connect_packet_bytes=131_072,
+        client_id_bytes=65_535,
+    )
     client = house.resume(client_id, request_response_info=True, max_packet_size=largest)
     assert client.one(ConnAckPacket).response_info is None
     client.subscribe("a")
@@ -268,6 +274,33 @@ def test_before_a_login_64_kib_are_taken_and_a_will_counts() -> None:
     assert client.closed == "packet of 65560 bytes; at most 65536 are taken"
     house = House(connect_packet_bytes=131_072)
     house.connect("c2", will=Will("w", payload=bytes(65_535)))
+
+
+@pytest.mark.parametrize("protocol", [V5, V311])
+@pytest.mark.parametrize(
+    ("client_id", "is_taken"),
+    [
+        pytest.param("c" * 30, True, id="as long as may be"),
+        pytest.param("c" * 31, False, id="longer"),
+        pytest.param("c" + "\u20ac" * 10, False, id="more bytes than characters"),
+    ],
+)
+def test_mqtt_3_1_3_5_a_client_identifier_longer_than_the_limit_is_refused(
+    client_id: str, is_taken: bool, protocol: ProtocolVersion
+) -> None:
+    house = House(client_id_bytes=30)
+    client = house.open(protocol)
+    client.send(ConnectPacket(client_id, clean_start=True))
+    if is_taken:
+        assert int(client.one(ConnAckPacket).reason_code) == 0
+    else:
+        assert refusal(client) == 0x85
+        assert not any(client_id in notice for notice in house.notices)
+
+
+def test_a_client_identifier_limit_below_what_each_server_takes_is_refused() -> None:
+    with pytest.raises(ValueError, match="client_id_bytes is 22"):
+        Limits(client_id_bytes=22)
 
 
 def test_topics_are_remembered_of_who_is_logged_in_alone() -> None:

@@ -259,7 +259,7 @@ def other_bytes(core: Broker) -> int:
     size = sum(item.charged_bytes + item.charged_buffers for item in core.connections)
     size += sum(400 * len(item.permitted) for item in core.connections)
     for session in core.sessions:
-        size += 2_200 + 100 * len(session.received)
+        size += 2_200 + 4 * len(session.client_id) + 100 * len(session.received)
         size += sum(map(subscription_bytes, session.subscriptions | session.asleep))
     for message in core.retained.walk(topics.TopicFilter("#")):
         size += message.size + levels_bytes(message.topic)

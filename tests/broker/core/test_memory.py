@@ -223,3 +223,18 @@ def test_topics_that_are_too_long_are_remembered_nowhere(house: House) -> None:
         client.publish(f"{number}".ljust(300, "x"))
     assert house.core.budget.used_bytes == before
     assert not client.connection.permitted
+
+
+def test_a_session_costs_its_client_identifier_too_and_gives_it_back() -> None:
+    house = House()
+    empty = house.core.budget.used_bytes
+    house.resume("c").drop()
+    short = house.core.budget.used_bytes - empty
+    long = "c" + "\u20ac" * 300
+    house.resume(long).drop()
+    assert house.core.budget.used_bytes - empty - short >= short + 600
+    for client_id in ("c", long):
+        session = house.core.sessions.get(client_id)
+        assert session is not None
+        house.core.kick(session, house.now, forget=True)
+    assert house.core.budget.used_bytes == empty
