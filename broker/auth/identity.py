@@ -214,11 +214,13 @@ class DirectoryChanges:
     """What changed since an earlier version.
 
     ``names``: who is somebody else or has other credentials; None where it may be anyone, and
-    anything. ``roles`` have other rights. ``authorities`` vouch for others.
+    anything. ``removed``: those of them who were removed, even if somebody has the name again.
+    ``roles`` have other rights. ``authorities`` vouch for others.
     """
 
     version: int
     names: frozenset[str] | None = frozenset()
+    removed: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
     authorities: frozenset[str] = frozenset()
 
@@ -231,6 +233,7 @@ class DirectoryChanges:
         return DirectoryChanges(
             version=later.version,
             names=None if anyone else (self.names or frozenset()) | (later.names or frozenset()),
+            removed=self.removed | later.removed,
             roles=self.roles | later.roles,
             authorities=self.authorities | later.authorities,
         )

@@ -51,6 +51,7 @@ def changes(before: Content, after: Content) -> DirectoryChanges:
     return DirectoryChanges(
         version=0,
         names=frozenset(names),
+        removed=frozenset(before.entries.keys() - after.entries.keys()),
         # A standard role of the same name may have come or gone instead.
         roles=_differing(before.roles, after.roles),
         authorities=_differing(before.authorities, after.authorities),

@@ -32,6 +32,8 @@ class Subject(enum.Enum):
     """What a change is about."""
 
     MEMBER = "member"
+    # Beside MEMBER: whoever bears the name later is another one.
+    REMOVED = "removed"
     ROLE = "role"
     AUTHORITY = "authority"
     PASSWORD_FORMAT = "password_format"  # noqa: S105  # the word

@@ -53,6 +53,8 @@ def edit_entry(
     for entry in (before, after):
         if entry is not None:
             written.about(Subject.MEMBER, name, *entry.gateways)
+    if after is None:
+        written.about(Subject.REMOVED, name)
     return after
 
 
@@ -171,6 +173,7 @@ def take_in(
     )
     changed = changes(before, after)
     written.about(Subject.MEMBER, *(changed.names or ()))
+    written.about(Subject.REMOVED, *changed.removed)
     written.about(Subject.ROLE, *changed.roles)
     written.about(Subject.AUTHORITY, *changed.authorities)
 

@@ -41,6 +41,7 @@ def changes(connection: Connection, since: int, until: int) -> DirectoryChanges:
     return DirectoryChanges(
         version=until,
         names=frozenset(about[Subject.MEMBER.value]),
+        removed=frozenset(about[Subject.REMOVED.value]),
         roles=frozenset(about[Subject.ROLE.value]),
         authorities=frozenset(about[Subject.AUTHORITY.value]),
     )

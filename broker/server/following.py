@@ -6,7 +6,8 @@ Where a role has other rights, it alone is read, and given to all who hold it: t
 login that was being proved meanwhile may rest on what was before: ``broker.server.logins`` looks it
 up anew before it lets it in. So who comes behind a change is not concerned by it.
 
-Whoever was removed leaves nothing: sessions of those who are away end, too.
+Whoever was removed leaves nothing: sessions of those who are away end, too. So it is where the name
+is somebody else's already: who comes in by it before the removal was seen must come once more.
 
 Who must go is expelled in the core at once, which takes microseconds: nothing of it is handled any
 more, and nothing is sent to it. It is told so afterwards, which takes a hundred times as long (a
@@ -98,6 +99,7 @@ class Following:
         self._is_anyone_expelled = asyncio.Event()
         self._left: set[str] = set()
         self._maybe_removed = _NOTHING
+        self._of_removed: set[Session] = set()
         self._unsuited = _NOTHING
         self._complaint: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -160,6 +162,8 @@ class Following:
         await self._look_up()
 
     async def _look_up(self) -> None:
+        if self._of_removed:
+            await self._end_of_namesakes()
         self._to_look_up &= self._core.connections
         if self._to_look_up:
             await self._look_up_all()
@@ -222,6 +226,21 @@ class Following:
         sessions = [each for each in self._core.sessions if each.owner in removed]
         await self._in_slices(sessions, self._end_if_away)
 
+    async def _end_of_namesakes(self) -> None:
+        """Ends sessions whose owner was removed, and whose name is somebody else's by now."""
+        names = {each.owner for each in self._of_removed}
+        found = await self._loop.run_in_executor(self._threads, principals, self._directory, names)
+        sessions, self._of_removed = self._of_removed, set()
+        # The others are ended below: if there is nobody at all, not even they are.
+        await self._in_slices((each for each in sessions if each.owner in found), self._end)
+
+    def _end(self, session: Session) -> None:
+        connection = session.connection
+        if connection is not None and self._core.sessions.get(session.client_id) is session:
+            self._core.admitting.expel(connection, REMOVED, principal=None)
+            self._core.admitting.tell_expelled(connection, self._loop.time())
+        self._end_if_away(session)
+
     async def _suit_those_away(self) -> None:
         """What those have left who are away, and may have other rights by now."""
         names = None if self._unsuited.roles else self._unsuited.names
@@ -281,6 +300,9 @@ class Following:
                 self._to_regrant.add(each)
         # Who is looked up has the rights of that moment.
         self._to_regrant -= self._to_look_up
+        if changes.removed:
+            of_removed = (each for each in self._core.sessions if each.owner in changes.removed)
+            self._of_removed.update(of_removed)
         if changes.names != frozenset():
             self._maybe_removed |= changes
         self._unsuited |= changes

@@ -157,9 +157,25 @@ def test_a_change_is_seen_by_every_process_with_whom_it_is_about(
     add(registry, "d1", gateways=("g",))
     changes = other.changes(version)
     assert changes.names == frozenset({"g", "d1"})
+    assert not changes.removed
     registry.edit("d1", lambda entry: None)
     assert other.changes(changes.version).names == frozenset({"g", "d1"})
+    assert other.changes(changes.version).removed == {"d1"}
     assert other.find("d1") is None
+
+
+def test_who_was_removed_is_told_though_the_name_is_there_again(registry: SqlRegistry) -> None:
+    for name in ("d1", "d2", "d3"):
+        add(registry, name)
+    version = registry.changes(0).version
+    registry.edit("d1", lambda entry: None)
+    add(registry, "d1")
+    content = registry.content()
+    kept = {name: entry for name, entry in content.entries.items() if name != "d2"}
+    registry.take_in(replace(content, entries=kept), instead=True)
+    registry.take_in(content)
+    changes = registry.changes(version)
+    assert changes.names == changes.removed == frozenset({"d1", "d2"})
 
 
 def test_what_changes_nothing_is_no_change(registry: SqlRegistry) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from mqtt5 import DisconnectPacket, PublishPacket, QoS, Will
 from sqlalchemy.engine import URL
 
+from broker.auth.identity import DirectoryChanges
 from broker.config import StoreConfig
 from broker.registry.entries import Content
 from broker.registry.roles import Patterns, Role
@@ -20,6 +23,7 @@ from tests.broker.server.registry_changes import (
     changed,
     connected,
     goodbye,
+    published,
     put_devices,
     subscribed,
 )
@@ -95,6 +99,57 @@ def test_the_session_of_a_removed_device_that_is_away_ends_within_a_second(
         packet = watcher.next()
         assert isinstance(packet, PublishPacket)
         assert packet.payload == b"d2"
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_who_is_added_under_the_name_of_one_just_removed_gets_nothing_of_it(
+    start_one: Callable[[], Running], registry: SqlRegistry, is_here: bool
+) -> None:
+    broker = start_one()
+    with connected(broker, name="watcher") as watcher, ExitStack() as stack:
+        assert subscribed(watcher, "#") < 0x80
+        last = will("d1", will_delay_interval=1)
+        if is_here:
+            former = stack.enter_context(connected(broker, name="d1", will=last, **LASTING))
+        else:
+            leave(broker, "d1", will=last)
+        session = broker.server.core.sessions.get("d1")
+        assert session is not None
+        registry.edit("d1", lambda entry: None)
+        put_devices(registry, d1="device")
+        eventually(lambda: broker.server.core.sessions.get("d1") is None, seconds=SECOND)
+        if is_here:
+            assert goodbye(former).reason_str == "it was removed from the registry"
+        with connected(broker, name="d1", **LASTING):
+            watcher.socket.settimeout(1.5)
+            with pytest.raises(TimeoutError):
+                watcher.next()
+            assert broker.server.core.sessions.get("d1") is not session
+
+
+def test_who_comes_by_a_name_before_its_removal_was_seen_must_come_once_more(
+    start_one: Callable[[], Running], registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = start_one()
+    leave(broker, "d1")
+    session = broker.server.core.sessions.get("d1")
+    look, seen = SqlRegistry.changes, threading.Event()
+
+    def late(self: SqlRegistry, since: int) -> DirectoryChanges:
+        assert seen.wait(10)
+        return look(self, since)
+
+    monkeypatch.setattr(SqlRegistry, "changes", late)
+    registry.edit("d1", lambda entry: None)
+    put_devices(registry, d1="device", d3="device")
+    with connected(broker, name="d3") as other, connected(broker, name="d1", **LASTING) as early:
+        assert broker.server.core.sessions.get("d1") is session, "there was none to tell of it"
+        seen.set()
+        assert goodbye(early).reason_str == "it was removed from the registry"
+        assert published(other, "devices/d3/state") == 0x10
+    assert "d1" not in sessions(broker)
+    with connected(broker, name="d1", **LASTING):
+        assert broker.server.core.sessions.get("d1") is not session
 
 
 def test_who_is_removed_while_the_broker_is_down_is_gone_at_its_next_start(
