@@ -87,6 +87,7 @@ class Broker:
             maximum_bytes=limits.retained_bytes,
             journal=journal,
             budget=budget,
+            timers=self._timers,
         )
         subscriptions = Subscriptions()
         self._delivery = Delivery(

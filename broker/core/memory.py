@@ -8,6 +8,7 @@ from __future__ import annotations
 from broker.core.budget import Budget
 from broker.core.connection import Connection
 from broker.core.left_will import LeftWill
+from broker.core.message import Message
 
 CONNECTION_BYTES = 5_000
 """An open connection, the transport's part of plain TCP with it."""
@@ -23,6 +24,7 @@ RECEIVED_BYTES = 100
 _LETTER_BYTES = 4
 """The most that Python takes for one."""
 _LEVEL_BYTES = 430
+_EXPIRY_BYTES = 300
 _SUBSCRIPTION_BYTES = 200
 _ALIAS_BYTES = 150
 LARGE_BYTES = 65_536
@@ -44,6 +46,12 @@ def session_bytes(client_id: str) -> int:
 def levels_bytes(topic: str) -> int:
     """What the nodes of a topic, or of a filter, cost in a tree."""
     return _LEVEL_BYTES * (topic.count("/") + 1) + len(topic)
+
+
+def retained_bytes(message: Message) -> int:
+    """What a retained message costs."""
+    expiry = 0 if message.expires_at is None else _EXPIRY_BYTES
+    return message.size + levels_bytes(message.topic) + expiry
 
 
 def subscription_bytes(topic_filter: str) -> int:

@@ -6,31 +6,44 @@ from collections.abc import Iterator
 
 from broker.core.budget import Budget
 from broker.core.journal import Journal
-from broker.core.memory import levels_bytes
+from broker.core.memory import retained_bytes
 from broker.core.message import Message
+from broker.core.timers import Timer, Timers
 from mqtt.topics import TopicFilter
 
 
 class _Level:
-    __slots__ = ("children", "message", "serial")
+    __slots__ = ("children", "counts", "message", "serial", "timer")
 
     def __init__(self) -> None:
         self.children: dict[str, _Level] = {}
         self.message: Message | None = None
         self.serial = 0
+        self.counts = False
+        self.timer: Timer | None = None
 
 
 class Retained:
-    """A tree of topic levels, bounded in messages and bytes. ``serial``: of the newest message."""
+    """A tree of topic levels, bounded in messages and bytes. ``serial``: of the newest message.
+
+    What expires goes then, and makes room, whether somebody subscribes to it or not.
+    """
 
     def __init__(
-        self, *, maximum_messages: int, maximum_bytes: int, journal: Journal, budget: Budget
+        self,
+        *,
+        maximum_messages: int,
+        maximum_bytes: int,
+        journal: Journal,
+        budget: Budget,
+        timers: Timers,
     ) -> None:
         self._root = _Level()
         self.maximum_messages = maximum_messages
         self.maximum_bytes = maximum_bytes
         self._journal = journal
         self._budget = budget
+        self._timers = timers
         self.messages = 0
         self.bytes = 0
         self.serial = 0
@@ -55,29 +68,36 @@ class Retained:
         if not message.payload:
             self.clear(message.topic)
             return
-        before = self._put(message.topic, message)
+        before = self._put(message.topic, message, counts=stored)
         if stored:
             self._count(message, before)
             self._journal.retained(message.topic, message, before)
 
     def restore(self, topic: str, message: Message) -> None:
         """A topic's retained message, of an earlier process."""
-        self._count(message, self._put(topic, message))
+        self._count(message, self._put(topic, message, counts=True))
 
-    def _put(self, topic: str, message: Message) -> Message | None:
+    def _put(self, topic: str, message: Message, *, counts: bool) -> Message | None:
         level = self._root
         for name in topic.split("/"):
             level = level.children.setdefault(name, _Level())
         before, level.message = level.message, message
         self.serial += 1
         level.serial = self.serial
+        level.counts = counts
+        if level.timer is not None:
+            level.timer.cancel()
+            level.timer = None
+        if message.expires_at is not None:
+            level.timer = self._timers.at(message.expires_at, lambda now: self.clear(topic))
         return before
 
     def _count(self, message: Message, before: Message | None) -> None:
         self.messages += before is None
         added = message.size - (0 if before is None else before.size)
         self.bytes += added
-        self._budget.charge(added + (levels_bytes(message.topic) if before is None else 0))
+        cost = retained_bytes(message)
+        self._budget.charge(cost - (0 if before is None else retained_bytes(before)))
 
     def clear(self, topic: str) -> None:
         """Forgets the topic's retained message, if there is one."""
@@ -88,13 +108,18 @@ class Retained:
             if child is None:
                 return
             path.append(child)
-        if path[-1].message is None:
+        leaf, message = path[-1], path[-1].message
+        if message is None:
             return
-        self.messages -= 1
-        self.bytes -= path[-1].message.size
-        self._budget.charge(-path[-1].message.size - levels_bytes(topic))
-        self._journal.retained(topic, None, path[-1].message)
-        path[-1].message = None
+        if leaf.timer is not None:
+            leaf.timer.cancel()
+            leaf.timer = None
+        if leaf.counts:
+            self.messages -= 1
+            self.bytes -= message.size
+            self._budget.charge(-retained_bytes(message))
+            self._journal.retained(topic, None, message)
+        leaf.message = None
         for index in range(len(names) - 1, -1, -1):
             level = path[index + 1]
             if level.children or level.message is not None:

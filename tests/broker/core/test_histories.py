@@ -21,7 +21,7 @@ from mqtt5 import (
 )
 
 from broker.core.broker import Broker
-from broker.core.memory import levels_bytes, subscription_bytes
+from broker.core.memory import retained_bytes, subscription_bytes
 from broker.core.message import Message
 from broker.core.session import GIVEN_UP, Outgoing, Session
 from mqtt import topics
@@ -262,7 +262,7 @@ def other_bytes(core: Broker) -> int:
         size += 2_200 + 4 * len(session.client_id) + 100 * len(session.received)
         size += sum(map(subscription_bytes, session.subscriptions | session.asleep))
     for message in core.retained.walk(topics.TopicFilter("#")):
-        size += message.size + levels_bytes(message.topic)
+        size += retained_bytes(message)
     holders = [out.message for session in core.sessions for out in waiting_for(session)]
     for group in {group for session in core.sessions for group in session.groups.values()}:
         holders += [*group.queue, *group.queue_0]

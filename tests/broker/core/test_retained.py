@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from mqtt5 import PubAckPacket, PublishPacket, RetainHandling
 
@@ -99,6 +101,49 @@ def test_a_retained_message_expires() -> None:
     client.subscribe("a")
     assert client.payloads() == []
     assert house.core.retained.messages == 0
+
+
+def test_one_that_has_expired_makes_room_though_nobody_asks_for_it(tmp_path: Path) -> None:
+    house = House(store=tmp_path / "store.db", retained_messages=1)
+    client = house.connect("c1")
+    empty = house.core.budget.used_bytes
+    client.publish("a", b"1", retain=True, message_expiry_interval=10)
+    house.crash()
+    house.wait(9)
+    assert house.core.retained.messages == 1
+    house.wait(1)
+    assert (house.core.retained.messages, house.core.retained.bytes) == (0, 0)
+    client = house.connect("c1")
+    assert house.core.budget.used_bytes == empty
+    client.publish("b", b"2", qos=1, retain=True)
+    assert int(client.one(PubAckPacket).reason_code) < 0x80
+    house.crash()
+    later = house.connect("c2")
+    later.subscribe("#")
+    assert later.payloads() == [b"2"]
+
+
+def test_one_that_replaces_another_has_its_own_time() -> None:
+    house = House()
+    client = house.connect("c1")
+    client.publish("a", b"1", retain=True, message_expiry_interval=10)
+    client.publish("a", b"2", retain=True)
+    client.publish("b", b"3", retain=True, message_expiry_interval=10)
+    client.publish("b", b"", retain=True)
+    client.publish("b", b"4", retain=True, message_expiry_interval=20)
+    house.wait(15)
+    client.subscribe("#")
+    assert sorted(client.payloads()) == [b"2", b"4"]
+
+
+def test_what_is_the_servers_own_is_not_counted_when_it_is_cleared_either() -> None:
+    house = House()
+    used = house.core.budget.used_bytes
+    house.core.own_topics.tell({"$SYS/broker/version": "1"}, house.now)
+    house.core.own_topics.tell({"$SYS/broker/version": ""}, house.now)
+    assert house.core.retained.get("$SYS/broker/version") is None
+    assert (house.core.retained.messages, house.core.retained.bytes) == (0, 0)
+    assert house.core.budget.used_bytes == used
 
 
 def test_more_than_the_limit_is_refused_with_0x97() -> None:
