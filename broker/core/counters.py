@@ -50,6 +50,9 @@ class Counters:
         "Connections that ended because the client was silent for too long."
     )
     wills_published: int = counted("Wills that were published.")
+    wills_refused: int = counted(
+        "Wills that were not published because retained messages were at their limit."
+    )
     events_not_recorded: int = counted(
         "Connects and disconnects for which there was no room on their way into the registry."
     )

@@ -196,7 +196,7 @@ class Publishing:
         now: float,
     ) -> None:
         self._counters.publishes_refused += 1
-        why = self._why(reason)
+        why = self.why(reason)
         if not connection.v5 and message.qos:
             # [MQTT-3.3.5-2]: 3.1.1 has no refusal; an acknowledgement would be a lie.
             raise ProtocolError(f"PUBLISH to {message.topic!r} refused: {why}", reason_code=reason)
@@ -204,7 +204,8 @@ class Publishing:
         about = f" to {message.topic!r}" if len(session.losses) < LOGGED_TOPICS else ""
         self._delivery.losses.note(session, f"PUBLISH{about} refused, {why}", now)
 
-    def _why(self, reason: int) -> str:
+    def why(self, reason: int) -> str:
+        """Why a publish is refused with that code, in words."""
         why = _WHY_REFUSED.get(reason)
         if why is None:
             if self._budget.memory_is_full:
@@ -233,7 +234,7 @@ class Publishing:
             data = encode_with_reason(
                 connection,
                 lambda text: PubAckPacket(packet_id, reason_code=code, reason_str=text),
-                self._why(reason),
+                self.why(reason),
                 limits=self.limits,
             )
         self._delivery.turn.send(connection, data)
@@ -266,7 +267,7 @@ class Publishing:
             data = encode_with_reason(
                 connection,
                 lambda text: PubRecPacket(packet_id, reason_code=code, reason_str=text),
-                self._why(reason),
+                self.why(reason),
                 limits=self.limits,
             )
         self._delivery.turn.send(connection, data)

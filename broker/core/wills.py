@@ -121,10 +121,22 @@ class Wills:
             self._publish(client_id, waiting[0], now)
 
     def _publish(self, client_id: str, will: LeftWill, now: float) -> None:
-        self._counters.wills_published += 1
         self._journal.will_gone(client_id)
         message = Message.of(will.publish(), will.topic, client_id, now)
-        self._publishing.accept(message, self._session_of(client_id), now)
+        reason = self._publishing.accept(message, self._session_of(client_id), now)
+        if reason < 0x80:
+            self._counters.wills_published += 1
+            return
+        self._counters.wills_refused += 1
+        why = self._publishing.why(reason)
+        notice = Notice(
+            client_id=client_id,
+            text=f"its will to {will.topic!r} is not published: {why}",
+            event="will_refused",
+            reason=why,
+            warning=True,
+        )
+        self._turn.notices.append(notice)
 
     def _wait(self, client_id: str, will: LeftWill, publish_at: float) -> None:
         timer = self._timers.at(publish_at, lambda then: self.session_ended(client_id, then))

@@ -239,3 +239,18 @@ def test_a_will_of_an_earlier_process_is_its_own_clients_message(tmp_path: Path)
     house.crash()
     assert house.resume("c2").payloads() == [b"gone"]
     assert house.resume("c1").payloads() == []
+
+
+def test_a_will_that_there_is_no_room_to_retain_is_told_and_not_counted_as_published() -> None:
+    house = House(retained_messages=1)
+    watcher = watched(house)
+    house.connect("c1").publish("other", b"1", retain=True)
+    house.connect("c2", will=will(retain=True)).drop()
+    assert watcher.payloads() == []
+    assert house.core.counters.wills_published == 0
+    assert house.core.counters.wills_refused == 1
+    words = "c2: its will to 'will' is not published: retained messages are at their limit"
+    assert words in house.notices
+    house.connect("c2", will=will()).drop()
+    assert watcher.payloads() == [b"gone"]
+    assert house.core.counters.wills_published == 1
