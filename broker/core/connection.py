@@ -111,7 +111,8 @@ class Connection:
     must go, once it must. ``exchange_timer``: for the client's part of an ``exchange``;
     ``login_timer``: for the login's end. ``held``: packets that wait for the login,
     ``unhandled_bytes``: those of the reads that they came by. ``charged_bytes``,
-    ``charged_buffers``: what the budget counts for it.
+    ``charged_buffers``: what the budget counts for it. ``filters``: topic filters of SUBSCRIBE and
+    UNSUBSCRIBE that it sent at ``filters_at``.
     """
 
     __slots__ = (
@@ -126,6 +127,8 @@ class Connection:
         "exchange",
         "exchange_timer",
         "expelled",
+        "filters",
+        "filters_at",
         "held",
         "keep_alive_seconds",
         "last_received",
@@ -167,6 +170,8 @@ class Connection:
         self.leaves = Leaves.NOTHING
         self.last_received = now
         self.keep_alive_seconds = 0
+        self.filters = 0
+        self.filters_at = now
         self.connect: ConnectPacket | None = None
         self.held: list[Received] = []
         self.pubacks: list[int] = []

@@ -103,7 +103,8 @@ class Limits:
         subscriptions and retained messages.
       subscriptions_per_session: topic filters of one session; more are refused one by one (SUBACK:
         0x97, to 3.1.1 0x80). A SUBSCRIBE or UNSUBSCRIBE of more than as many, and more than 1,000,
-        ends its connection (DISCONNECT: 0x97), as does a packet of more than 1,000 properties.
+        ends its connection (DISCONNECT: 0x97), as does a packet of more than 1,000 properties. Ten
+        times as many filters at once end it, too (0x96).
       retained_messages, retained_bytes: retained messages in all.
       device_queue, service_queue: what a session may hold, by the kind of its owner. A pipeline's
         session must last while its sink is away, a device's commands are few.

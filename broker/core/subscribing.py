@@ -34,11 +34,14 @@ from mqtt.topics import TopicFilter
 
 _TOPIC_FILTER_INVALID = 0x8F
 _PACKET_TOO_LARGE = 0x95
+_RATE_TOO_HIGH = 0x96
 _NOT_ALLOWED = frozenset(
     (int(SubAckReasonCode.NOT_AUTHORIZED), int(SubAckReasonCode.UNSPECIFIED_ERROR))
 )
 """With reasons and without, see ``Limits.reveal_reasons``."""
 _LOGGED_FILTERS = 10
+_PACKETS_AT_ONCE = 10
+"""With as many topic filters as they may have: what is read at once is handled at once."""
 
 
 class Subscribing:
@@ -76,8 +79,7 @@ class Subscribing:
                 raise ProtocolError(f"shared subscription {item.pattern!r} with No Local")
         session = connection.session
         assert session is not None
-        if connection.pace is not None:
-            connection.pace.spend(len(wanted) - 1, 0, now)
+        self._count(connection, len(wanted), now)
         known = [str(topic_filter) in session.subscriptions for topic_filter, _ in wanted]
         codes = [
             self._subscribe(connection, session, topic_filter, item, packet.subscription_id)
@@ -102,8 +104,7 @@ class Subscribing:
             raise ProtocolError("UNSUBSCRIBE without a topic filter")
         session = connection.session
         assert session is not None
-        if connection.pace is not None:
-            connection.pace.spend(len(packet.patterns) - 1, 0, now)
+        self._count(connection, len(packet.patterns), now)
         codes = []
         for topic_filter in [_parse(pattern) for pattern in packet.patterns]:
             if self._forget_asleep(session, str(topic_filter)):
@@ -165,6 +166,18 @@ class Subscribing:
         session.asleep.clear()
         session.groups.clear()
         self._delivery.hand_on(session, now)
+
+    def _count(self, connection: Connection, filters: int, now: float) -> None:
+        """A packet has so many. Raises ProtocolError for more than any session can use."""
+        if connection.filters_at != now:
+            connection.filters_at, connection.filters = now, 0
+        connection.filters += filters
+        if connection.filters > _PACKETS_AT_ONCE * self.limits.filters_of_a_packet:
+            raise ProtocolError(
+                f"{connection.filters} topic filters at once", reason_code=_RATE_TOO_HIGH
+            )
+        if connection.pace is not None:
+            connection.pace.spend(filters - 1, 0, now)
 
     def _answer(
         self, connection: Connection, packet: SubscribePacket, codes: list[SubAckReasonCode]

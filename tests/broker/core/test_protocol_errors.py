@@ -114,6 +114,22 @@ def test_a_packet_of_more_filters_than_a_session_may_have_ends_its_connection(
         assert disconnected(client) == 0x97
 
 
+@pytest.mark.parametrize("kind", [SubscribePacket, UnsubscribePacket])
+def test_ten_packets_of_that_many_filters_are_handled_at_once_and_no_more(
+    kind: type[SubscribePacket | UnsubscribePacket],
+) -> None:
+    packet: Packet = UnsubscribePacket(1, ["a"] * 1_000)
+    if kind is SubscribePacket:
+        packet = SubscribePacket(1, [TopicFilter("a")] * 1_000)
+    house = House()
+    client = house.connect()
+    client.send_bytes(packet.write() * 10)
+    assert client.closed is None
+    house.wait(0.001)
+    client.send_bytes(packet.write() * 11)
+    assert disconnected(client) == 0x96
+
+
 def test_a_packet_of_a_thousand_filters_is_answered_however_few_a_session_may_have() -> None:
     client = House(subscriptions_per_session=1).connect()
     codes = client.subscribe(*(f"a/{number}" for number in range(1_000)))
