@@ -23,6 +23,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -117,6 +118,8 @@ def validity_values(validity: Validity) -> dict[str, str]:
     return {key: _time(seconds) for key, seconds in bounds.items() if seconds is not None}
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9$=,+/]*")
+
 _Make = Callable[[str, Validity], Credential]
 
 
@@ -210,6 +213,10 @@ def _checked(credential: Credential) -> Credential:
 
 def _digest(credential: Credential) -> str:
     """Twelve hexadecimal digits of what the credential is, whenever it holds, and wherever else."""
+    if isinstance(credential, Password) and _PLAIN.fullmatch(credential.hash.encoded):
+        # Most of them; as below, in a third of the time.
+        text = f'{{"password_hash": "{credential.hash.encoded}", "type": "password"}}'
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
     values = credential_values(credential)
     for key in ("id", "not_before", "not_after", "other_hashes"):
         values.pop(key, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,20 @@ def load(folder: Path, text: str) -> YamlRegistry:
 def of_d1(folder: Path, *credentials: str) -> YamlRegistry:
     lines = "".join(f"\n      - {{{each}}}" for each in credentials)
     return load(folder, f"devices:\n  d1:\n    credentials:{lines}\n")
+
+
+# No program writes the second, but the form allows it.
+@pytest.mark.parametrize("encoded", [HASH, HASH[:-1] + '"'])
+def test_a_password_without_an_identifier_has_one_by_its_values(folder: Path, encoded: str) -> None:
+    """The same in each version: connections and what is exported know a credential by it."""
+    (folder / "registry.yaml").write_text(
+        json.dumps({"version": 1, "devices": {"d1": {"password_hash": encoded}}})
+    )
+    identity = load_registry(folder / "registry.yaml", environment={}).find("d1")
+    assert identity is not None
+    values = json.dumps({"password_hash": encoded, "type": "password"}, sort_keys=True)
+    digest = hashlib.sha256(values.encode()).hexdigest()[:12]
+    assert [each.id for each in identity.credentials] == [f"d1/password-{digest}"]
 
 
 def test_a_device_has_any_number_of_credentials_of_every_kind(folder: Path) -> None:
