@@ -63,7 +63,7 @@ def of_d1(folder: Path, *credentials: str) -> YamlRegistry:
 
 
 # No program writes the second, but the form allows it.
-@pytest.mark.parametrize("encoded", [HASH, HASH[:-1] + '"'])
+@pytest.mark.parametrize("encoded", [HASH, HASH[:-1] + '"'], ids=["usual", "quoted"])
 def test_a_password_without_an_identifier_has_one_by_its_values(folder: Path, encoded: str) -> None:
     """The same in each version: connections and what is exported know a credential by it."""
     (folder / "registry.yaml").write_text(
