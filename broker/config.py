@@ -296,6 +296,13 @@ class BrokerConfig:
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.TEXT
 
+    @property
+    def registry_name(self) -> str | None:
+        """The registry's file or URL, without a password; None: none is configured."""
+        if self.registry_url is not None:
+            return self.registry_url.render_as_string(hide_password=True)
+        return None if self.registry_file is None else str(self.registry_file)
+
     def __post_init__(self) -> None:
         if not self.listeners:
             raise ValueError("listeners is empty; give at least one")

@@ -116,7 +116,9 @@ def _store_file(path: Path) -> Path:
     is_yaml = path.suffix in (".yaml", ".yml")
     try:
         with path.open("rb") as file:
-            is_yaml = file.read(len(_SQLITE)) != _SQLITE
+            begins = file.read(len(_SQLITE))
+            # An empty file is no configuration: it may be what a full disk has left of a store.
+            is_yaml = begins != _SQLITE and (is_yaml or begins != b"")
     except FileNotFoundError:
         # A store that is to be restored needn't be there.
         pass

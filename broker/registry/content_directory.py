@@ -51,6 +51,10 @@ class ContentDirectory:
         found = {name: self.find(name) for name in names}
         return {name: identity.standing for name, identity in found.items() if identity is not None}
 
+    def count(self) -> int:
+        """How many devices and services there are."""
+        return len(self._content.entries)
+
     def unknown(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the names that nobody bears; none of an empty registry."""
         known = self._content.entries.keys()

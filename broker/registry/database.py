@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from broker.errors import RegistryError
+from broker.file_rights import obstacle_behind
 from broker.registry import models
 
 BUSY_SECONDS = 10
@@ -57,10 +58,9 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.name = url.render_as_string(hide_password=True)
         self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._file = Path(url.database) if self.is_sqlite and url.database else None
         with self.told("opened"):
-            self._file: Path | None = None
-            if self.is_sqlite and url.database is not None:
-                self._file = Path(url.database)
+            if self._file is not None:
                 # SQLite gives its other files (-wal, -shm) the rights of this one.
                 self._file.touch(mode=0o600)
             self._opened = self._which()
@@ -140,10 +140,14 @@ class Database:
             yield
         except DBAPIError as problem:
             # Not the statement: it may hold a hash.
-            words = " ".join(str(problem.orig).split())
+            words = self._obstacle(problem.orig) or " ".join(str(problem.orig).split())
             raise RegistryError(f"registry {self.name} can't be {what}: {words}") from problem
         except (SQLAlchemyError, OSError) as problem:
-            raise RegistryError(f"registry {self.name} can't be {what}: {problem}") from problem
+            words = self._obstacle(problem) or str(problem)
+            raise RegistryError(f"registry {self.name} can't be {what}: {words}") from problem
+
+    def _obstacle(self, error: BaseException | None) -> str | None:
+        return None if self._file is None else obstacle_behind(self._file, error)
 
 
 def _engine(url: URL) -> Engine:

@@ -67,6 +67,11 @@ class SqlRegistry:
         with self._database.reading() as connection:
             return queries.standings(connection, names, _rights(connection))
 
+    def count(self) -> int:
+        """How many devices and services there are."""
+        with self._database.reading() as connection:
+            return queries.count(connection)
+
     def unknown(self, names: Sequence[str]) -> frozenset[str]:
         """Those of the names that nobody bears; none of an empty registry."""
         with self._database.reading() as connection:

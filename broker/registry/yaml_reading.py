@@ -156,6 +156,8 @@ def _credentials(section: Section, owner: str, secrets: Secrets) -> Iterator[Cre
     has_list = "credentials" in section
     password = read_password(section, owner, secrets)
     if password is None and not has_list:
+        # A mistyped key is told by its own name.
+        section.finish()
         raise section.fail(
             "password_hash",
             f"give exactly one of {', '.join(PASSWORD_KEYS)}, or a list of credentials, which is"

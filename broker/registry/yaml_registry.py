@@ -92,6 +92,10 @@ class YamlRegistry:
         """Whose certificate that is."""
         return self._directory.find_certificate(fingerprint)
 
+    def count(self) -> int:
+        """How many devices and services there are."""
+        return self._directory.count()
+
     def rights(self) -> Mapping[str, Rights]:
         """Those of all roles, by name."""
         return self._directory.rights()

@@ -47,6 +47,17 @@ def listen_for_a_moment(host: str, port: int, held: ExitStack) -> None:
             raise ListenError(f"cannot listen on {where}: {_explained(error)}") from error
 
 
+def refused(host: str, port: int, error: OSError) -> ListenError:
+    """Why the address can't be listened on, as whoever looks before a start is told."""
+    try:
+        with ExitStack() as held:
+            listen_for_a_moment(host, port, held)
+    except ListenError as found:
+        return found
+    # It can by now.
+    return ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}")
+
+
 def _holder(port: int) -> int | None:
     """The process that listens on a port, where that can be seen."""
     with contextlib.suppress(psutil.Error, OSError):

@@ -253,6 +253,11 @@ def _bound(path: Path) -> socket.socket:
                     path.unlink()
             else:
                 raise ListenError(f"administration socket {path}: a broker listens there already")
+    elif path.exists():
+        raise ListenError(
+            f"administration socket {path}: there is a file of this name, which is no socket;"
+            " name another"
+        )
     bound = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
     try:

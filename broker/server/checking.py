@@ -26,6 +26,7 @@ from broker.config_file import read_config
 from broker.core.limits import Limits
 from broker.core.memory import CONNECTION_BYTES, SESSION_BYTES
 from broker.errors import AddressTaken, AdministrationError, BrokerError, ListenError
+from broker.file_rights import obstacle
 from broker.registry.opening import count_registered, open_registry
 from broker.server.addresses import listen_for_a_moment
 from broker.server.asking import ask, is_answered
@@ -49,6 +50,8 @@ ANSWER_SECONDS = 5.0
 """How long a running broker may take to say which it is."""
 
 _OTHERS, _EVERYONE = 0o077, 0o007
+
+_ADD_SOMEBODY = "mqttbeam devices add meter-7"
 
 
 def check(path: Path, now: datetime.datetime) -> list[Finding]:
@@ -106,12 +109,12 @@ def _running(config: BrokerConfig) -> _Running | None:
 
 def _registry(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]:
     file, url = config.registry_file, config.registry_url
-    if file is None and url is None:
+    name = config.registry_name
+    if name is None:
         yield warned(
             "registry", "the setting", "none is: nobody can connect; give `registry: {file: …}`"
         )
         return
-    name = str(file) if url is None else url.render_as_string(hide_password=True)
     try:
         count = count_registered(file=file, url=url)
     except BrokerError as error:
@@ -119,9 +122,22 @@ def _registry(config: BrokerConfig, now: datetime.datetime) -> Iterator[Finding]
             yield failed(name, "the registry", line.removeprefix(f"{file}: "))
         return
     if count is None:
-        yield found(name, "the registry", "is not there yet and will be made")
+        words = "is not there yet and will be made, with nobody in it: nobody can connect"
+        yield warned(name, "the registry", words, _ADD_SOMEBODY)
     else:
-        yield found(name, "the registry", f"{count} devices and services")
+        if count:
+            yield found(name, "the registry", f"{count} devices and services")
+        else:
+            words = "nobody is in it: nobody can connect"
+            yield warned(name, "the registry", words, _ADD_SOMEBODY)
+        database = None if url is None or url.get_backend_name() != "sqlite" else url.database
+        prevented = obstacle(Path(database)) if database else None
+        if prevented is not None:
+            yield warned(
+                name,
+                "writing it",
+                f"{prevented}; connects, disconnects and last-seen times can't be recorded",
+            )
         with closing(open_registry(file=file, url=url)) as registry:
             yield from _anonymous(config, name, registry)
             yield from _revocation_lists(
@@ -205,13 +221,12 @@ def _store(config: StoreConfig | None, running: _Running | None) -> Iterator[Fin
         return
     file = config.file
     name = str(file)
+    prevented = obstacle(file)
     if not file.exists():
-        if os.access(file.parent, os.W_OK | os.X_OK):
+        if prevented is None:
             yield found(name, "opening it", "is not there yet and will be made")
         else:
-            yield failed(
-                name, "opening it", f"its folder {file.parent} is missing or can't be written"
-            )
+            yield failed(name, "opening it", prevented)
         return
     if running is not None and running.store is not None and file.samefile(running.store):
         yield found(name, "opening it", _held_by(running))
@@ -228,8 +243,10 @@ def _store(config: StoreConfig | None, running: _Running | None) -> Iterator[Fin
             f"version {held.version} is older than {schema.VERSION}",
             f"mqttbeam broker upgrade {name}",
         )
-    elif not os.access(file, os.W_OK):
-        yield failed(name, "writing it", "this user may not; run the check as the broker's")
+    elif prevented is not None:
+        yield failed(name, "writing it", prevented)
+    elif not held.version:
+        yield found(name, "opening it", "is empty; a new store is made in it")
     else:
         yield found(name, "opening it", str(held))
     if file.stat().st_mode & _OTHERS:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import h11
 
 from broker.errors import ListenError
+from broker.server.addresses import refused
 from broker.server.conversations import Conversations
 from broker.server.gathering import Gathered
 from broker.server.logs import about
@@ -69,9 +70,7 @@ class Health:
                 self._conversations.accepted, host, port, limit=LARGEST_REQUEST_BYTES
             )
         except OSError as error:
-            raise ListenError(
-                f"health: cannot listen on {host}:{port}: {error.strerror or error}"
-            ) from error
+            raise ListenError(f"health: {refused(host, port, error)}") from error
         chosen: int = self._server.sockets[0].getsockname()[1]
         return f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
 

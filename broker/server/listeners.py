@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 
 from broker.config import Listener, ListenerType
-from broker.errors import ListenError
+from broker.server.addresses import refused
 from broker.server.client import ClientProtocol
 from broker.server.gathering import Doorkeeper
 from broker.server.proxied import Origin, ProxiedProtocol
@@ -67,9 +67,7 @@ class OpenListener:
                 self._protocol, listener.host, listener.port, backlog=_BACKLOG
             )
         except OSError as error:
-            raise ListenError(
-                f"cannot listen on {listener.host}:{listener.port}: {error.strerror or error}"
-            ) from error
+            raise refused(listener.host, listener.port, error) from error
         host = f"[{listener.host}]" if ":" in listener.host else listener.host
         port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"{_SCHEMES[listener.type]}://{host}:{port}"

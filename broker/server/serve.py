@@ -79,7 +79,7 @@ class Server:
             is taken.
         """
         config = with_memory(config)
-        if config.registry_file is None and config.registry_url is None:
+        if config.registry_name is None:
             LOG.warning(
                 "no registry is configured: nobody can connect", extra=logs.about("no_registry")
             )
@@ -94,6 +94,13 @@ class Server:
                 opened.push_async_callback(health.close)
             registry = open_registry(file=config.registry_file, url=config.registry_url)
             opened.callback(registry.close)
+            has_one = config.registry_name is not None
+            if has_one and not await asyncio.to_thread(registry.count):
+                LOG.warning(
+                    "%s has nobody: nobody can connect until `mqttbeam devices add …`",
+                    config.registry_name,
+                    extra=logs.about("empty_registry"),
+                )
             # Whatever is removed from now on is followed.
             version = (await asyncio.to_thread(registry.changes, 0)).version
             store = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from broker.errors import StoreError
+from broker.file_rights import obstacle_behind
 
 
 def hold(database: sqlite3.Connection) -> None:
@@ -70,10 +71,9 @@ def told(path: Path, what: str) -> Iterator[None]:
 
 
 def _explained(path: Path, error: sqlite3.Error | OSError) -> str:
-    with contextlib.suppress(OSError):
-        # SQLite calls it a disk I/O error.
-        if path.is_dir():
-            return "it is a folder; name a file in it"
+    found = obstacle_behind(path, error)
+    if found is not None:
+        return found
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     advice = {
         sqlite3.SQLITE_BUSY: "another broker has it; stop it first, or for a backup ask it by its"
@@ -81,8 +81,7 @@ def _explained(path: Path, error: sqlite3.Error | OSError) -> str:
         sqlite3.SQLITE_FULL: "the disk is full; make room and start again",
         sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, or put a copy in its place",
         sqlite3.SQLITE_NOTADB: "it is no SQLite file; move it away, or name another",
-        sqlite3.SQLITE_READONLY: "it may not be written by this user",
-        sqlite3.SQLITE_CANTOPEN: "its folder is missing, or not this user's to write",
+        sqlite3.SQLITE_READONLY: "it may not be written",
     }.get(code)
-    words = str(error)
+    words = " ".join(str(error).split())
     return words if advice is None else f"{advice} ({words})"

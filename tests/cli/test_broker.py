@@ -70,6 +70,11 @@ def test_a_store_s_command_without_a_store_is_refused(tmp_path: Path) -> None:
     assert_refused(done, "error: broker.yaml configures no store; give `store: {file: …}`")
     done = mqttbeam("broker", "backup", "none.yaml", "monday.db", cwd=tmp_path)
     assert_refused(done, "error: none.yaml: cannot be read")
+    (tmp_path / "empty.db").touch()
+    done = mqttbeam("broker", "backup", "empty.db", "monday.db", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "empty.db" in done.stderr
+    assert "configures no store" not in done.stderr
 
 
 @pytest.fixture

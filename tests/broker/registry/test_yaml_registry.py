@@ -128,6 +128,7 @@ def test_a_password_comes_from_a_hash_a_file_or_the_environment(tmp_path: Path) 
         ("version: 2", "version: is 2; this program reads version 1"),
         ("version: 1\ndevice: {}", "device: is not known here"),
         ("version: 1\ndevices: {d1: {}}", "give exactly one of password_hash"),
+        ("version: 1\ndevices: {d1: {pasword_env: X}}", "d1.pasword_env: is not known here"),
         (
             "version: 1\ndevices: {d1: {password_hash: HASH, password_env: X}}",
             "give exactly one of",

@@ -217,6 +217,9 @@ def test_a_socket_that_was_left_behind_is_taken_and_one_in_use_is_not(
     assert is_answered(path)
     with pytest.raises(ListenError, match="a broker listens there already"):
         start(administration_socket=path)
+    (tmp_path / "text").touch()
+    with pytest.raises(ListenError, match="a file of this name, which is no socket"):
+        start(administration_socket=tmp_path / "text")
     with pytest.raises(ListenError, match="can't be made"):
         start(administration_socket=tmp_path / "nowhere" / "broker.sock")
 

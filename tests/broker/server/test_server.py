@@ -165,7 +165,19 @@ def test_an_address_in_use_ends_the_start_and_closes_what_was_open(tmp_path: Pat
         with process(config) as running:
             _, errors = running.communicate(timeout=20)
             assert running.returncode == 2
-            assert f"cannot listen on 127.0.0.1:{port}" in errors
+            assert f"cannot listen on 127.0.0.1:{port}: taken by" in errors
+            assert "stop that, or choose another port" in errors
+
+
+def test_a_registry_that_has_nobody_is_warned_of(tmp_path: Path) -> None:
+    config = tmp_path / "broker.yaml"
+    config.write_text('listeners: [{port: 0}]\nregistry: {url: "sqlite:///registri.db"}\n')
+    with process(config) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("ready ")
+        running.terminate()
+        _, errors = running.communicate(timeout=20)
+        assert "registri.db has nobody: nobody can connect" in errors
 
 
 def test_without_a_registry_nobody_gets_in(start: Callable[..., Running]) -> None:
