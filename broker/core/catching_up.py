@@ -12,7 +12,8 @@ device gets no more in the long run than it may send, see ``broker.core.pacing``
 A client gets what was retained when it subscribed. What has come since is sent to it as to every
 subscriber, and left out here, so that nothing older follows something newer. A subscription that is
 made anew replaces the one before [MQTT-3.8.4-3] and so begins anew. While the client is away its
-messages are queued, as others are.
+messages are queued, as others are. What a slice has brought is stored as all is; a crash ends the
+walk itself, and who is not sure to have everything subscribes anew.
 """
 
 from __future__ import annotations
