@@ -14,6 +14,7 @@ from cli.local import fail
 from cli.output import say
 from cli.registry import (
     DEFAULT_REGISTRY,
+    EXPORTED,
     JSON,
     NAME,
     OUT,
@@ -308,14 +309,7 @@ def import_(
 
 @app.command("export", epilog=EXPORT_EXAMPLE)
 def export(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Written with mode 0600; - is standard output.",
-            metavar="FILE",
-            show_default="printed",
-        ),
-    ] = None,
+    file: Annotated[Path | None, EXPORTED] = None,
     url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
 ) -> None:
     """Write all of the registry as a registry file: imported again it is the same.

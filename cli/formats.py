@@ -10,7 +10,7 @@ import typer
 
 from cli.local import fail
 from cli.output import say
-from cli.registry import DEFAULT_REGISTRY, JSON, REGISTRY, WRONG, registry, show_rows
+from cli.registry import DEFAULT_REGISTRY, EXPORTED, JSON, REGISTRY, WRONG, registry, show_rows
 
 if TYPE_CHECKING:
     from broker.auth.password_formats import PasswordFormat
@@ -119,14 +119,7 @@ def list_(
 @app.command("export", epilog=EXPORT_EXAMPLE)
 def export(
     name: Annotated[str, FORMAT],
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Written with mode 0600; - is standard output.",
-            metavar="FILE",
-            show_default="printed",
-        ),
-    ] = None,
+    file: Annotated[Path | None, EXPORTED] = None,
     url: Annotated[str, REGISTRY] = DEFAULT_REGISTRY,
 ) -> None:
     """Write the passwords that hold now as another broker's file of them (`password_file`).

@@ -32,6 +32,11 @@ REGISTRY = typer.Option(
 DEFAULT_REGISTRY = "sqlite:///registry.db"
 NAME = typer.Argument(help="The device's or service's name.", metavar="NAME", show_default=False)
 JSON = typer.Option("--json", help="Print JSON, one object a line.")
+EXPORTED = typer.Argument(
+    help="Written with mode 0600; - is standard output.",
+    metavar="FILE",
+    show_default="printed",
+)
 OUT = typer.Option(
     "--out",
     help="A folder for what is secret, in files of mode 0600 that have the credential's id in their"

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from mqtt5 import PublishPacket, QoS
 
 from mqtt.codec import ProtocolVersion, encode
+from mqtt.properties import split, variable_byte_integer
 from mqtt.topics import check_topic_name
 
 _PUBLISH_QOS_1 = 0x32
@@ -80,10 +81,8 @@ def is_retained(head: bytes) -> bool:
 
 def topic_field(head: bytes) -> bytes:
     """Returns the topic in a head, with its length: all but the fixed header."""
-    size = 1
-    while head[size] & 0x80:
-        size += 1
-    return head[size + 1 :]
+    begins, _ = split(head, 1)
+    return head[begins:]
 
 
 @lru_cache(maxsize=8_192)
@@ -96,9 +95,4 @@ def fixed_header(remaining: int) -> bytes:
     """
     if remaining > _LONGEST_REMAINING_LENGTH:
         raise ValueError(f"a message of {remaining} bytes is more than a packet holds")
-    header = bytearray((_PUBLISH_QOS_1,))
-    while remaining > 0x7F:
-        header.append(remaining & 0x7F | 0x80)
-        remaining >>= 7
-    header.append(remaining)
-    return bytes(header)
+    return bytes((_PUBLISH_QOS_1,)) + variable_byte_integer(remaining)

@@ -14,7 +14,7 @@ from mqtt5 import ConnectPacket, DisconnectPacket, PublishPacket, QoS
 from broker.registry import Service
 from localcloud.endpoints import PROJECT
 from localcloud.subscriber import PubSub
-from tests.broker.server.test_server import Raw
+from tests.broker.server.raw_client import Raw
 from tests.harness.brokers import Broker, start_own
 from tests.harness.cloud import Cloud
 from tests.harness.processes import Processes

@@ -23,7 +23,7 @@ from broker.core.limits import Limits
 from mqtt.scram import METHOD, ScramClient, ScramKeys
 from tests.broker.auth.directory import CHEAP, public_pem
 from tests.broker.server.conftest import Running
-from tests.broker.server.test_server import Raw, raw
+from tests.broker.server.raw_client import Raw, raw
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 SALT = b"0123456789abcdef"

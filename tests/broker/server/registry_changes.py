@@ -28,7 +28,7 @@ from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
 from tests.broker.registry.contents import CHEAP
 from tests.broker.server.conftest import Running
-from tests.broker.server.test_server import Raw, raw
+from tests.broker.server.raw_client import Raw, raw
 
 SECOND = 1.0
 NOT_AUTHORIZED = 0x87

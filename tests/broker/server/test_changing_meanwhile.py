@@ -18,6 +18,7 @@ from broker.registry.sql import SqlRegistry
 from mqtt.scram import METHOD, ScramClient, ScramKeys
 from tests.broker.server.conftest import Running, eventually
 from tests.broker.server.logging_in import AGAIN, CONTINUE, answer, auth
+from tests.broker.server.raw_client import Raw, raw
 from tests.broker.server.registry_changes import (
     NOT_AUTHORIZED,
     SECOND,
@@ -28,7 +29,6 @@ from tests.broker.server.registry_changes import (
     put_devices,
     subscribed,
 )
-from tests.broker.server.test_server import Raw, raw
 
 __all__ = ["broker"]
 

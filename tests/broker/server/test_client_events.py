@@ -18,8 +18,8 @@ from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
 from schemas.layout import DEFAULT
 from tests.broker.server.conftest import Running, eventually
+from tests.broker.server.raw_client import Raw, raw
 from tests.broker.server.registry_changes import connected, password, put_devices, subscribed
-from tests.broker.server.test_server import Raw, raw
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mqtt5 import (
 from broker.core.limits import Limits
 from broker.server import client as client_module
 from tests.broker.server.conftest import Running, eventually
-from tests.broker.server.test_server import Raw, raw
+from tests.broker.server.raw_client import Raw, raw
 
 RECEIVE_MAXIMUM = 10
 

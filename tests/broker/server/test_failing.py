@@ -12,7 +12,7 @@ from mqtt5 import ConnectPacket, PingReqPacket, PingRespPacket
 from broker.core.actions import Authenticate
 from broker.server.logins import Logins
 from tests.broker.server.conftest import Running, eventually
-from tests.broker.server.test_server import raw
+from tests.broker.server.raw_client import raw
 
 
 def _fail(*_: Any) -> None:

@@ -23,6 +23,7 @@ from broker.registry.registry_url import registry_url
 from broker.registry.sql import SqlRegistry
 from tests.broker.registry.contents import CHEAP
 from tests.broker.server.conftest import Running, eventually
+from tests.broker.server.raw_client import Raw, process, raw
 from tests.broker.server.registry_changes import (
     NOT_AUTHORIZED,
     SECOND,
@@ -35,7 +36,6 @@ from tests.broker.server.registry_changes import (
     published,
     registry,
 )
-from tests.broker.server.test_server import Raw, process, raw
 from tests.harness.postgresql import Postgresql
 
 __all__ = ["broker", "registry"]

@@ -32,8 +32,8 @@ from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
 from broker.server.open_files import allow_open_files
 from tests.broker.server.conftest import Running, eventually
+from tests.broker.server.raw_client import Raw
 from tests.broker.server.registry_changes import NOT_AUTHORIZED, SECOND, password
-from tests.broker.server.test_server import Raw
 
 COUNT = 1_000
 AT_ONCE = 200

@@ -23,7 +23,7 @@ from docs.broker_page import PAGE
 from tests.broker.auth.directory import CHEAP
 from tests.broker.server.conftest import Running
 from tests.broker.server.logging_in import answer, connack
-from tests.broker.server.test_server import raw
+from tests.broker.server.raw_client import raw
 
 
 def guests(start: Callable[..., Running], tmp_path: Path, **entry: Any) -> Running:

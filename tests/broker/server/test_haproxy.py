@@ -20,7 +20,7 @@ from broker.config import Listener
 from localcloud.endpoints import free_ports
 from tests.broker.auth.issuing import Issued, Issuer
 from tests.broker.server.conftest import Running, eventually
-from tests.broker.server.test_server import Raw
+from tests.broker.server.raw_client import Raw
 from tests.harness.certificates import Authority
 
 HERE = (ipaddress.ip_network("127.0.0.0/8"),)

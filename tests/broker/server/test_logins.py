@@ -31,7 +31,7 @@ from tests.broker.server.logging_in import (
     token,
     told,
 )
-from tests.broker.server.test_server import raw
+from tests.broker.server.raw_client import raw
 
 __all__ = ["house", "registry"]
 

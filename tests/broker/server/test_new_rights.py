@@ -24,6 +24,7 @@ from broker.registry.entries import Entry
 from broker.registry.roles import Patterns, Role
 from broker.registry.sql import SqlRegistry
 from tests.broker.server.conftest import Running, eventually
+from tests.broker.server.raw_client import raw
 from tests.broker.server.registry_changes import (
     NOT_AUTHORIZED,
     SECOND,
@@ -37,7 +38,6 @@ from tests.broker.server.registry_changes import (
     registry,
     subscribed,
 )
-from tests.broker.server.test_server import raw
 
 __all__ = ["broker", "registry"]
 

@@ -20,8 +20,8 @@ from broker.auth.passwords import PasswordAuthenticator
 from broker.config import Listener
 from broker.core.limits import Limits
 from tests.broker.server.conftest import Running, eventually
+from tests.broker.server.raw_client import Raw, raw, tls_listener
 from tests.broker.server.test_proxy_protocol import header, tcp4, tls
-from tests.broker.server.test_server import Raw, raw, tls_listener
 
 HERE = (ipaddress.ip_network("127.0.0.0/8"),)
 ELSEWHERE = (ipaddress.ip_network("10.0.0.0/8"),)

@@ -15,7 +15,7 @@ from broker.registry.registry_url import registry_url
 from broker.registry.sql import SqlRegistry
 from tests.broker.auth.issuing import Issued, Issuer
 from tests.broker.server.conftest import Running
-from tests.broker.server.test_server import Raw, raw
+from tests.broker.server.raw_client import Raw, raw
 from tests.cli.commandline import mqttbeam
 from tests.harness import certificates
 

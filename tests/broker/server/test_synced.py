@@ -27,7 +27,7 @@ from mqtt5 import (
 )
 
 from mqtt.codec import Decoder, ProtocolVersion
-from tests.broker.server.test_server import Raw
+from tests.broker.server.raw_client import Raw
 from tests.harness.brokers import Broker, start_own
 from tests.harness.conformance import conforms
 from tests.harness.processes import Processes

@@ -21,7 +21,7 @@ from broker.server.tls import tls_context
 from tests.broker.auth.directory import CHEAP
 from tests.broker.auth.issuing import Issued, Issuer
 from tests.broker.server.conftest import Running, eventually
-from tests.broker.server.test_server import Raw, raw, tls_listener
+from tests.broker.server.raw_client import Raw, raw, tls_listener
 from tests.harness.certificates import Authority
 
 CA = Issuer("devices")
